@@ -1,0 +1,109 @@
+"""Files that are either whole or absent: atomic writes, canonical JSON, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from counterpoise.errors import UserError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it once the block ends well.
+
+    The file is flushed to disk before the rename, so that a crash leaves the old content or the
+    new, never a part. The suffix is kept, as some writers choose their format by it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot write here: {error.strerror}",
+            where=path,
+            remedy="free space on the disk, or give yourself write permission to the folder",
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write: {error.strerror or error}",
+            where=path,
+            remedy="free space on the disk, or give yourself write permission to the folder",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Write ``text`` unless the file holds it already, so that its time tells of a change."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_text(path, text)
+    return True
+
+
+def to_json(value: Any, *, indent: int | None = 1) -> str:
+    """JSON in one canonical form: sorted keys, no NaN (it is not JSON), final newline."""
+    return json.dumps(value, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False) + (
+        "\n" if indent is not None else ""
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON, atomically."""
+    write_text(path, to_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError("no such file", where=path, remedy="run `snakemake` to make it") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"damaged file ({error})", where=path, remedy="delete it and run `snakemake` again"
+        ) from error
+
+
+def digest_of(value: Any, length: int = 12) -> str:
+    """Hexadecimal sha256 of the canonical JSON of ``value``, cut to ``length``."""
+    return hashlib.sha256(to_json(value, indent=None).encode()).hexdigest()[:length]
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Typed configuration: what papers say, what datasets are, what a tier reduces."""

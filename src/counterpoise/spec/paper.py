@@ -1,0 +1,381 @@
+"""A paper as data: its protocol, runs, printed tables, figures, claims and what it leaves open."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from counterpoise.spec.base import Model, Name, Text
+from counterpoise.spec.cell import Component, Protocol
+
+Better = Literal["higher", "lower"]
+Mark = Literal["second_hand", "plot_read"]
+Word = Literal["holds", "does not hold", "inconclusive", "not testable"]
+
+_PRINTED = re.compile(
+    r"(?P<about>≈)?(?P<value>[-+]?\d*\.?\d+(e[-+]?\d+)?)(\s*±\s*(?P<spread>\d*\.?\d+))?"
+)
+
+
+class Printed(Model):
+    """A number as it stands in a paper: its text is kept, with the precision that it shows."""
+
+    text: str
+    value: Decimal
+    spread: Decimal | None = None
+
+    @property
+    def last_digit(self) -> float:
+        """One unit of the last digit that is printed."""
+        exponent = self.value.as_tuple().exponent
+        return 10.0 ** int(exponent)
+
+
+def parse_printed(text: str) -> Printed | None:
+    """Read ``"93.50 ±0.47"``; ``"-"`` and the empty string mean that nothing is printed."""
+    stripped = text.strip()
+    if stripped in {"", "-", "–"}:
+        return None
+    match = _PRINTED.fullmatch(stripped)
+    if match is None:
+        raise ValueError(
+            f"{text!r} is not a printed number such as '93.50', '93.50 ±0.47' or '-' for none"
+        )
+    spread = match["spread"]
+    return Printed(
+        text=stripped, value=Decimal(match["value"]), spread=Decimal(spread) if spread else None
+    )
+
+
+def _is_printed(text: str) -> str:
+    parse_printed(text)
+    return text
+
+
+PrintedText = Annotated[str, AfterValidator(_is_printed)]
+
+
+def slug(label: str) -> str:
+    """An identifier from a label: ``"gradnorm Z"`` becomes ``"gradnorm-z"``."""
+    return re.sub(r"[^a-z0-9_.]+", "-", label.lower().replace("<", "under-")).strip("-.") or "x"
+
+
+class Source(Model):
+    """Where the paper is, and which version of it was read."""
+
+    url: Annotated[str, Field(pattern=r"^https://")]
+    version: Text
+    read: Literal["full text", "abstract", "second-hand note"]
+    """How much of the paper was at hand when its numbers were copied."""
+    note: str = ""
+
+
+class Assumption(Model):
+    """A choice that the paper leaves open, or where its text and code disagree."""
+
+    id: Name
+    topic: Text
+    paper_says: Text
+    choice: Text
+    reason: Text
+    alternatives: tuple[Text, ...] = ()
+
+
+class Deviation(Model):
+    """Something that is knowingly done in another way than the paper does it."""
+
+    what: Text
+    why: Text
+    effect: Text
+
+
+class Run(Model):
+    """One row's training: a method with its options, on the experiment's data and network."""
+
+    method: Name
+    options: dict[str, Any] = {}
+    label: str = ""
+    role: Literal["primary", "sensitivity"] = "primary"
+    """Only the primary reading of a paper gets verdicts."""
+    calibrated: bool = False
+    """The printed numbers of this row helped to fix the protocol; it gets no verdict."""
+    may_diverge: bool = False
+    """A bad end is expected here (the paper says so), and does not fail the gate."""
+
+
+class Experiment(Model):
+    """Runs that share data, network and protocol, so that their seeds can be compared in pairs."""
+
+    title: Text
+    dataset: Name
+    dataset_options: dict[str, Any] = {}
+    network: Component
+    protocol: Protocol
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Training runs (seeds) of each row in the paper."""
+    runs: dict[Name, Run]
+
+
+class Quantity(Model):
+    """What a table's cell measures. Table, row and column each give a part of it."""
+
+    experiment: Name | None = None
+    run: Name | None = None
+    task: Name | None = None
+    metric: Name | None = None
+    better: Better | None = None
+    percent: bool | None = None
+    """The paper prints this quantity times one hundred."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """Largest difference that counts as agreement, in printed units, declared before the runs."""
+    unavailable: Text | None = None
+    """Why this project cannot measure it."""
+
+
+class Column(Quantity):
+    """A column of a table."""
+
+    label: Text
+    id: Name = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_it(cls, data: Any) -> Any:
+        return _with_id(data)
+
+
+class Row(Quantity):
+    """A row of a table, with its printed numbers in the order of the columns."""
+
+    label: Text
+    id: Name = ""
+    group: str = ""
+    printed: tuple[PrintedText, ...]
+    mark: Mark | None = None
+    """These numbers are not the authors' own measurement, or were read off a plot."""
+    origin: str = ""
+    """Where marked numbers come from."""
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_it(cls, data: Any) -> Any:
+        return _with_id(data)
+
+
+def _with_id(data: Any) -> Any:
+    if isinstance(data, dict) and "id" not in data and isinstance(data.get("label"), str):
+        return {**data, "id": slug(data["label"])}
+    return data
+
+
+class Table(Quantity):
+    """A table of the paper, or numbers that the paper gives in a plot or in its text."""
+
+    id: Name
+    title: Text
+    place: Text
+    """Where it stands in the paper."""
+    note: str = ""
+    baseline: Name | None = None
+    """The run that Delta_m is relative to."""
+    repeats: Annotated[int, Field(ge=1)] | None = None
+    """Training runs behind a printed mean and spread, where the paper says so."""
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    @model_validator(mode="after")
+    def _is_rectangular(self) -> Table:
+        for row in self.rows:
+            if len(row.printed) != len(self.columns):
+                raise ValueError(
+                    f"row {row.label!r} of {self.id} has {len(row.printed)} printed numbers "
+                    f"for {len(self.columns)} columns"
+                )
+        for axis in (self.rows, self.columns):
+            ids = [entry.id for entry in axis]
+            twice = sorted({name for name in ids if ids.count(name) > 1})
+            if twice:
+                raise ValueError(f"{self.id} uses {', '.join(twice)} twice; give each an own `id`")
+        return self
+
+    def quantity(self, row: Row, column: Column) -> Quantity:
+        """The full specification of one cell: column over row over table."""
+        merged: dict[str, Any] = {}
+        for part in (self, row, column):
+            for key in Quantity.model_fields:
+                value = getattr(part, key)
+                if value is not None:
+                    merged[key] = value
+        return Quantity(**merged)
+
+
+Ref = Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/[a-z0-9_.-]+$")]
+"""``table/row/column``."""
+
+
+class Comparison(Model):
+    """``left`` against ``right``: two printed numbers, or one and a constant."""
+
+    left: Ref
+    right: Ref | float
+    expect: Literal["better", "worse", "higher", "lower", "similar"]
+
+
+class CompareTest(Model):
+    """Every comparison must come out as the sentence says."""
+
+    kind: Literal["compare"]
+    comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
+    settled_by: Literal["printed", "runs"] = "runs"
+    """Whether the sentence speaks of the paper's own numbers, or needs new runs."""
+
+
+class TrendTest(Model):
+    """Along ``along`` the number must get steadily better or worse."""
+
+    kind: Literal["trend"]
+    along: Annotated[tuple[Ref, ...], Field(min_length=3)]
+    expect: Literal["better", "worse"]
+    settled_by: Literal["printed", "runs"] = "runs"
+
+
+class ChangeTest(Model):
+    """A change between two printed numbers has the stated size."""
+
+    kind: Literal["change"]
+    start: Ref
+    end: Ref
+    claimed: float
+    """Percent (relative) or printed units (absolute); positive is an improvement."""
+    reading: Literal["relative", "absolute"] = "relative"
+    tolerance: Annotated[float, Field(gt=0)] = 0.5
+
+
+class LimitTest(Model):
+    """A claimed gain against the room that is left above a trivial predictor."""
+
+    kind: Literal["limit"]
+    claimed: float
+    trivial: tuple[Ref, ...]
+    """Numbers whose mean, as a share of one, is what the trivial predictor gets wrong."""
+
+
+class StatedTest(Model):
+    """Settled by an argument rather than by a number."""
+
+    kind: Literal["stated"]
+    word: Word
+    reason: Text
+
+
+ClaimTest = Annotated[
+    CompareTest | TrendTest | ChangeTest | LimitTest | StatedTest, Field(discriminator="kind")
+]
+
+
+class Claim(Model):
+    """A sentence of the paper that can be held against numbers."""
+
+    id: Name
+    sentence: Text
+    """Quoted word for word."""
+    place: Text
+    reading: str = ""
+    """How the sentence is understood here."""
+    condition: str = ""
+    """What must be true for the word to stand."""
+    comment: str = ""
+    test: ClaimTest
+
+
+class SchematicFigure(Model):
+    """A drawing without data."""
+
+    kind: Literal["schematic"]
+
+
+class UnavailableFigure(Model):
+    """A figure whose runs this project cannot make."""
+
+    kind: Literal["unavailable"]
+    reason: Text
+
+
+class HistoryFigure(Model):
+    """A quantity of training over epochs, one panel a task, one line a run."""
+
+    kind: Literal["history"]
+    experiment: Name
+    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
+    quantity: Literal[
+        "validation_metric", "training_loss", "weight", "gradient_norm", "cosine", "learning_rate"
+    ]
+
+
+class TrajectoriesFigure(Model):
+    """Paths of the outputs over the landscape of each toy loss."""
+
+    kind: Literal["trajectories"]
+    experiment: Name
+    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class DecisionFigure(Model):
+    """Predicted classes of a toy classifier over its plane of inputs."""
+
+    kind: Literal["decision"]
+    experiment: Name
+    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class BarsFigure(Model):
+    """A table as grouped bars: printed beside ours."""
+
+    kind: Literal["bars"]
+    table: Name
+
+
+FigureContent = Annotated[
+    SchematicFigure
+    | UnavailableFigure
+    | HistoryFigure
+    | TrajectoriesFigure
+    | DecisionFigure
+    | BarsFigure,
+    Field(discriminator="kind"),
+]
+
+
+class Figure(Model):
+    """A figure of the paper, or one of ours that the paper lacks (``place`` says which)."""
+
+    id: Name
+    title: Text
+    place: Text
+    trend: str = ""
+    """What the paper says that the figure shows."""
+    content: FigureContent
+
+
+class Paper(Model):
+    """One paper."""
+
+    id: Name
+    title: Text
+    short: Text
+    """Name used in running text."""
+    authors: tuple[Text, ...]
+    year: Annotated[int, Field(ge=1950, le=2100)]
+    source: Source
+    bibtex: Text
+    summary: Text
+    experiments: dict[Name, Experiment] = {}
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
+    deviations: tuple[Deviation, ...] = ()

@@ -1,0 +1,54 @@
+"""Tiers: how much of the published protocol is run; and the one file that a user edits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from counterpoise.spec.base import Model, Name, Text
+
+
+class Reduction(Model):
+    """What a tier changes for one dataset. What is not named stays as published."""
+
+    source: Name
+    """Which of the dataset's sources is used."""
+    dataset_options: dict[str, Any] = {}
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
+
+
+class Tier(Model):
+    """One tier."""
+
+    title: Text
+    description: Text
+    budget_minutes: Annotated[int, Field(ge=1)] | None = None
+    """Wall time that a test holds it to, on two cores."""
+    datasets: dict[Name, Reduction]
+    runs: tuple[str, ...] | None = None
+    """``paper/experiment/run`` of the only runs to make; all if absent."""
+
+
+class Tiers(Model):
+    """All tiers."""
+
+    tiers: dict[Name, Tier]
+
+
+class Config(Model):
+    """``config/config.yaml``."""
+
+    tier: Name = "demo"
+    """Which tier of config/tiers.yaml to run."""
+    papers: Literal["all"] | tuple[Name, ...] = "all"
+    """Papers to rebuild."""
+    methods: Literal["all"] | tuple[Name, ...] = "all"
+    """Methods to train, besides the single-task reference."""
+    mirror: str | None = None
+    """Folder or address that holds the sources of data, tried before the published mirrors."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train. It is recorded and does not enter a cell's identity."""
