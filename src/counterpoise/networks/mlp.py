@@ -1,0 +1,45 @@
+"""The two-layer network of RotoGrad's toy examples: no heads, the representation is the output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.errors import UserError
+from counterpoise.lazy import torch
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(base.Options):
+    """Sizes; the submission gives ten hidden units."""
+
+    hidden: Annotated[int, Field(ge=1)] = 10
+    features: Annotated[int, Field(ge=1)] = 2
+
+
+def features(options: Options) -> int:
+    """Size of the output."""
+    return options.features
+
+
+def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+    """One hidden ReLU layer."""
+    if len(shape) != 1:
+        raise UserError(f"mlp needs vectors, not inputs of shape {shape}")
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Linear(shape[0], options.hidden), nn.ReLU(), nn.Linear(options.hidden, options.features)
+    )
+
+
+def head(options: Options, outputs: int) -> nn.Module:
+    """No parameters: the first ``outputs`` coordinates of the task's representation."""
+    from counterpoise.networks._heads import FirstOutputs
+
+    if outputs > options.features:
+        raise UserError(f"mlp gives {options.features} features, a task needs {outputs} outputs")
+    return FirstOutputs(outputs)
