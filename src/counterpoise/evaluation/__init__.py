@@ -1,0 +1,1 @@
+"""Scores from saved predictions, and the statistics over seeds. No torch here."""

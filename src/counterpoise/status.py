@@ -1,0 +1,91 @@
+"""What is being trained now, for people."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from counterpoise.errors import UserError
+from counterpoise.files import read_json
+
+
+def read_progress(root: Path) -> list[dict[str, Any]]:
+    """Progress of all cells under ``work/``, oldest first."""
+    found = []
+    for path in sorted((root / "work").glob("*/*/*/progress.json")):
+        try:
+            found.append({**read_json(path), "tier": path.parents[2].name})
+        except UserError:  # removed between listing and reading: the cell is done
+            continue
+    return sorted(found, key=lambda progress: progress["started"])
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remaining_seconds(progress: dict[str, Any]) -> float | None:
+    """Time left at the pace of this process; None before its first epoch is done."""
+    done = progress["done"] - progress["before"]
+    if done == 0:
+        return None
+    pace = (progress["updated"] - progress["started"]) / done
+    return float(pace * (progress["total"] - progress["done"]))
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _view(root: Path) -> Group:
+    table = Table(title=None, box=None, header_style="bold", pad_edge=False)
+    for column, justify in (("tier", "left"), ("cell", "left"), ("epochs", "right"),
+                            ("left", "right"), ("state", "left"), ("last", "left")):  # fmt: skip
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    all_progress = read_progress(root)
+    for progress in all_progress:
+        alive = is_running(progress["pid"])
+        table.add_row(
+            progress["tier"],
+            progress["cell"],
+            f"{progress['done']}/{progress['total']}",
+            _clock(remaining_seconds(progress)) if alive else "-",
+            "running" if alive else "stopped",
+            progress["message"],
+        )
+    if not all_progress:
+        return Group(Text("No cell is being trained."))
+    return Group(table)
+
+
+def show_status(root: Path, watch: bool) -> None:
+    """Print the running cells once, or keep showing them."""
+    console = Console()
+    if not watch:
+        console.print(_view(root))
+        return
+    with Live(_view(root), console=console, refresh_per_second=1) as live:
+        try:
+            while True:
+                time.sleep(2)
+                live.update(_view(root))
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,1 @@
+"""Training: seeded, resumable, one thread for small networks. Nothing here knows of tables."""

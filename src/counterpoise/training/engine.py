@@ -1,0 +1,297 @@
+"""Training of one replicate: a network, a method and a seed, from the first step to the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoise import registry
+from counterpoise.datasets._part import Part
+from counterpoise.methods._base import Method, Shape, State
+from counterpoise.metrics import metric
+from counterpoise.spec.cell import Cell, Schedule
+from counterpoise.tasks import Task
+from counterpoise.training.losses import LOSSES, Loss
+from counterpoise.training.modules import Network
+from counterpoise.training.seeding import generator
+from counterpoise.training.state import load_state, save_state
+from counterpoise.training.step import StepReport, task_outputs, train_step
+
+EVALUATION_BATCH = 2048
+
+
+@dataclass
+class Problem:
+    """A cell with its data in memory."""
+
+    cell: Cell
+    tasks: tuple[Task, ...]
+    parts: dict[str, Part]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def build(self, seed: int) -> tuple[Network, Method]:
+        """The initial network and the method of one replicate."""
+        cell = self.cell
+        module = registry.find("networks", cell.network.name)
+        options = module.Options(**cell.network.options)
+        shape = next(iter(self.parts.values())).shape
+        network = Network(module, options, shape, self.tasks, (cell.seeding, seed, "init"))
+        kind = registry.method(cell.method.name)
+        sizes = Shape(len(self.tasks), network.features)
+        return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)
+
+    def losses(self) -> tuple[Loss, ...]:
+        """The loss of every task."""
+        own = getattr(registry.find("datasets", self.cell.dataset), "LOSSES", {})
+        return tuple({**LOSSES, **own}[task.loss] for task in self.tasks)
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its state is saved."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a replicate is, for people."""
+
+    seed: int
+    epoch: int
+    epochs: int
+    message: str
+
+
+def outputs_of(network: Network, method: Method, state: State, part: Part) -> list[Tensor]:
+    """Outputs (N, outputs) of every task, by the method's own representations."""
+    network.eval()
+    blocks: list[list[Tensor]] = []
+    with torch.inference_mode():
+        for start in range(0, len(part), EVALUATION_BATCH):
+            index = torch.arange(
+                start, min(start + EVALUATION_BATCH, len(part)), device=part.inputs.device
+            )
+            inputs, _ = part.batch(index)
+            blocks.append(task_outputs(network, method.represent(state, network.trunk(inputs))))
+    network.train()
+    return [torch.cat(outputs) for outputs in zip(*blocks, strict=True)]
+
+
+def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> float:
+    """The network's learning rate during an epoch, counted from zero."""
+    if schedule.kind == "step":
+        return float(base * schedule.factor ** (epoch // schedule.every))
+    if schedule.kind == "exponential":
+        return float(base * schedule.factor**epoch)
+    if schedule.kind == "cosine":
+        return 0.5 * base * (1 + math.cos(math.pi * epoch / epochs))
+    return base
+
+
+def _optimizer(cell: Cell, network: Network) -> torch.optim.Optimizer:
+    protocol = cell.protocol
+    common: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay}
+    parameters = list(network.parameters())
+    if protocol.optimizer == "adam":
+        return torch.optim.Adam(parameters, fused=True, **common)
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(parameters, **common)
+    return torch.optim.RMSprop(parameters, **common)
+
+
+class Replicate:
+    """Everything that one seed's training consists of; it can be saved and resumed anywhere.
+
+    Args:
+        problem: cell and data.
+        seed: the replicate.
+        path: file of the resumable state.
+        save_every: seconds between two states; zero saves after every epoch.
+    """
+
+    def __init__(self, problem: Problem, seed: int, path: Path, save_every: float = 60.0) -> None:
+        self.problem, self.seed, self.path, self.save_every = problem, seed, path, save_every
+        self.network, self.method = problem.build(seed)
+        self.method_state: State = {
+            name: value.to(problem.device) for name, value in self.method.initial_state().items()
+        }
+        self.optimizer = _optimizer(problem.cell, self.network)
+        self.losses = problem.losses()
+        self.normaliser: Tensor | None = None
+        self.epoch = 0
+        self.batch = 0  # position in the epoch's order
+        self.step = 0
+        self.sums: dict[str, Tensor] = {}
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"value": math.inf, "epoch": -1, "tensors": self._tensors()}
+        self.trouble: dict[str, Any] | None = None
+        self.seconds = 0.0
+
+    def _tensors(self) -> dict[str, Tensor]:
+        network = {f"network.{k}": v.clone() for k, v in self.network.state_dict().items()}
+        method = {f"method.{k}": v.clone() for k, v in self.method_state.items()}
+        return {**network, **method}
+
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "method": self.method_state,
+            "optimizer": self.optimizer.state_dict(),
+            "normaliser": self.normaliser,
+            "position": [self.epoch, self.batch, self.step],
+            "sums": self.sums,
+            "history": self.history,
+            "best": self.best,
+            "trouble": self.trouble,
+            "seconds": self.seconds,
+        }
+        save_state(self.path, state)
+
+    def resume(self) -> bool:
+        """Continue from the saved state, if there is one."""
+        state = load_state(self.path, self.problem.device)
+        if state is None:
+            return False
+        self.network.load_state_dict(state["network"])
+        self.method_state = state["method"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.normaliser = state["normaliser"]
+        self.epoch, self.batch, self.step = state["position"]
+        self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
+        self.trouble, self.seconds = state["trouble"], state["seconds"]
+        return True
+
+    @property
+    def finished(self) -> bool:
+        """All epochs are done, or the run has come to a bad end."""
+        return self.trouble is not None or self.epoch >= self.problem.cell.protocol.epochs
+
+    def run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: ``stop`` became true; the state is saved.
+        """
+        started = saved = time.monotonic()
+        before = self.seconds
+        protocol = self.problem.cell.protocol
+        while not self.finished:
+            order = torch.randperm(
+                len(self.problem.parts["train"]),
+                generator=generator(self.problem.cell.seeding, self.seed, "order", self.epoch),
+            ).to(self.problem.device)
+            rate = learning_rate(
+                protocol.schedule, protocol.learning_rate, self.epoch, protocol.epochs
+            )
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            batches = torch.split(order, protocol.batch_size)
+            while self.batch < len(batches) and self.trouble is None:
+                self._step(batches[self.batch])
+                now = time.monotonic()
+                self.seconds = before + now - started
+                if stop():
+                    self._save()
+                    raise Interrupted
+                if self.save_every and now - saved > self.save_every:
+                    self._save()
+                    saved = now
+            if self.trouble is None:
+                self._end_epoch(rate, len(order))
+            report(Progress(self.seed, self.epoch, protocol.epochs, self._message()))
+            if self.save_every == 0:
+                self._save()
+        self.seconds = before + time.monotonic() - started
+        self._save()
+
+    def _step(self, index: Tensor) -> None:
+        inputs, targets = self.problem.parts["train"].batch(index)
+        self.optimizer.zero_grad(set_to_none=True)
+        following, normaliser, seen = train_step(
+            self.network,
+            self.method,
+            self.method_state,
+            self.problem.tasks,
+            self.losses,
+            self.normaliser,
+            inputs,
+            targets,
+            normalise=self.problem.cell.protocol.loss_normalisation == "first_batch",
+            step=self.step,
+            epoch=self.epoch,
+        )
+        if self._is_trouble(seen, following):
+            return
+        self.optimizer.step()
+        self.method_state, self.normaliser = following, normaliser
+        count = len(index)
+        for name in ("losses", "weights", "norms", "cosines"):
+            value = getattr(seen, name) * count
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.batch += 1
+        self.step += 1
+
+    def _is_trouble(self, seen: StepReport, following: State) -> bool:
+        """Record a non-finite loss, gradient or method state; the last good state is kept."""
+        for what, values in (("loss", seen.losses), ("gradient", seen.norms)):
+            bad = ~torch.isfinite(values)
+            if bool(bad.any()):
+                task = self.problem.tasks[int(bad.nonzero()[0])].name
+                self.trouble = {"what": f"non-finite {what}", "task": task}
+                break
+        else:
+            for name, value in following.items():
+                if not bool(torch.isfinite(value).all()):
+                    self.trouble = {"what": f"non-finite {name} of the method", "task": None}
+                    break
+        if self.trouble is None:
+            return False
+        self.trouble |= {"epoch": self.epoch, "step": self.step}
+        return True
+
+    def _end_epoch(self, rate: float, count: int) -> None:
+        tasks, part = self.problem.tasks, self.problem.parts["validation"]
+        dataset = registry.find("datasets", self.problem.cell.dataset)
+        outputs = outputs_of(self.network, self.method, self.method_state, part)
+        row: dict[str, Any] = {"epoch": self.epoch, "learning_rate": rate}
+        normalised = []
+        for k, task in enumerate(tasks):
+            target = part.targets[task.name]
+            value = float(self.losses[k](outputs[k], target))
+            assert self.normaliser is not None
+            normalised.append(value / float(self.normaliser[k]))
+            score = metric(dataset, task.metrics[0]).compute(
+                outputs[k].cpu().numpy(), target.cpu().numpy()
+            )
+            row |= {
+                f"training_loss/{task.name}": float(self.sums["losses"][k]) / count,
+                f"weight/{task.name}": float(self.sums["weights"][k]) / count,
+                f"gradient_norm/{task.name}": float(self.sums["norms"][k]) / count,
+                f"cosine/{task.name}": float(self.sums["cosines"][k]) / count,
+                f"validation_loss/{task.name}": value,
+                f"validation_metric/{task.name}": score,
+            }
+            if self.problem.cell.protocol.trace_outputs:
+                for j, mean in enumerate(outputs[k].mean(0).tolist()):
+                    row[f"output/{task.name}/{j}"] = mean
+        value = sum(normalised) / len(normalised)
+        row["selection"] = value
+        self.history.append(row)
+        last = self.problem.cell.protocol.selection == "last"
+        if last or value < self.best["value"]:
+            self.best = {"value": value, "epoch": self.epoch, "tensors": self._tensors()}
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
+
+    def _message(self) -> str:
+        if self.trouble is not None:
+            task = f" in task {self.trouble['task']}" if self.trouble["task"] else ""
+            return f"stopped: {self.trouble['what']}{task} at step {self.trouble['step']}"
+        row = self.history[-1]
+        names = [task.name for task in self.problem.tasks]
+        scores = " ".join(f"{name} {row[f'validation_metric/{name}']:.4g}" for name in names)
+        return f"validation: {scores} | mean normalised loss {row['selection']:.4f}"

@@ -1,0 +1,192 @@
+"""The training job of one cell: all its seeds, one after the other, resumable at any moment."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save as save_tensors
+
+from counterpoise import registry
+from counterpoise.datasets._part import Part
+from counterpoise.errors import UserError
+from counterpoise.files import atomic, sha256_file, write_json
+from counterpoise.prepared import load_part
+from counterpoise.provenance import commit, environment, peak_memory_mib
+from counterpoise.spec.cell import Cell
+from counterpoise.tasks import Task
+from counterpoise.training.engine import Interrupted, Problem, Progress, Replicate
+from counterpoise.training.progress import Reporter
+
+log = logging.getLogger(__name__)
+
+RESULTS = ("weights.safetensors", "history.parquet", "record.json")
+LIBRARIES = ("torch", "numpy", "pandas", "scipy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a cell's data, state and results are."""
+
+    root: Path
+    cell: Cell
+    name: str
+    digest: str
+    split: Path
+    work: Path
+    out: Path
+
+
+def device_of(wish: str) -> torch.device:
+    """The device to train on.
+
+    Raises:
+        UserError: it is asked for and not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if wish == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    if (wish == "cuda" and not cuda) or (wish == "mps" and not mps):
+        raise UserError(f"no {wish} device is found", remedy="set `device: auto`")
+    return torch.device(wish)
+
+
+def tasks_of(cell: Cell) -> tuple[Task, ...]:
+    """The cell's tasks, in its order."""
+    module = registry.find("datasets", cell.dataset)
+    known = {task.name: task for task in module.tasks(module.Options(**cell.dataset_options))}
+    return tuple(known[name] for name in cell.tasks)
+
+
+def _parts(job: Job, names: tuple[str, ...]) -> dict[str, Part]:
+    cell = job.cell
+    return {name: load_part(cell.dataset, cell.dataset_options, job.split, name) for name in names}
+
+
+class _Stop:
+    """Turns SIGTERM and SIGINT into a wish that the engine sees between two steps."""
+
+    def __init__(self) -> None:
+        self.wished = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._wish)
+
+    def _wish(self, _number: int, _frame: FrameType | None) -> None:
+        self.wished = True
+
+
+def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
+    """Train all seeds of a cell and write weights, history and record.
+
+    Raises:
+        UserError: the cell's data are missing, or the device is.
+        Interrupted: asked to stop; the state is saved and the next call goes on.
+    """
+    stop = _Stop()
+    torch.set_num_threads(1)  # results must not depend on the cores that are free
+    job.work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.work / "lock")
+    try:
+        lock.acquire(timeout=0)
+        others = False
+    except Timeout:
+        log.info("another process trains this cell; waiting for it")
+        lock.acquire()
+        others = True
+    try:
+        if others and all((job.out / name).is_file() for name in RESULTS):
+            log.info("the other process has finished it")
+            return
+        job.work.mkdir(parents=True, exist_ok=True)
+        _train(job, device_of(device), save_every, stop)
+    finally:
+        lock.release()
+    shutil.rmtree(job.work, ignore_errors=True)
+
+
+def _train(job: Job, device: torch.device, save_every: float, stop: _Stop) -> None:
+    parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
+    problem = Problem(job.cell, tasks_of(job.cell), parts, device)
+    tensors: dict[str, torch.Tensor] = {}
+    frames, seeds = [], {}
+    epochs = job.cell.protocol.epochs
+    with Reporter(f"{job.name}/{job.digest}", job.work, epochs * len(job.cell.seeds)) as reporter:
+        for number, seed in enumerate(job.cell.seeds):
+            replicate = Replicate(problem, seed, job.work / f"seed-{seed}.state", save_every)
+            resumed = replicate.resume()
+            if resumed:
+                log.info("seed %d continues at epoch %d", seed, replicate.epoch)
+
+            def report(progress: Progress, before: int = number * epochs) -> None:
+                done = before + progress.epoch
+                reporter.tell(progress.seed, progress.epoch, epochs, done, progress.message)
+
+            replicate.run(report, lambda: stop.wished)
+            tensors |= {f"{seed}/{k}": v.cpu() for k, v in replicate.best["tensors"].items()}
+            frames.append(_history(seed, replicate.history))
+            seeds[str(seed)] = {
+                "status": "finished" if replicate.trouble is None else "diverged",
+                "trouble": replicate.trouble,
+                "selected_epoch": replicate.best["epoch"],
+                "steps": replicate.step,
+                "seconds": round(replicate.seconds, 3),
+                "resumed": resumed,
+            }
+    _write(job, tensors, pd.concat(frames, ignore_index=True), seeds, device)
+
+
+def _history(seed: int, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Long form: seed, epoch, quantity, task, value."""
+    long = []
+    for row in rows:
+        for key, value in row.items():
+            if key != "epoch":
+                quantity, _, task = key.partition("/")
+                long.append((seed, row["epoch"], quantity, task, value))
+    columns = ["seed", "epoch", "quantity", "task", "value"]
+    return pd.DataFrame(long, columns=columns).astype(
+        {"seed": "int32", "epoch": "int32", "value": "float64"}
+    )
+
+
+def _write(
+    job: Job,
+    tensors: dict[str, torch.Tensor],
+    history: pd.DataFrame,
+    seeds: dict[str, Any],
+    device: torch.device,
+) -> None:
+    weights = job.out / "weights.safetensors"
+    with atomic(weights) as temporary:
+        temporary.write_bytes(save_tensors({k: v.contiguous() for k, v in tensors.items()}))
+    with atomic(job.out / "history.parquet") as temporary:
+        history.to_parquet(temporary, index=False)
+    hardware = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    write_json(
+        job.out / "record.json",
+        {
+            "name": job.name,
+            "digest": job.digest,
+            "cell": job.cell.model_dump(mode="json"),
+            "seeds": seeds,
+            "data": {"split": sha256_file(job.split)},
+            "weights": sha256_file(weights),
+            "commit": commit(job.root),
+            "environment": environment(LIBRARIES),
+            "device": hardware,
+            "threads": torch.get_num_threads(),
+            "seconds": round(sum(seed["seconds"] for seed in seeds.values()), 3),
+            "peak_memory_mib": peak_memory_mib(),
+        },
+    )
+
+
+__all__ = ["Interrupted", "Job", "tasks_of", "train"]

@@ -1,0 +1,70 @@
+"""Predictions of a trained cell on the validation and test parts, for every seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from counterpoise.errors import UserError
+from counterpoise.files import atomic
+from counterpoise.prepared import load_items, load_part
+from counterpoise.training.engine import Problem, outputs_of
+from counterpoise.training.job import Job, device_of, tasks_of
+
+
+def predict(job: Job, target: Path, device: str = "auto") -> None:
+    """Write one row a seed and item: its columns of the split, targets and outputs.
+
+    Columns: ``seed``, ``part``, ``item``, whatever else the split says of an item,
+    ``target.<task>`` and ``output.<task>.<j>``.
+
+    Raises:
+        UserError: the weights are missing or damaged.
+    """
+    torch.set_num_threads(1)
+    cell = job.cell
+    weights = job.out / "weights.safetensors"
+    try:
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read the weights ({error})",
+            where=weights,
+            remedy="delete the file and run `snakemake` again",
+        ) from error
+    items = load_items(job.split)
+    where = device_of(device)
+    parts = {
+        part: load_part(cell.dataset, cell.dataset_options, job.split, part).to(where)
+        for part in ("validation", "test")
+    }
+    problem = Problem(cell, tasks_of(cell), parts, where)
+    frames = []
+    for seed in cell.seeds:
+        network, method = problem.build(seed)
+        prefix = f"{seed}/network."
+        network.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        prefix = f"{seed}/method."
+        state = {
+            k.removeprefix(prefix): v.to(where) for k, v in tensors.items() if k.startswith(prefix)
+        }
+        for name, part in parts.items():
+            frame = items[items["part"] == name].reset_index(drop=True)
+            frame.insert(0, "seed", seed)
+            columns = {}
+            for task, outputs in zip(
+                problem.tasks, outputs_of(network, method, state, part), strict=True
+            ):
+                columns[f"target.{task.name}"] = part.targets[task.name].cpu().numpy()
+                for j, column in enumerate(outputs.cpu().numpy().T):
+                    columns[f"output.{task.name}.{j}"] = column
+            frames.append(pd.concat([frame, pd.DataFrame(columns)], axis=1))
+    table = pd.concat(frames, ignore_index=True)
+    with atomic(target) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")

@@ -1,0 +1,46 @@
+"""Resumable state on disk: tensors and plain types only, whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from counterpoise.files import atomic
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the state atomically, with a checksum after it, and keep the one before.
+
+    The previous state stays beside the new one, so that a damaged file costs one interval.
+    """
+    with atomic(path) as temporary:
+        torch.save(state, temporary)
+        with temporary.open("rb") as handle:
+            checksum = hashlib.file_digest(handle, "sha256").digest()
+        with temporary.open("ab") as handle:
+            handle.write(checksum)
+        if path.exists():
+            path.replace(path.with_suffix(".previous"))
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest undamaged state, or None.
+
+    Nothing in the file can run code: torch's restricted unpickler reads it.
+    """
+    for candidate in (path, path.with_suffix(".previous")):
+        try:
+            content = candidate.read_bytes()
+        except OSError:
+            continue
+        body, checksum = content[:-32], content[-32:]
+        if hashlib.sha256(body).digest() != checksum:
+            continue
+        import io
+
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+        return state
+    return None
