@@ -1,0 +1,54 @@
+"""counterpoise: rebuild the tables, figures and claims of five papers.
+
+    snakemake --cores all                                    the demo: offline, minutes
+    snakemake --cores all --config tier=sample mirror=DIR    real data, reduced
+    snakemake --cores all --config tier=paper                the published protocols
+
+Everything that these rules know comes from counterpoise.plan; they only declare.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.9")
+
+
+# With --software-deployment-method apptainer; built by the Containerfile beside the rules.
+container: "workflow/counterpoise.sif"
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/cells.smk"
+include: "workflow/rules/papers.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        PLAN.cell_files,
+        PLAN.exhibits,
+        PLAN.report,
+        PLAN.gate,
+
+
+rule data:
+    input:
+        PLAN.data_files,
+
+
+rule results:
+    input:
+        PLAN.cell_files,
+        PLAN.exhibits,
+
+
+rule report_only:
+    input:
+        PLAN.report,
+
+
+onerror:
+    shell("counterpoise report --tier {TIER} || true")

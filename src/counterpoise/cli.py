@@ -1,0 +1,293 @@
+"""The command line. Each workflow rule calls one command; people need ``status`` most."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from counterpoise import __version__
+from counterpoise.errors import UserError
+
+app = typer.Typer(
+    name="counterpoise",
+    help="Rebuild papers on multi-task balancing and say, number by number, whether they hold.\n\n"
+    "Most people run `snakemake --cores all`, which calls these commands in the right order. "
+    "Run them by hand to look at one step.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+JOBS, PEOPLE = "Steps of the workflow", "For people"
+
+Tier = Annotated[str, typer.Option(help="Tier of config/tiers.yaml: smoke, demo, sample, paper.")]
+CellKey = Annotated[
+    str, typer.Argument(metavar="CELL", help="NAME/DIGEST, as under results/TIER/cells.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="COUNTERPOISE_DEVICE")]
+PaperName = Annotated[str, typer.Argument(metavar="PAPER", help="File name in config/papers.")]
+
+
+def find_root() -> Path:
+    """The checkout that the current folder is in."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "config" / "config.yaml").is_file():
+            return folder
+    raise UserError(
+        "no config/config.yaml in this folder or above it",
+        where=here,
+        remedy="change to a checkout of counterpoise",
+    )
+
+
+def _plan(tier: str | None = None, **filters: Any) -> Any:
+    """The plan of a tier; without filters it holds every paper and method."""
+    from counterpoise.plan import load_plan
+
+    overrides: dict[str, Any] = {"papers": "all", "methods": "all", **filters}
+    if tier is not None:
+        overrides["tier"] = tier
+    return load_plan(find_root(), overrides)
+
+
+def _job(tier: str, cell: str) -> Any:
+    from counterpoise.training.job import Job
+
+    root = find_root()
+    name, _, digest = cell.partition("/")
+    training = _plan(tier).training(name, digest)
+    return training, Job(
+        root,
+        training.cell,
+        name,
+        digest,
+        split=root / training.data.split,
+        work=root / training.work,
+        out=root / training.folder,
+    )
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"counterpoise {__version__}")
+        raise typer.Exit
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stdout,
+    )
+
+
+@app.command(rich_help_panel=JOBS)
+def download(
+    source: Annotated[str, typer.Argument(help="A source named in config/datasets.")],
+    mirror: Annotated[
+        str | None,
+        typer.Option(help="Folder or https address to try first.", envvar="COUNTERPOISE_MIRROR"),
+    ] = None,
+) -> None:
+    """Fetch or generate one source of raw files and check its checksums."""
+    from counterpoise.download import fetch_source
+    from counterpoise.errors import nearest
+    from counterpoise.project import load_project
+
+    root = find_root()
+    found = {
+        name: (dataset.id, entry)
+        for dataset in load_project(root).datasets.values()
+        for name, entry in dataset.sources.items()
+    }
+    if source not in found:
+        raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
+    dataset, entry = found[source]
+    marker = root / "data" / "raw" / source / "source.json"
+    fetch_source(source, entry, dataset, marker, mirror)
+
+
+def _data(digest: str) -> Any:
+    from counterpoise.plan import make_plan
+    from counterpoise.project import load_project
+
+    project = load_project(find_root())
+    for tier in project.tiers.tiers:
+        try:
+            return make_plan(project, tier).data(digest)
+        except UserError:
+            continue
+    raise UserError(f"no tier uses data with digest {digest}")
+
+
+@app.command(rich_help_panel=JOBS)
+def prepare(
+    digest: Annotated[str, typer.Argument(help="As under data/prepared/SOURCE.")],
+) -> None:
+    """Decode raw files into arrays."""
+    from counterpoise.prepared import prepare as run
+
+    root, data = find_root(), _data(digest)
+    run(data.dataset, data.options, (root / data.raw).parent, root / data.prepared)
+
+
+@app.command(rich_help_panel=JOBS)
+def split(
+    digest: Annotated[str, typer.Argument(help="As under data/prepared/SOURCE.")],
+) -> None:
+    """Divide prepared data into training, validation and test items."""
+    from counterpoise.prepared import split as run
+
+    root, data = find_root(), _data(digest)
+    run(data.dataset, data.options, data.seed, root / data.split)
+
+
+@app.command(rich_help_panel=JOBS)
+def train(
+    cell: CellKey,
+    tier: Tier = "demo",
+    device: Device = "auto",
+    save_every: Annotated[
+        float, typer.Option(help="Seconds between two saved states; 0 saves every epoch.", min=0)
+    ] = 60.0,
+) -> None:
+    """Train all seeds of one cell. A killed run goes on where it was."""
+    from counterpoise.training.engine import Interrupted
+    from counterpoise.training.job import train as run
+
+    _, job = _job(tier, cell)
+    try:
+        run(job, device, save_every)
+    except Interrupted:
+        typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
+        raise typer.Exit(143) from None
+
+
+@app.command(rich_help_panel=JOBS)
+def predict(cell: CellKey, tier: Tier = "demo", device: Device = "auto") -> None:
+    """Predict the validation and test items of one cell."""
+    from counterpoise.training.predict import predict as run
+
+    _, job = _job(tier, cell)
+    run(job, job.out / "predictions.parquet", device)
+
+
+@app.command(rich_help_panel=JOBS)
+def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
+    """Score the predictions of one cell."""
+    from counterpoise.evaluation.evaluate import evaluate as run
+
+    root = find_root()
+    name, _, digest = cell.partition("/")
+    training = _plan(tier).training(name, digest)
+    run(training.cell, root / training.file("predictions.parquet"), root / training.scores)
+
+
+Methods = Annotated[
+    str,
+    typer.Option(help="all, or methods separated by commas.", envvar="COUNTERPOISE_METHODS"),
+]
+Papers = Annotated[
+    str, typer.Option(help="all, or papers separated by commas.", envvar="COUNTERPOISE_PAPERS")
+]
+
+
+def _filtered(tier: str, methods: str, papers: str = "all") -> Any:
+    """The plan of a tier with the filters of a command line."""
+
+    def words(text: str) -> str | list[str]:
+        return text if text == "all" else text.split(",")
+
+    return _plan(tier, methods=words(methods), papers=words(papers))
+
+
+@app.command(rich_help_panel=JOBS)
+def tables(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
+    """Set a paper's printed numbers beside ours."""
+    from counterpoise.reproduction.tables import make_tables
+
+    make_tables(find_root(), _filtered(tier, methods), paper)
+
+
+@app.command(rich_help_panel=JOBS)
+def figure(
+    paper: PaperName,
+    name: Annotated[str, typer.Argument(help="Identifier of the figure in the paper's file.")],
+    tier: Tier = "demo",
+    methods: Methods = "all",
+) -> None:
+    """Draw one figure of a paper from our runs."""
+    from counterpoise.reproduction.figures import make_figure
+
+    make_figure(find_root(), _filtered(tier, methods), paper, name)
+
+
+@app.command(rich_help_panel=JOBS)
+def claims(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
+    """Say of each claim of a paper whether it holds."""
+    from counterpoise.reproduction.claims import make_claims
+
+    make_claims(find_root(), _filtered(tier, methods), paper)
+
+
+@app.command(rich_help_panel=JOBS)
+def report(tier: Tier = "demo", papers: Papers = "all", methods: Methods = "all") -> None:
+    """Build the HTML report from what exists; what is missing shows as such."""
+    from counterpoise.report.build import build_report
+
+    build_report(find_root(), _filtered(tier, methods, papers))
+
+
+@app.command(rich_help_panel=JOBS)
+def gate(tier: Tier = "demo", papers: Papers = "all", methods: Methods = "all") -> None:
+    """Fail if a run is missing or has come to a bad end that nobody expected."""
+    from counterpoise.reproduction.gate import check_gate
+
+    check_gate(find_root(), _filtered(tier, methods, papers))
+
+
+@app.command(rich_help_panel=PEOPLE)
+def status(
+    watch: Annotated[bool, typer.Option(help="Look again every two seconds.")] = False,
+) -> None:
+    """Show the trainings that are running, with an estimate of the time left."""
+    from counterpoise.status import show_status
+
+    show_status(find_root(), watch)
+
+
+@app.command(rich_help_panel=PEOPLE)
+def plan(tier: Tier = "demo") -> None:
+    """List the cells of a tier and say which are done."""
+    root, made = find_root(), _plan(tier)
+    for training in made.trainings.values():
+        done = (root / training.scores).is_file()
+        typer.echo(f"{'done' if done else '-':5}{training.key}")
+    typer.echo(f"{len(made.trainings)} cells in tier {tier}")
+
+
+@app.command(rich_help_panel=PEOPLE)
+def schema() -> None:
+    """Write the JSON schemas of the configuration files, for editors."""
+    from counterpoise.spec.schema import write_schemas
+
+    for path in write_schemas(find_root() / "config" / "schema"):
+        typer.echo(path)
+
+
+def main() -> None:
+    """Run the command line; a user's error is one message and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

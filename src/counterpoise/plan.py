@@ -1,0 +1,502 @@
+"""From configuration to jobs: cells, targets, digests. Everything that the Snakefile asks.
+
+Pure but for reading ``config/`` and the source files whose digests it needs; it imports neither
+Snakemake nor torch nor pandas. The identity of every result is in its path, so that an edit asks
+for exactly the files that it changes, in a fresh clone too, and going back finds the old ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from counterpoise import registry
+from counterpoise.code import code_digests, library_version
+from counterpoise.errors import UserError, nearest
+from counterpoise.files import digest_of, sha256_file
+from counterpoise.project import SINGLE_TASK, Project, load_project
+from counterpoise.spec.cell import Cell, Component
+from counterpoise.spec.paper import (
+    BarsFigure,
+    DecisionFigure,
+    Experiment,
+    Figure,
+    HistoryFigure,
+    Paper,
+    Table,
+    TrajectoriesFigure,
+)
+from counterpoise.spec.tier import Reduction, Tier
+
+Mark = Literal["demo", "reduced"]
+
+TRAINING = ("counterpoise.training.job", "counterpoise.training.predict")
+SCORING = "counterpoise.evaluation.evaluate"
+TABLES = "counterpoise.reproduction.tables"
+CLAIMS = "counterpoise.reproduction.claims"
+FIGURES = "counterpoise.reproduction.figures"
+REPORT = "counterpoise.report.build"
+GATE = "counterpoise.reproduction.gate"
+TRAINING_LIBRARIES = ("numpy", "torch")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepared data: a dataset, from one of its sources, with its options."""
+
+    dataset: str
+    source: str
+    options: dict[str, Any]
+    seed: int
+    digest: str
+
+    @property
+    def raw(self) -> str:
+        """Marker of the downloaded or generated source."""
+        return f"data/raw/{self.source}/source.json"
+
+    @property
+    def folder(self) -> str:
+        """Folder of the prepared arrays."""
+        return f"data/prepared/{self.source}/{self.dataset}-{self.digest}"
+
+    @property
+    def prepared(self) -> str:
+        """Marker of the prepared arrays."""
+        return f"{self.folder}/prepared.json"
+
+    @property
+    def split(self) -> str:
+        """Items of each part."""
+        return f"{self.folder}/split.parquet"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One cell with its place on disk."""
+
+    tier: str
+    name: str
+    digest: str
+    cell: Cell
+    data: Data
+    scoring: str
+
+    @property
+    def key(self) -> str:
+        """``name/digest``."""
+        return f"{self.name}/{self.digest}"
+
+    @property
+    def folder(self) -> str:
+        """Folder of its results."""
+        return f"results/{self.tier}/cells/{self.key}"
+
+    @property
+    def work(self) -> str:
+        """Folder of its resumable state."""
+        return f"work/{self.tier}/{self.key}"
+
+    @property
+    def scores(self) -> str:
+        """Its scores, named by the digest of the code that computes them."""
+        return f"{self.folder}/scores-{self.scoring}.json"
+
+    def file(self, name: str) -> str:
+        """A file of its results."""
+        return f"{self.folder}/{name}"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run of a paper: which cell gives each task."""
+
+    paper: str
+    experiment: str
+    run: str
+    cells: dict[str, str]
+    """Task to cell key; a multi-task run has one cell for all."""
+    mark: Mark | None
+    reductions: tuple[str, ...]
+    may_diverge: bool
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """What is made for one paper in one tier."""
+
+    paper: Paper
+    tier: str
+    tables_digest: str
+    claims_digest: str
+    figure_digests: dict[str, str]
+
+    @property
+    def folder(self) -> str:
+        """Folder of its tables, claims and figures."""
+        return f"results/{self.tier}/papers/{self.paper.id}"
+
+    @property
+    def tables(self) -> str:
+        """All its tables."""
+        return f"{self.folder}/tables-{self.tables_digest}.json"
+
+    @property
+    def claims(self) -> str:
+        """All its claims."""
+        return f"{self.folder}/claims-{self.claims_digest}.json"
+
+    def figure(self, figure: str) -> str:
+        """One of its figures as SVG; the numbers behind it lie beside as JSON."""
+        return f"{self.folder}/figures/{figure}-{self.figure_digests[figure]}.svg"
+
+    @property
+    def figures(self) -> list[str]:
+        """All its figures that can be drawn."""
+        return [self.figure(name) for name in self.figure_digests]
+
+
+@dataclass
+class Plan:
+    """Everything to be made for one tier."""
+
+    project: Project
+    tier_name: str
+    trainings: dict[str, Training] = field(default_factory=dict)
+    runs: dict[tuple[str, str, str], RunPlan] = field(default_factory=dict)
+    papers: dict[str, PaperPlan] = field(default_factory=dict)
+
+    @property
+    def tier(self) -> Tier:
+        """The tier's specification."""
+        return self.project.tiers.tiers[self.tier_name]
+
+    # Targets ---------------------------------------------------------------------------------
+
+    @property
+    def plan_file(self) -> str:
+        """The list of digests that the report depends on."""
+        return f"work/{self.tier_name}/plan.json"
+
+    @property
+    def report(self) -> str:
+        """The report."""
+        return f"reports/{self.tier_name}/index.html"
+
+    @property
+    def results(self) -> str:
+        """The report's numbers for machines."""
+        return f"reports/{self.tier_name}/results.json"
+
+    @property
+    def gate(self) -> str:
+        """The last check."""
+        return f"reports/{self.tier_name}/gate.json"
+
+    @property
+    def data_files(self) -> list[str]:
+        """Splits of all data that the tier's cells use."""
+        return sorted({training.data.split for training in self.trainings.values()})
+
+    @property
+    def cell_files(self) -> list[str]:
+        """Every cell's files."""
+        names = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
+        cells = self.trainings.values()
+        return [t.file(name) for t in cells for name in names] + [t.scores for t in cells]
+
+    @property
+    def exhibits(self) -> list[str]:
+        """Tables, claims and figures of all papers."""
+        plans = self.papers.values()
+        return [path for p in plans for path in (p.tables, p.claims, *p.figures)]
+
+    # Inputs of rules -------------------------------------------------------------------------
+
+    def training(self, name: str, digest: str) -> Training:
+        """A cell by its name and digest.
+
+        Raises:
+            UserError: the plan has no such cell.
+        """
+        key = f"{name}/{digest}"
+        if key not in self.trainings:
+            raise UserError(
+                f"tier {self.tier_name} has no cell {key}",
+                remedy=nearest(key, self.trainings) if self.trainings else "",
+            )
+        return self.trainings[key]
+
+    def data(self, digest: str) -> Data:
+        """Prepared data by digest."""
+        for training in self.trainings.values():
+            if training.data.digest == digest:
+                return training.data
+        raise UserError(f"tier {self.tier_name} uses no data with digest {digest}")
+
+    def cells_of(self, paper: str) -> list[Training]:
+        """All cells that a paper's runs use."""
+        keys = {k for r in self.runs.values() if r.paper == paper for k in r.cells.values()}
+        return [self.trainings[key] for key in sorted(keys)]
+
+    def cells_of_figure(self, paper: str, figure: str) -> list[Training]:
+        """All cells that a figure shows."""
+        content = _figure(self.papers[paper].paper, figure).content
+        if not isinstance(content, HistoryFigure | TrajectoriesFigure | DecisionFigure):
+            return []
+        keys: dict[str, None] = {}
+        for run in content.runs:
+            plan = self.runs.get((paper, content.experiment, run))
+            keys |= dict.fromkeys(plan.cells.values() if plan else ())
+        return [self.trainings[key] for key in keys]
+
+    @cached_property
+    def digests(self) -> dict[str, Any]:
+        """What the report is made of: rewritten to :attr:`plan_file` when it changes."""
+        templates = Path(__file__).parent / "report"
+        assets = sorted(p for p in templates.rglob("*") if p.suffix in {".j2", ".css", ".js"})
+        return {
+            "tier": self.tier_name,
+            "specification": digest_of(self.tier.model_dump(mode="json")),
+            "cells": sorted(self.trainings),
+            "exhibits": sorted(self.exhibits),
+            "papers": {
+                name: digest_of(plan.paper.model_dump(mode="json"))
+                for name, plan in self.papers.items()
+            },
+            "datasets": {
+                name: digest_of(dataset.model_dump(mode="json"))
+                for name, dataset in self.project.datasets.items()
+            },
+            "code": digest_of(code_digests([REPORT, GATE])),
+            "catalogue": {
+                name: sha256_file(Path(str(registry.find("methods", name).__file__)))[:12]
+                for name in registry.names("methods")
+            },
+            "assets": {path.name: sha256_file(path)[:12] for path in assets},
+        }
+
+
+def _figure(paper: Paper, name: str) -> Figure:
+    return next(figure for figure in paper.figures if figure.id == name)
+
+
+def load_plan(root: Path, overrides: dict[str, Any] | None = None) -> Plan:
+    """Read a checkout's configuration and plan its tier."""
+    project = load_project(root, overrides)
+    return make_plan(project, project.config.tier, project.config.papers, project.config.methods)
+
+
+def make_plan(
+    project: Project,
+    tier_name: str,
+    papers: Iterable[str] | Literal["all"] = "all",
+    methods: Iterable[str] | Literal["all"] = "all",
+) -> Plan:
+    """Plan one tier, for some papers and methods or for all."""
+    plan = Plan(project, tier_name)
+    chosen = list(project.papers) if papers == "all" else [p for p in project.papers if p in papers]
+    for name in chosen:
+        paper = project.papers[name]
+        for experiment_name, experiment in paper.experiments.items():
+            reduction = plan.tier.datasets.get(experiment.dataset)
+            if reduction is None:
+                continue
+            for run_name, run in experiment.runs.items():
+                selected = plan.tier.runs
+                if selected is not None and f"{name}/{experiment_name}/{run_name}" not in selected:
+                    continue
+                if methods != "all" and run.method not in {*methods, SINGLE_TASK}:
+                    continue
+                _add_run(plan, name, experiment_name, experiment, run_name, reduction)
+    for name in chosen:
+        plan.papers[name] = _plan_paper(plan, project.papers[name])
+    return plan
+
+
+def _add_run(
+    plan: Plan, paper: str, name: str, experiment: Experiment, run_name: str, reduction: Reduction
+) -> None:
+    run = experiment.runs[run_name]
+    module = registry.find("datasets", experiment.dataset)
+    data = plan_data(plan.project, experiment, reduction)
+    tasks = tuple(task.name for task in module.tasks(module.Options(**data.options)))
+    alone = run.method == SINGLE_TASK
+    cells: dict[str, str] = {}
+    for group in [(task,) for task in tasks] if alone else [tasks]:
+        training = _train(plan, experiment, run_name, reduction, data, group)
+        plan.trainings[training.key] = training
+        cells |= dict.fromkeys(group, training.key)
+    source = plan.project.datasets[experiment.dataset].sources[data.source]
+    reductions = _reductions(experiment, reduction)
+    mark: Mark | None = "demo" if source.stand_in else "reduced" if reductions else None
+    plan.runs[paper, name, run_name] = RunPlan(
+        paper, name, run_name, cells, mark, reductions, run.may_diverge
+    )
+
+
+def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]:
+    """What the tier changes of the published protocol, in words."""
+    protocol = experiment.protocol
+    changes = []
+    if reduction.epochs is not None and reduction.epochs < protocol.epochs:
+        changes.append(f"{reduction.epochs} of {protocol.epochs} epochs")
+    if reduction.seeds is not None and reduction.seeds < experiment.repeats:
+        changes.append(f"{reduction.seeds} of {experiment.repeats} seeds")
+    if reduction.batch_size not in (None, protocol.batch_size):
+        changes.append(f"batches of {reduction.batch_size} instead of {protocol.batch_size}")
+    if reduction.learning_rate not in (None, protocol.learning_rate):
+        changes.append(
+            f"learning rate {reduction.learning_rate} instead of {protocol.learning_rate}"
+        )
+    changes += [f"{key} {value}" for key, value in sorted(reduction.dataset_options.items())]
+    return tuple(changes)
+
+
+def plan_data(project: Project, experiment: Experiment, reduction: Reduction) -> Data:
+    """The data of an experiment in a tier, with their identity.
+
+    The digest covers what the data are derived from (checksums of the published files, or the
+    generating code and the libraries it needs), the options, the split's seed and the code.
+    """
+    dataset = project.datasets[experiment.dataset]
+    source = dataset.sources[reduction.source]
+    module = registry.find("datasets", dataset.id)
+    options = module.Options(
+        **{
+            **dataset.options,
+            **source.options,
+            **experiment.dataset_options,
+            **reduction.dataset_options,
+        }
+    ).model_dump(mode="json")
+    identity = {
+        "dataset": dataset.id,
+        "source": reduction.source,
+        "files": {file.name: file.sha256 for file in source.files},
+        "needs": {name: library_version(name) for name in source.needs},
+        "options": options,
+        "split seed": dataset.split_seed,
+        "code": code_digests([registry.module_name("datasets", dataset.id)]),
+    }
+    return Data(dataset.id, reduction.source, options, dataset.split_seed, digest_of(identity))
+
+
+def _train(
+    plan: Plan,
+    experiment: Experiment,
+    run_name: str,
+    reduction: Reduction,
+    data: Data,
+    tasks: tuple[str, ...],
+) -> Training:
+    run = experiment.runs[run_name]
+    alone = run.method == SINGLE_TASK
+    method = "uniform" if alone else run.method
+    options = registry.method(method).Options(**run.options)
+    network = experiment.network
+    network_options = registry.find("networks", network.name).Options(**network.options)
+    changes = {
+        key: value
+        for key in ("epochs", "batch_size", "learning_rate")
+        if (value := getattr(reduction, key)) is not None
+    }
+    repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
+    cell = Cell(
+        dataset=data.dataset,
+        source=data.source,
+        dataset_options=data.options,
+        network=Component(name=network.name, options=network_options.model_dump(mode="json")),
+        method=Component(name=method, options=options.model_dump(mode="json")),
+        tasks=tasks,
+        protocol=experiment.protocol.model_copy(update=changes),
+        seeds=tuple(range(repeats)),
+    )
+    parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment)]
+    parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
+    name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
+    catalogue = (
+        registry.module_name("methods", method),
+        registry.module_name("networks", network.name),
+        registry.module_name("datasets", data.dataset),
+    )
+    identity = {
+        "cell": cell.model_dump(mode="json"),
+        "data": data.digest,
+        "libraries": {library: library_version(library) for library in TRAINING_LIBRARIES},
+        "code": code_digests([*TRAINING, *catalogue]),
+    }
+    scoring = code_digests([SCORING, registry.module_name("datasets", data.dataset)])
+    return Training(
+        plan.tier_name, name, digest_of(identity), cell, data, digest_of(scoring, length=8)
+    )
+
+
+def _shown(options: Any) -> list[str]:
+    """Options that differ from their defaults, for a cell's name."""
+    fields = type(options).model_fields
+    changed = {k: v for k, v in options.model_dump().items() if v != fields[k].default}
+    return [
+        str(value) if isinstance(value, str) else f"{key.replace('_', '-')}-{value}"
+        for key, value in changed.items()
+    ]
+
+
+def _shown_data(experiment: Experiment) -> list[str]:
+    return [str(value) for value in experiment.dataset_options.values()]
+
+
+def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
+    runs = {
+        f"{run.experiment}/{run.run}": {
+            "cells": run.cells,
+            "scores": sorted({plan.trainings[key].scoring for key in run.cells.values()}),
+            "mark": run.mark,
+            "reductions": run.reductions,
+        }
+        for run in plan.runs.values()
+        if run.paper == paper.id
+    }
+    tables = digest_of(
+        {
+            "tables": [table.model_dump(mode="json") for table in paper.tables],
+            "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
+            "runs": runs,
+            "code": code_digests([TABLES]),
+        }
+    )
+    claims = digest_of(
+        {
+            "claims": [claim.model_dump(mode="json") for claim in paper.claims],
+            "tables": tables,
+            "code": code_digests([CLAIMS]),
+        }
+    )
+    figures = {}
+    for figure in paper.figures:
+        content = figure.content
+        if isinstance(content, BarsFigure):
+            shown: Any = tables
+        elif isinstance(content, HistoryFigure | TrajectoriesFigure | DecisionFigure):
+            shown = {r: runs.get(f"{content.experiment}/{r}") for r in content.runs}
+            if not any(shown.values()):
+                continue
+        else:
+            continue
+        figures[figure.id] = digest_of(
+            {
+                "figure": figure.model_dump(mode="json"),
+                "shown": shown,
+                "code": code_digests([FIGURES]),
+            }
+        )
+    return PaperPlan(paper, plan.tier_name, tables, claims, figures)
+
+
+def find_table(paper: Paper, name: str) -> Table:
+    """A table by its identifier."""
+    return next(table for table in paper.tables if table.id == name)

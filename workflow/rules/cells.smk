@@ -1,0 +1,60 @@
+"""One cell: train all its seeds, predict, score."""
+
+
+rule train:
+    input:
+        ancient(prepared_of_cell),
+        ancient(split_of_cell),
+    output:
+        weights="results/{tier}/cells/{cell}/{digest}/weights.safetensors",
+        history="results/{tier}/cells/{cell}/{digest}/history.parquet",
+        record="results/{tier}/cells/{cell}/{digest}/record.json",
+    log:
+        "logs/{tier}/train/{cell}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/train/{cell}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=1440,
+        gpu=GPUS_PER_JOB,
+    shell:
+        "counterpoise train {wildcards.cell}/{wildcards.digest} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule predict:
+    input:
+        "results/{tier}/cells/{cell}/{digest}/weights.safetensors",
+    output:
+        "results/{tier}/cells/{cell}/{digest}/predictions.parquet",
+    log:
+        "logs/{tier}/predict/{cell}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/predict/{cell}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+        gpu=GPUS_PER_JOB,
+    shell:
+        "counterpoise predict {wildcards.cell}/{wildcards.digest} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule evaluate:
+    input:
+        "results/{tier}/cells/{cell}/{digest}/predictions.parquet",
+    output:
+        "results/{tier}/cells/{cell}/{digest}/scores-{scoring}.json",
+    log:
+        "logs/{tier}/evaluate/{cell}-{digest}-{scoring}.log",
+    benchmark:
+        "benchmarks/results/{tier}/evaluate/{cell}-{digest}-{scoring}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "counterpoise evaluate {wildcards.cell}/{wildcards.digest} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"

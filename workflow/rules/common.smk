@@ -1,0 +1,77 @@
+"""The plan, and the words that every command needs."""
+
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from counterpoise.devices import count_gpus
+from counterpoise.errors import UserError
+from counterpoise.files import to_json, write_if_changed
+from counterpoise.plan import load_plan
+from counterpoise.workflow import job_environment
+
+try:
+    PLAN = load_plan(Path.cwd(), dict(config))
+except UserError as error:
+    raise WorkflowError(str(error))
+
+TIER = PLAN.tier_name
+SETTINGS = PLAN.project.config
+
+os.environ.update(job_environment(SETTINGS))
+
+# The report depends on this list, which changes only when something that it is made of does.
+write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))
+
+
+wildcard_constraints:
+    source=r"[a-z0-9_.-]+",
+    dataset=r"[a-z0-9_.-]+",
+    digest=r"[0-9a-f]{12}",
+    scoring=r"[0-9a-f]{8}",
+    cell=r"[a-z0-9_.-]+",
+    paper=r"[a-z0-9_.-]+",
+    figure=r"[a-z0-9_.-]+",
+
+
+def training_of(wildcards):
+    return PLAN.training(wildcards.cell, wildcards.digest)
+
+
+def split_of_cell(wildcards):
+    return training_of(wildcards).data.split
+
+
+def prepared_of_cell(wildcards):
+    return training_of(wildcards).data.prepared
+
+
+def raw_of_data(wildcards):
+    return PLAN.data(wildcards.digest).raw
+
+
+def scores_of_paper(wildcards):
+    return [training.scores for training in PLAN.cells_of(wildcards.paper)]
+
+
+def records_of_paper(wildcards):
+    return [training.file("record.json") for training in PLAN.cells_of(wildcards.paper)]
+
+
+def tables_of_paper(wildcards):
+    return PLAN.papers[wildcards.paper].tables
+
+
+def inputs_of_figure(wildcards):
+    cells = PLAN.cells_of_figure(wildcards.paper, wildcards.figure)
+    names = ("history.parquet", "predictions.parquet")
+    files = [training.file(name) for training in cells for name in names]
+    return files or [PLAN.papers[wildcards.paper].tables]
+
+
+# A job that may use a GPU holds one; Snakemake counts them only where a limit is set.
+GPUS = count_gpus() if SETTINGS.device in ("auto", "cuda") else 0
+GPUS_PER_JOB = min(GPUS, 1)
+if workflow.local_exec:
+    workflow.global_resources.setdefault("gpu", GPUS)

@@ -1,0 +1,55 @@
+"""Raw files, prepared arrays, splits. Their content is settled by digests, not by file times."""
+
+
+localrules:
+    download,
+
+
+rule download:
+    output:
+        "data/raw/{source}/source.json",
+    log:
+        "logs/download/{source}.log",
+    benchmark:
+        "benchmarks/results/download/{source}.tsv"
+    retries: 2
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    shell:
+        "counterpoise download {wildcards.source} > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule prepare:
+    input:
+        ancient(raw_of_data),
+    output:
+        "data/prepared/{source}/{dataset}-{digest}/prepared.json",
+    log:
+        "logs/prepare/{source}-{dataset}-{digest}.log",
+    benchmark:
+        "benchmarks/results/prepare/{source}-{dataset}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "counterpoise prepare {wildcards.digest} > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule split:
+    input:
+        ancient("data/prepared/{source}/{dataset}-{digest}/prepared.json"),
+    output:
+        "data/prepared/{source}/{dataset}-{digest}/split.parquet",
+    log:
+        "logs/split/{source}-{dataset}-{digest}.log",
+    benchmark:
+        "benchmarks/results/split/{source}-{dataset}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "counterpoise split {wildcards.digest} > {log} 2>&1 || (cat {log} >&2; exit 1)"

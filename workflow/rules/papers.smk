@@ -1,0 +1,96 @@
+"""One paper: tables, claims and figures; then the report over all papers, then the gate."""
+
+
+rule tables:
+    input:
+        scores=scores_of_paper,
+        records=records_of_paper,
+    output:
+        "results/{tier}/papers/{paper}/tables-{digest}.json",
+    log:
+        "logs/{tier}/tables/{paper}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/tables/{paper}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "counterpoise tables {wildcards.paper} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule claims:
+    input:
+        tables_of_paper,
+    output:
+        "results/{tier}/papers/{paper}/claims-{digest}.json",
+    log:
+        "logs/{tier}/claims/{paper}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/claims/{paper}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "counterpoise claims {wildcards.paper} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule figures:
+    input:
+        inputs_of_figure,
+    output:
+        "results/{tier}/papers/{paper}/figures/{figure}-{digest}.svg",
+        "results/{tier}/papers/{paper}/figures/{figure}-{digest}.json",
+    log:
+        "logs/{tier}/figures/{paper}-{figure}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/figures/{paper}-{figure}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "counterpoise figure {wildcards.paper} {wildcards.figure} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule report:
+    input:
+        PLAN.exhibits,
+        PLAN.plan_file,
+    output:
+        PLAN.report,
+        PLAN.results,
+    log:
+        f"logs/{TIER}/report.log",
+    benchmark:
+        f"benchmarks/results/{TIER}/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        tier=TIER,
+    shell:
+        "counterpoise report --tier {params.tier} > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule gate:
+    input:
+        PLAN.results,
+        PLAN.cell_files,
+    output:
+        PLAN.gate,
+    log:
+        f"logs/{TIER}/gate.log",
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        tier=TIER,
+    shell:
+        "counterpoise gate --tier {params.tier} > {log} 2>&1 || (cat {log} >&2; exit 1)"
