@@ -13,6 +13,9 @@ Differences from the text, all options where there is a choice:
 - M_k has at most the rank of the task's head (1 for regression), so R*_k is free elsewhere. A
   plain SVD fills the rest arbitrarily (``tie_break="svd"``, the literal reading);
   ``proximal`` takes among all minimisers the one nearest to R_k, which is reproducible.
+- Where a task's gradient is exactly reversed (Figure 3c), R*_k lies half a turn from R_k, all ways
+  there are equally short, and projecting the step gives R_k back: the leader would never move.
+  ``proximal`` breaks this tie, too, by a small fixed turn; the next steps go on from there.
 - ``translation="means"`` is the form that the appendix says is used; ``offset`` is Algorithm 1.
 - The determinant of R*_k is corrected to +1, as the appendix asks.
 - ``magnitudes="none"`` leaves the weights at one: rotation alone, an ablation that the paper
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
 PROXIMAL_EPSILON = 1e-6
+NUDGE = 0.01
+"""Angle in radians, per pair of neighbouring coordinates, of the turn that breaks such a tie."""
 
 
 def polar(matrix: Tensor, proper: bool = False) -> Tensor:
@@ -71,6 +76,28 @@ def target_rotation(own: Tensor, shared: Tensor, current: Tensor, tie_break: str
     if tie_break == "proximal":
         scaled = scaled + PROXIMAL_EPSILON * current
     return torch.where(usable, polar(scaled, proper=True), current)
+
+
+def step_towards(current: Tensor, target: Tensor, rate: float, tie_break: str) -> Tensor:
+    """polar(R_k - alpha (R_k - R*_k)), for every task.
+
+    Args:
+        current: (K, d, d) rotations R_k.
+        target: (K, d, d) rotations R*_k.
+        rate: alpha.
+        tie_break: with ``proximal``, a step that a half turn has undone becomes a small turn.
+    """
+    if rate == 1.0:
+        return target
+    turned = polar(current + rate * (target - current))
+    if tie_break == "proximal" and current.shape[-1] > 1:
+        way, moved = (target - current).flatten(1).norm(dim=1), (turned - current).flatten(1)
+        stuck = (way > 1.0) & (moved.norm(dim=1) < 1e-9)
+        turn = torch.ones(current.shape[-1] - 1, dtype=current.dtype, device=current.device)
+        skew = torch.diag(NUDGE * turn, 1) - torch.diag(NUDGE * turn, -1)
+        nudged = current @ torch.linalg.matrix_exp(skew)
+        turned = torch.where(stuck[:, None, None], nudged, turned)
+    return turned
 
 
 class RotoGrad(Method):
@@ -129,7 +156,7 @@ class RotoGrad(Method):
         current = state["rotation"].double()
         own, mean = signal.task_gradients.double(), signal.z.mean(0)
         target = target_rotation(own, shared.double(), current, options.tie_break)
-        turned = target if rate == 1.0 else polar(current + rate * (target - current))
+        turned = step_towards(current, target, rate, options.tie_break)
         task_means = signal.representations.mean(1)
         if options.translation == "means":
             centre = state["centre"] + rate * (mean - state["centre"])

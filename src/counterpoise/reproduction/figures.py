@@ -103,7 +103,7 @@ def history_figure(
 def trajectories_figure(
     root: Path, plan: Plan, paper: Paper, content: TrajectoriesFigure
 ) -> tuple[Canvas, list[dict[str, Any]]]:
-    """Paths of the mean output over each task's landscape; a star marks its optimum."""
+    """Paths of the output over each task's landscape, one a seed; a star marks its optimum."""
     from counterpoise.datasets import toy
 
     runs = _runs(plan, paper, content.experiment, content.runs)
@@ -119,26 +119,25 @@ def trajectories_figure(
                   label="optimum", zorder=5)  # fmt: skip
         for number, run in enumerate(runs):
             history = _history(root, plan, run)
-            chosen = history[(history["quantity"] == "output") & (history["seed"] == 0)]
-            path = chosen[chosen["task"].str.startswith(f"{task}/")].pivot(
-                index="epoch", columns="task", values="value"
-            )
-            x, y = path[f"{task}/0"].to_numpy(), path[f"{task}/1"].to_numpy()
+            outputs = history[history["quantity"] == "output"]
             label = _label(paper, content.experiment, run.run)
             style = {"color": COLOURS[1 - number % 2], "linestyle": DASHES[1 - number % 2]}
-            axis.plot(x, y, label=label, **style)
-            axis.plot(x[-1], y[-1], marker="o", color=style["color"], markersize=5)
-            data.append(
-                {
-                    "run": label,
-                    "space": f"Z of task {task}",
-                    "start": f"({x[0]:.2f}, {y[0]:.2f})",
-                    "end": f"({x[-1]:.2f}, {y[-1]:.2f})",
-                    "loss at end": float(
-                        toy.landscape(np.array([x[-1], y[-1]]), shift, np.sin, np.abs)
-                    ),
-                }
-            )
+            for seed, rows in outputs.groupby("seed"):
+                path = rows.pivot(index="epoch", columns="task", values="value")
+                x, y = path[f"{task}/0"].to_numpy(), path[f"{task}/1"].to_numpy()
+                axis.plot(x, y, label=label if seed == 0 else None, lw=1.1, **style)
+                axis.plot(x[-1], y[-1], marker="o", color=style["color"], markersize=4)
+                end = toy.landscape(np.array([x[-1], y[-1]]), shift, np.sin, np.abs)
+                data.append(
+                    {
+                        "run": label,
+                        "task": f"optimum at ({-shift:g}, {-shift:g})",
+                        "seed": int(str(seed)),
+                        "start": f"({x[0]:.2f}, {y[0]:.2f})",
+                        "end": f"({x[-1]:.2f}, {y[-1]:.2f})",
+                        "loss at end": round(float(end), 3),
+                    }
+                )
         axis.set_title(f"task with its optimum at ({-shift:g}, {-shift:g})", loc="left")
         axis.set_xlabel("$z_1$")
         axis.set_ylabel("$z_2$")

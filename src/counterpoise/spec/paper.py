@@ -115,7 +115,7 @@ class Experiment(Model):
     network: Component
     protocol: Protocol
     repeats: Annotated[int, Field(ge=1)] = 1
-    """Training runs (seeds) of each row in the paper."""
+    """Training runs (seeds) of each row: the paper's number, or ours where it gives none."""
     runs: dict[Name, Run]
 
 
