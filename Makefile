@@ -1,6 +1,8 @@
 # Two commands do all: `make demo` and `make test`. Everything else is for developers.
 
-PYTHON ?= python3
+ifndef PYTHON
+PYTHON := $(shell command -v python3)
+endif
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := $(CURDIR)/.venv/bin
@@ -40,7 +42,8 @@ schemas: $(READY) ## Write the JSON schemas of the configuration files
 	counterpoise schema
 
 clean: ## Remove environment, data and results
-	rm -rf .venv .uv .snakemake data results work logs benchmarks/results reports/*/
+	rm -rf .venv .uv .snakemake data results work logs benchmarks/results
+	find reports -mindepth 1 -maxdepth 1 -type d ! -name reference -exec rm -rf {} +
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

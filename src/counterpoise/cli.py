@@ -29,7 +29,7 @@ Tier = Annotated[str, typer.Option(help="Tier of config/tiers.yaml: smoke, demo,
 CellKey = Annotated[
     str, typer.Argument(metavar="CELL", help="NAME/DIGEST, as under results/TIER/cells.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="COUNTERPOISE_DEVICE")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", envvar="COUNTERPOISE_DEVICE")]
 PaperName = Annotated[str, typer.Argument(metavar="PAPER", help="File name in config/papers.")]
 
 
@@ -73,15 +73,21 @@ def _job(tier: str, cell: str) -> Any:
     )
 
 
+def _print_version(wished: bool) -> None:
+    if wished:
+        typer.echo(f"counterpoise {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _start(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"counterpoise {__version__}")
-        raise typer.Exit
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(message)s",
@@ -93,6 +99,9 @@ def _start(
 @app.command(rich_help_panel=JOBS)
 def download(
     source: Annotated[str, typer.Argument(help="A source named in config/datasets.")],
+    marker: Annotated[
+        Path, typer.Argument(help="File to write when all is there, in the source's own folder.")
+    ],
     mirror: Annotated[
         str | None,
         typer.Option(help="Folder or https address to try first.", envvar="COUNTERPOISE_MIRROR"),
@@ -112,8 +121,7 @@ def download(
     if source not in found:
         raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
     dataset, entry = found[source]
-    marker = root / "data" / "raw" / source / "source.json"
-    fetch_source(source, entry, dataset, marker, mirror)
+    fetch_source(source, entry, dataset, root / marker, mirror)
 
 
 def _data(digest: str) -> Any:

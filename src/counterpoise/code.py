@@ -69,9 +69,9 @@ def closure(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def code_digests(modules: Iterable[str]) -> dict[str, str]:
-    """Module name to digest, over the closures of all ``modules``."""
-    names = frozenset().union(*(closure(module) for module in modules))
+def code_digests(modules: Iterable[str], without: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Module name to digest, over the closures of all ``modules`` but those of ``without``."""
+    names = frozenset().union(*(closure(module) for module in modules)) - without
     return {name: module_digest(name) for name in sorted(names)}
 
 

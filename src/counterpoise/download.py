@@ -8,7 +8,7 @@ from pathlib import Path
 
 from counterpoise import registry
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, sha256_file, write_json
+from counterpoise.files import atomic, make_folder, sha256_file, write_json
 from counterpoise.spec.dataset import DataSource, SourceFile
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def fetch_source(
             says.
     """
     folder = marker.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if source.generated:
         registry.find("datasets", dataset).generate(name, folder)
         files = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p != marker}
@@ -43,7 +43,7 @@ def _fetch_file(
         log.info("%s is here already", file.name)
         return
     if mirror is not None and not mirror.startswith(("https://", "http://")):
-        _copy(Path(mirror), name, file, target)
+        _copy(Path(mirror).expanduser(), name, file, target)
         return
     addresses = [f"{mirror.rstrip('/')}/{name}/"] if mirror else []
     failures = []

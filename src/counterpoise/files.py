@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,33 +22,53 @@ def atomic(path: Path) -> Iterator[Path]:
     The file is flushed to disk before the rename, so that a crash leaves the old content or the
     new, never a part. The suffix is kept, as some writers choose their format by it.
     """
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
         )
+        os.close(handle)
     except OSError as error:
-        raise UserError(
-            f"cannot write here: {error.strerror}",
-            where=path,
-            remedy="free space on the disk, or give yourself write permission to the folder",
-        ) from error
-    os.close(handle)
+        raise _unwritable(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        try:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
     except OSError as error:
-        raise UserError(
-            f"cannot write: {error.strerror or error}",
-            where=path,
-            remedy="free space on the disk, or give yourself write permission to the folder",
-        ) from error
+        if error.errno not in _DISK_TROUBLE:
+            raise  # not of this file: a source that cannot be read, a connection
+        raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write: {error.strerror or error}",
+        where=path,
+        remedy="free space on the disk, or give yourself write permission to the folder",
+    )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _umask() -> int:

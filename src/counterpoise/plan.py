@@ -20,6 +20,7 @@ from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
 from counterpoise.project import SINGLE_TASK, Project, load_project
 from counterpoise.spec.cell import Cell, Component
+from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.paper import (
     BarsFigure,
     DecisionFigure,
@@ -41,7 +42,14 @@ CLAIMS = "counterpoise.reproduction.claims"
 FIGURES = "counterpoise.reproduction.figures"
 REPORT = "counterpoise.report.build"
 GATE = "counterpoise.reproduction.gate"
+PREPARING = "counterpoise.prepared"
 TRAINING_LIBRARIES = ("numpy", "torch")
+DATA_LIBRARIES = ("numpy", "pandas")
+
+DISPLAY = frozenset(
+    f"counterpoise.{name}" for name in ("code", "errors", "provenance", "training.progress")
+)
+"""Modules that jobs import to talk and to record, and that change no result."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +60,13 @@ class Data:
     source: str
     options: dict[str, Any]
     seed: int
+    raw_digest: str
     digest: str
 
     @property
     def raw(self) -> str:
         """Marker of the downloaded or generated source."""
-        return f"data/raw/{self.source}/source.json"
+        return f"data/raw/{self.source}-{self.raw_digest}/source.json"
 
     @property
     def folder(self) -> str:
@@ -225,6 +234,12 @@ class Plan:
         """
         key = f"{name}/{digest}"
         if key not in self.trainings:
+            if any(training.name == name for training in self.trainings.values()):
+                raise UserError(
+                    f"cell {key} is planned with another digest now: code or configuration have "
+                    "changed since",
+                    remedy="run `snakemake` again",
+                )
             raise UserError(
                 f"tier {self.tier_name} has no cell {key}",
                 remedy=nearest(key, self.trainings) if self.trainings else "",
@@ -343,9 +358,9 @@ def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]
     """What the tier changes of the published protocol, in words."""
     protocol = experiment.protocol
     changes = []
-    if reduction.epochs is not None and reduction.epochs < protocol.epochs:
+    if reduction.epochs not in (None, protocol.epochs):
         changes.append(f"{reduction.epochs} of {protocol.epochs} epochs")
-    if reduction.seeds is not None and reduction.seeds < experiment.repeats:
+    if reduction.seeds not in (None, experiment.repeats):
         changes.append(f"{reduction.seeds} of {experiment.repeats} seeds")
     if reduction.batch_size not in (None, protocol.batch_size):
         changes.append(f"batches of {reduction.batch_size} instead of {protocol.batch_size}")
@@ -355,6 +370,18 @@ def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]
         )
     changes += [f"{key} {value}" for key, value in sorted(reduction.dataset_options.items())]
     return tuple(changes)
+
+
+def raw_digest(name: str, source: DataSource, dataset: str) -> str:
+    """Identity of a source's files: published checksums, or what generates them."""
+    identity: dict[str, Any] = {
+        "source": name,
+        "files": {file.name: file.sha256 for file in source.files},
+        "needs": {library: library_version(library) for library in source.needs},
+    }
+    if source.generated:
+        identity["code"] = code_digests([registry.module_name("datasets", dataset)], DISPLAY)
+    return digest_of(identity, length=8)
 
 
 def plan_data(project: Project, experiment: Experiment, reduction: Reduction) -> Data:
@@ -374,16 +401,16 @@ def plan_data(project: Project, experiment: Experiment, reduction: Reduction) ->
             **reduction.dataset_options,
         }
     ).model_dump(mode="json")
+    raw = raw_digest(reduction.source, source, dataset.id)
     identity = {
         "dataset": dataset.id,
-        "source": reduction.source,
-        "files": {file.name: file.sha256 for file in source.files},
-        "needs": {name: library_version(name) for name in source.needs},
+        "raw": raw,
+        "libraries": {name: library_version(name) for name in DATA_LIBRARIES},
         "options": options,
         "split seed": dataset.split_seed,
-        "code": code_digests([registry.module_name("datasets", dataset.id)]),
+        "code": code_digests([PREPARING, registry.module_name("datasets", dataset.id)], DISPLAY),
     }
-    return Data(dataset.id, reduction.source, options, dataset.split_seed, digest_of(identity))
+    return Data(dataset.id, reduction.source, options, dataset.split_seed, raw, digest_of(identity))
 
 
 def _train(
@@ -405,7 +432,7 @@ def _train(
         for key in ("epochs", "batch_size", "learning_rate")
         if (value := getattr(reduction, key)) is not None
     }
-    repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
+    repeats = reduction.seeds or experiment.repeats
     cell = Cell(
         dataset=data.dataset,
         source=data.source,
@@ -428,9 +455,10 @@ def _train(
         "cell": cell.model_dump(mode="json"),
         "data": data.digest,
         "libraries": {library: library_version(library) for library in TRAINING_LIBRARIES},
-        "code": code_digests([*TRAINING, *catalogue]),
+        "code": code_digests([*TRAINING, *catalogue], DISPLAY),
     }
-    scoring = code_digests([SCORING, registry.module_name("datasets", data.dataset)])
+    scorers = [SCORING, registry.module_name("datasets", data.dataset)]
+    scoring = code_digests(scorers, DISPLAY)
     return Training(
         plan.tier_name, name, digest_of(identity), cell, data, digest_of(scoring, length=8)
     )
@@ -482,9 +510,10 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         if isinstance(content, BarsFigure):
             shown: Any = tables
         elif isinstance(content, HistoryFigure | TrajectoriesFigure | DecisionFigure):
-            shown = {r: runs.get(f"{content.experiment}/{r}") for r in content.runs}
-            if not any(shown.values()):
+            found = {r: runs.get(f"{content.experiment}/{r}") for r in content.runs}
+            if not any(found.values()):
                 continue
+            shown = [found, paper.experiments[content.experiment].model_dump(mode="json")]
         else:
             continue
         figures[figure.id] = digest_of(

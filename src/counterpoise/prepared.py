@@ -66,7 +66,13 @@ def load_part(dataset: str, options: dict[str, Any], split_file: Path, part: str
     """Inputs and targets of one part."""
     module = registry.find("datasets", dataset)
     items = load_items(split_file)
-    loaded: Part = module.load(
-        split_file.parent, items[items["part"] == part], module.Options(**options)
-    )
+    chosen = items[items["part"] == part]
+    try:
+        loaded: Part = module.load(split_file.parent, chosen, module.Options(**options))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read the prepared data ({error})",
+            where=split_file.parent,
+            remedy="delete this folder and run `snakemake` again",
+        ) from error
     return loaded

@@ -42,12 +42,23 @@ class Project:
     papers: dict[str, Paper]
 
 
+_LISTS = ("papers", "methods")
+
+
+def _words(value: Any) -> Any:
+    """A command line's ``a`` or ``a,b`` as a list."""
+    return value.split(",") if isinstance(value, str) and value != "all" else value
+
+
 def load_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     """``config/config.yaml`` with the overrides of a command line."""
     document = read_yaml(root / "config" / "config.yaml")
+    if not isinstance(document.data, dict):
+        raise UserError("must be a list of `key: value`", where=document.path)
     for key, value in (overrides or {}).items():
-        document.data[key] = value
-        document.lines.pop((key,), None)
+        if document.data.get(key, Config.model_fields) != value:
+            document.data[key] = _words(value) if key in _LISTS else value
+            document.lines[(key,)] = 0
     return parse(Config, document)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def _view(root: Path) -> Group:
 
 def show_status(root: Path, watch: bool) -> None:
     """Print the running cells once, or keep showing them."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 200)
     if not watch:
         console.print(_view(root))
         return

@@ -25,7 +25,7 @@ rule train:
 
 rule predict:
     input:
-        "results/{tier}/cells/{cell}/{digest}/weights.safetensors",
+        ancient("results/{tier}/cells/{cell}/{digest}/weights.safetensors"),
     output:
         "results/{tier}/cells/{cell}/{digest}/predictions.parquet",
     log:
@@ -44,7 +44,7 @@ rule predict:
 
 rule evaluate:
     input:
-        "results/{tier}/cells/{cell}/{digest}/predictions.parquet",
+        ancient("results/{tier}/cells/{cell}/{digest}/predictions.parquet"),
     output:
         "results/{tier}/cells/{cell}/{digest}/scores-{scoring}.json",
     log:

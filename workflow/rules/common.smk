@@ -13,6 +13,8 @@ from counterpoise.workflow import job_environment
 
 try:
     PLAN = load_plan(Path.cwd(), dict(config))
+    # The report depends on this list, which changes only when something that it is made of does.
+    write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -21,13 +23,11 @@ SETTINGS = PLAN.project.config
 
 os.environ.update(job_environment(SETTINGS))
 
-# The report depends on this list, which changes only when something that it is made of does.
-write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))
-
 
 wildcard_constraints:
     source=r"[a-z0-9_.-]+",
     dataset=r"[a-z0-9_.-]+",
+    raw=r"[0-9a-f]{8}",
     digest=r"[0-9a-f]{12}",
     scoring=r"[0-9a-f]{8}",
     cell=r"[a-z0-9_.-]+",

@@ -7,18 +7,17 @@ localrules:
 
 rule download:
     output:
-        "data/raw/{source}/source.json",
+        "data/raw/{source}-{raw}/source.json",
     log:
-        "logs/download/{source}.log",
+        "logs/download/{source}-{raw}.log",
     benchmark:
-        "benchmarks/results/download/{source}.tsv"
-    retries: 2
+        "benchmarks/results/download/{source}-{raw}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
     shell:
-        "counterpoise download {wildcards.source} > {log} 2>&1 || (cat {log} >&2; exit 1)"
+        "counterpoise download {wildcards.source} {output} > {log} 2>&1 || (cat {log} >&2; exit 1)"
 
 
 rule prepare:

@@ -3,8 +3,8 @@
 
 rule tables:
     input:
-        scores=scores_of_paper,
-        records=records_of_paper,
+        scores=ancient(scores_of_paper),
+        records=ancient(records_of_paper),
     output:
         "results/{tier}/papers/{paper}/tables-{digest}.json",
     log:
@@ -40,7 +40,7 @@ rule claims:
 
 rule figures:
     input:
-        inputs_of_figure,
+        ancient(inputs_of_figure),
     output:
         "results/{tier}/papers/{paper}/figures/{figure}-{digest}.svg",
         "results/{tier}/papers/{paper}/figures/{figure}-{digest}.json",
@@ -86,6 +86,8 @@ rule gate:
         PLAN.gate,
     log:
         f"logs/{TIER}/gate.log",
+    benchmark:
+        f"benchmarks/results/{TIER}/gate.tsv"
     threads: 1
     resources:
         mem_mb=500,

@@ -20,7 +20,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     Raises:
         UserError: the file is not whole, not IDX, or has other dimensions.
     """
-    remedy = "delete it and run again: it will be fetched anew and checked"
+    remedy = f"delete the folder {path.parent} and run again: it will be fetched anew"
     try:
         with gzip.open(path) as handle:
             header = handle.read(4 + 4 * dimensions)
@@ -38,7 +38,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
                 raise UserError(f"declares {size} bytes of content", where=path, remedy=remedy)
             content = handle.read(size + 1)
     except FileNotFoundError as error:
-        raise UserError("no such file", where=path, remedy="run `snakemake` to fetch it") from error
+        raise UserError("no such file", where=path, remedy=remedy) from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"damaged archive ({error})", where=path, remedy=remedy) from error
     if len(content) != size:

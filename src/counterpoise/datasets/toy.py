@@ -1,12 +1,13 @@
 """The synthetic problems of RotoGrad's Figure 3.
 
 ``conflict`` and ``magnitude``: one input, (0, 0), and two functions of the network's output
-whose optima lie at (1.5, 1.5) and (-1.5, -1.5), value -6 each::
+whose optima lie at (1.5, 1.5) and (-1.5, -1.5), value 0 each::
 
-    L(z; s) = -[sin(3(z_0+s))/(z_0+s) + sin(3(z_1+s))/(z_1+s)] + |z_0+s| + |z_1+s|
+    L(z; s) = 6 - [sin(3(z_0+s))/(z_0+s) + sin(3(z_1+s))/(z_1+s)] + |z_0+s| + |z_1+s|
 
 with s = -1.5 for the first task and +1.5 for the second. The submission prints no formula; this
-one is from a later example by its author, the closest public source. ``magnitude`` multiplies
+one is from a later example by its author, the closest public source; the constant 6 is ours,
+so that no loss is negative, for which GradNorm's relative training rates are not defined. ``magnitude`` multiplies
 the second loss by ten: the submission says only that the magnitudes differ.
 
 ``negation``: points in the plane with a binary label, and the same label negated.
@@ -61,7 +62,7 @@ def tasks(options: Options) -> tuple[Task, ...]:
 def landscape(z: Any, shift: float, sin: Any, absolute: Any) -> Any:
     """L(z; s) for outputs (..., 2); ``sin`` and ``absolute`` are numpy's or torch's."""
     moved = z + shift + 1e-12  # sin(3u)/u has the limit 3 at u = 0
-    return (absolute(moved) - sin(3.0 * moved) / moved).sum(-1)
+    return 6.0 + (absolute(moved) - sin(3.0 * moved) / moved).sum(-1)
 
 
 def _loss(shift: float, scale: float) -> Any:

@@ -48,7 +48,7 @@ def mean_interval(sample: Sample, level: float = 0.95) -> tuple[float, float] | 
 
 def welch_interval(a: Sample, b: Sample, level: float = 0.95) -> tuple[float, float] | None:
     """Welch's interval of mean(a) - mean(b), degrees of freedom after Satterthwaite."""
-    if a.sd is None or b.sd is None:
+    if a.sd is None or b.sd is None or min(a.n, b.n) < 2:
         return None
     va, vb = a.sd**2 / a.n, b.sd**2 / b.n
     difference = a.mean - b.mean

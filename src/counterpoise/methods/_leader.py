@@ -22,7 +22,7 @@ ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 class LeaderOptions(base.Options):
     """Hyper-parameters of the slow player of the Stackelberg game."""
 
-    leader_learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.02
+    leader_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
     """Initial learning rate of the leader (section 5.2.1)."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Factor of the exponential decay of that rate (0.9 and 0.99 are best in Table 1)."""
@@ -80,6 +80,9 @@ def update_weights(state: State, signal: Signal, shared: Tensor, options: Leader
         magnitude = (omega * norms).mean()
     target = magnitude * relative.pow(options.alpha)
     slope = torch.sign(omega * norms - target) * norms
+    # A negative loss has no relative training rate: let it show (the sign of NaN is 0) and end
+    # the run as a recorded result.
+    slope = torch.where(torch.isfinite(target), slope, target)
     first, second = state["omega_first_moment"], state["omega_second_moment"]
     if options.weight_optimizer == "adam":
         one, two = ADAM_BETAS

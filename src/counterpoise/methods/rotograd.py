@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
 PROXIMAL_EPSILON = 1e-6
-NUDGE = 0.01
-"""Angle in radians, per pair of neighbouring coordinates, of the turn that breaks such a tie."""
+NUDGE = 0.2
+"""Radians per unit of the leader's rate, for each pair of neighbouring coordinates, of the turn
+that breaks such a tie."""
 
 
 def polar(matrix: Tensor, proper: bool = False) -> Tensor:
@@ -92,9 +93,9 @@ def step_towards(current: Tensor, target: Tensor, rate: float, tie_break: str) -
     turned = polar(current + rate * (target - current))
     if tie_break == "proximal" and current.shape[-1] > 1:
         way, moved = (target - current).flatten(1).norm(dim=1), (turned - current).flatten(1)
-        stuck = (way > 1.0) & (moved.norm(dim=1) < 1e-9)
+        stuck = (way > 1.0) & (moved.norm(dim=1) < 1e-6 * rate * way)
         turn = torch.ones(current.shape[-1] - 1, dtype=current.dtype, device=current.device)
-        skew = torch.diag(NUDGE * turn, 1) - torch.diag(NUDGE * turn, -1)
+        skew = NUDGE * rate * (torch.diag(turn, 1) - torch.diag(turn, -1))
         nudged = current @ torch.linalg.matrix_exp(skew)
         turned = torch.where(stuck[:, None, None], nudged, turned)
     return turned

@@ -258,9 +258,10 @@ def judge_claim(claim: Claim, numbers: Numbers) -> dict[str, Any]:
         if printed.word == "holds":
             reason += "; the paper's own numbers agree with the sentence"
         return _result(claim, "inconclusive", NONE, reason, printed, runs)
-    if runs.marks:
-        basis = DEMO if "demo" in runs.marks else REDUCED
-        reason = f"tendency only ({', '.join(runs.marks)}): {runs.word}"
+    lesser = [mark for mark in runs.marks if mark in ("demo", "reduced")]
+    if lesser:
+        basis = DEMO if "demo" in lesser else REDUCED
+        reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
         return _result(claim, "inconclusive", basis, reason, printed, runs)
     return _result(claim, runs.word, FULL, _reason(runs), printed, runs)
 

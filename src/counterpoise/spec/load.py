@@ -31,7 +31,8 @@ class Document:
         for part in location:  # parts that are not in the file are names of union members
             if (*found, part) in self.lines:
                 found = (*found, part)
-        return f"{self.path}:{self.lines.get(found, 1)}"
+        line = self.lines.get(found, 1)
+        return f"{self.path}:{line}" if line else "command line"
 
 
 # YAML 1.2's core schema: no `on`/`no` booleans, no sexagesimal numbers, and 1e-3 is a number.

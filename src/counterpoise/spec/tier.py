@@ -49,6 +49,7 @@ class Config(Model):
     methods: Literal["all"] | tuple[Name, ...] = "all"
     """Methods to train, besides the single-task reference."""
     mirror: str | None = None
-    """Folder or address that holds the sources of data, tried before the published mirrors."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Folder to take the sources of data from instead of downloading them, or an address to try
+    before the published mirrors."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train. It is recorded and does not enter a cell's identity."""

@@ -281,6 +281,13 @@ class Replicate:
                     row[f"output/{task.name}/{j}"] = mean
         value = sum(normalised) / len(normalised)
         row["selection"] = value
+        if not math.isfinite(value):
+            bad = next(
+                t.name for t, v in zip(tasks, normalised, strict=True) if not math.isfinite(v)
+            )
+            self.trouble = {"what": "non-finite validation loss", "task": bad}
+            self.trouble |= {"epoch": self.epoch, "step": self.step}
+            return
         self.history.append(row)
         last = self.problem.cell.protocol.selection == "last"
         if last or value < self.best["value"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from counterpoise import registry
 from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, sha256_file, write_json
+from counterpoise.files import atomic, make_folder, sha256_file, write_json
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.spec.cell import Cell
@@ -51,11 +53,11 @@ def device_of(wish: str) -> torch.device:
     Raises:
         UserError: it is asked for and not there.
     """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    found = torch.cuda.is_available()
     if wish == "auto":
-        return torch.device("cuda" if cuda else "cpu")
-    if (wish == "cuda" and not cuda) or (wish == "mps" and not mps):
-        raise UserError(f"no {wish} device is found", remedy="set `device: auto`")
+        return torch.device("cuda" if found else "cpu")
+    if wish == "cuda" and not found:
+        raise UserError("no CUDA device is found", remedy="set `device: auto`")
     return torch.device(wish)
 
 
@@ -92,24 +94,34 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
     """
     stop = _Stop()
     torch.set_num_threads(1)  # results must not depend on the cores that are free
-    job.work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.work / "lock")
-    try:
-        lock.acquire(timeout=0)
-        others = False
-    except Timeout:
-        log.info("another process trains this cell; waiting for it")
-        lock.acquire()
-        others = True
-    try:
-        if others and all((job.out / name).is_file() for name in RESULTS):
+    make_folder(job.work)
+    with _lock(job.work / "lock", stop) as waited:
+        if waited and all((job.out / name).is_file() for name in RESULTS):
             log.info("the other process has finished it")
-            return
-        job.work.mkdir(parents=True, exist_ok=True)
-        _train(job, device_of(device), save_every, stop)
+        else:
+            make_folder(job.work)
+            _train(job, device_of(device), save_every, stop)
+            shutil.rmtree(job.work, ignore_errors=True)
+
+
+@contextmanager
+def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
+    """Hold the cell's work folder alone; yields whether another process had it before."""
+    lock, waited = FileLock(path), False
+    while True:
+        try:
+            lock.acquire(timeout=1)
+            break
+        except Timeout:
+            if not waited:
+                log.info("another process trains this cell; waiting for it")
+            waited = True
+            if stop.wished:
+                raise Interrupted from None
+    try:
+        yield waited
     finally:
         lock.release()
-    shutil.rmtree(job.work, ignore_errors=True)
 
 
 def _train(job: Job, device: torch.device, save_every: float, stop: _Stop) -> None:

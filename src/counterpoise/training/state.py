@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
     The previous state stays beside the new one, so that a damaged file costs one interval.
     """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
     with atomic(path) as temporary:
-        torch.save(state, temporary)
-        with temporary.open("rb") as handle:
-            checksum = hashlib.file_digest(handle, "sha256").digest()
-        with temporary.open("ab") as handle:
-            handle.write(checksum)
+        temporary.write_bytes(content + hashlib.sha256(content).digest())
         if path.exists():
             path.replace(path.with_suffix(".previous"))
 
@@ -39,8 +39,6 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
         body, checksum = content[:-32], content[-32:]
         if hashlib.sha256(body).digest() != checksum:
             continue
-        import io
-
         state: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
         return state
     return None

@@ -1,0 +1,1 @@
+"""The report: one HTML page for people, JSON and CSV for machines."""

@@ -1,0 +1,87 @@
+"""Build the report: read what exists, put it in words, write one HTML page, JSON and CSV."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from counterpoise.files import write_json, write_text
+from counterpoise.plan import Plan
+from counterpoise.report import legend, text
+from counterpoise.report.cards import dataset_cards, method_cards, network_cards
+from counterpoise.report.export import results, write_tables
+from counterpoise.report.inputs import Inputs, read_inputs
+from counterpoise.report.numbers import count, plural
+from counterpoise.report.overview import PaperView, overview, paper_views
+from counterpoise.reproduction import verdicts
+
+FOLDER = Path(__file__).parent
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "prose": text.prose,
+        "label": text.label,
+        "count": count,
+        "plural": plural,
+    }
+    environment.globals["anchor"] = text.anchor
+    return environment
+
+
+def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> dict[str, Any]:
+    """Everything that the templates show."""
+    assets = FOLDER / "assets"
+    return {
+        "plan": plan,
+        "tier": plan.tier,
+        "tier_name": plan.tier_name,
+        "commit": inputs.commit,
+        "overview": overview(plan, papers, inputs),
+        "papers": papers,
+        "methods": method_cards(plan),
+        "networks": network_cards(plan),
+        "datasets": dataset_cards(plan),
+        "number_terms": legend.NUMBERS.values(),
+        "claim_terms": legend.CLAIMS.values(),
+        "mark_terms": legend.MARKS.values(),
+        "marks": legend.MARKS,
+        "rules": text.blocks(verdicts.__doc__),
+        "css": Markup((assets / "report.css").read_text(encoding="utf-8")),
+        "js": Markup((assets / "report.js").read_text(encoding="utf-8")),
+    }
+
+
+def render(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> str:
+    """The page as text."""
+    template = _environment().get_template("index.html.j2")
+    return template.render(page_context(plan, papers, inputs)).rstrip() + "\n"
+
+
+def build_report(root: Path, plan: Plan) -> None:
+    """Write the report of a plan from what exists; what is missing shows as such.
+
+    Writes ``reports/<tier>/index.html``, ``results.json`` beside it, and ``tables/*.csv``. The same
+    inputs give the same bytes.
+
+    Raises:
+        UserError: the files cannot be written.
+    """
+    inputs = read_inputs(root, plan)
+    papers = paper_views(plan, inputs)
+    page = render(plan, papers, inputs)
+    write_tables(root, plan, inputs)
+    write_json(root / plan.results, results(plan, papers, inputs))
+    write_text(root / plan.report, page)

@@ -1,0 +1,139 @@
+"""Claims as the page shows them: the word first, then why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from counterpoise.report.legend import CLAIMS, Term, mark
+from counterpoise.report.text import anchor, first_sentence, linked_refs
+from counterpoise.spec.paper import ChangeTest, Claim, CompareTest, Paper, TrendTest
+
+SETTLED = ("argument", "the paper's own numbers")
+"""Bases that need no run of ours."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one source of numbers says."""
+
+    title: str
+    word: Term | None
+    steps: tuple[Markup, ...]
+    marks: tuple[Term, ...]
+    missing: tuple[Markup, ...]
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """One claim."""
+
+    id: str
+    paper: str
+    spec: Claim
+    word: Term
+    basis: str
+    reason: Markup
+    short: Markup
+    """The reason in one line."""
+    settled: bool
+    """The word needs no run of ours."""
+    evidence: tuple[Evidence, ...]
+
+
+class References:
+    """Readable names and addresses of ``table/row/column``."""
+
+    def __init__(self, paper: Paper) -> None:
+        self._paper = paper
+        self._known = {
+            f"{table.id}/{row.id}/{column.id}": (
+                anchor("table", paper.id, table.id),
+                f"{table.place if len(table.place) < 20 else table.title}, {row.label}, "
+                f"{column.label}",
+            )
+            for table in paper.tables
+            for row in table.rows
+            for column in table.columns
+        }
+
+    def resolve(self, ref: str) -> tuple[str, str] | None:
+        """Address and name of a reference."""
+        return self._known.get(ref)
+
+    def link(self, text: str) -> Markup:
+        """Text with its references as links."""
+        return linked_refs(text, self.resolve)
+
+
+def claim_views(paper: Paper, results: dict[str, Any]) -> tuple[ClaimView, ...]:
+    """All claims of a paper."""
+    references = References(paper)
+    return tuple(_view(paper, claim, results.get(claim.id), references) for claim in paper.claims)
+
+
+def count_words(claims: Sequence[ClaimView]) -> dict[str, int]:
+    """Claims by word, in the legend's order."""
+    found = Counter(claim.word.key for claim in claims)
+    return {key: found[key] for key in CLAIMS}
+
+
+def _view(
+    paper: Paper, claim: Claim, result: dict[str, Any] | None, references: References
+) -> ClaimView:
+    name = anchor("claim", paper.id, claim.id)
+    if result is None:
+        nothing = Markup("")
+        word = CLAIMS["missing"]
+        return ClaimView(name, paper.id, claim, word, "", nothing, nothing, False, ())
+    sources = (("The paper's numbers", "printed"), ("Our runs", "runs"))
+    evidence = (
+        _evidence(title, result[key], references)
+        for title, key in sources
+        # One step that is the reason already need not be said twice.
+        if result[key]["steps"] != [result["reason"]] or result[key]["missing"]
+    )
+    return ClaimView(
+        name,
+        paper.id,
+        claim,
+        CLAIMS.get(result["word"], CLAIMS["missing"]),
+        result["basis"],
+        references.link(_reason(result)),
+        _short(claim, result, references),
+        result["basis"] in SETTLED,
+        tuple(found for found in evidence if found.steps or found.missing),
+    )
+
+
+def _short(claim: Claim, result: dict[str, Any], references: References) -> Markup:
+    """One line. Where several numbers decide, the paper file's comment says it best."""
+    several = isinstance(claim.test, CompareTest | TrendTest | ChangeTest) or not result["reason"]
+    if several and claim.comment and result["basis"] in SETTLED:
+        return references.link(first_sentence(claim.comment))
+    return references.link(first_sentence(_reason(result)) or result["basis"])
+
+
+def _reason(result: dict[str, Any]) -> str:
+    """The reason as a sentence; a tendency names its marks by their words."""
+    runs, reason = result["runs"], str(result["reason"])
+    if result["basis"] not in SETTLED and runs["word"] and runs["marks"]:
+        marks = ", ".join(mark(name).word for name in runs["marks"])
+        return f"Our runs show a tendency only ({marks}): {runs['word']}."
+    if reason and "/" not in reason.split(" ", maxsplit=1)[0]:
+        reason = reason[0].upper() + reason[1:]
+    return reason if not reason or reason.endswith((".", "?", "!")) else f"{reason}."
+
+
+def _evidence(title: str, found: dict[str, Any], references: References) -> Evidence:
+    return Evidence(
+        title,
+        CLAIMS.get(found["word"]) if found["word"] else None,
+        tuple(references.link(step) for step in found["steps"]),
+        tuple(mark(name) for name in found["marks"]),
+        tuple(references.link(ref) for ref in found["missing"]),
+    )

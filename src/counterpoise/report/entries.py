@@ -1,0 +1,93 @@
+"""One cell of a table as the page shows it, and what became of a printed number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from counterpoise.report.legend import NUMBERS, Term
+from counterpoise.report.numbers import decimals_for, decimals_of, fixed, signed, split_printed
+from counterpoise.report.text import anchor
+from counterpoise.spec.paper import Paper
+
+WITHOUT_RUN = ("not run", "missing")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One cell.
+
+    Attributes:
+        verdict: shown in the cell; None where it goes without saying.
+        toward: "higher" or "lower" where ours clearly differs.
+        interval: 95 % interval of the difference.
+        rule: the rule that decided.
+        note: letter of a footnote.
+    """
+
+    printed: str
+    printed_spread: str
+    ours: str
+    ours_spread: str
+    seeds: int
+    from_means: str
+    difference: str
+    interval: str
+    margin: str
+    verdict: Term | None
+    toward: str
+    rule: str
+    note: str
+    run: str
+
+
+def state_of(entry: dict[str, Any]) -> str | None:
+    """What became of a printed number: a key of :data:`NUMBERS`; None where none is printed."""
+    if entry["printed"] is None:
+        return None
+    if entry["verdict"] in NUMBERS:
+        return str(entry["verdict"])
+    return "marked"
+
+
+def count_states(entries: dict[str, Any]) -> dict[str, int]:
+    """Printed numbers of a table by what became of them, in the legend's order."""
+    found = Counter(
+        state for row in entries.values() for entry in row.values() if (state := state_of(entry))
+    )
+    return {key: found[key] for key in NUMBERS}
+
+
+def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
+    """The view of one entry; ``note`` is the letter of its footnote."""
+    printed, printed_spread = split_printed(entry["printed"])
+    ours = entry["ours"]
+    state = state_of(entry)
+    shown = NUMBERS[state] if state and state not in WITHOUT_RUN else None
+    if entry["verdict"] in ("failed", "missing"):
+        shown = NUMBERS[entry["verdict"]]
+    run = anchor("run", paper.id, *entry["run"].split("/")) if entry["run"] else ""
+    if ours is None:
+        return Number(printed, printed_spread, "", "", 0, "", "", "", "", shown, "", entry["rule"],
+                      note, run)  # fmt: skip
+    decimals = decimals_of(entry["printed"])
+    if decimals is None:
+        decimals = decimals_for(ours["mean"], ours["sd"])
+    difference, interval, margin = entry["difference"], entry["interval"], entry["margin"]
+    return Number(
+        printed,
+        printed_spread,
+        fixed(ours["mean"], decimals),
+        f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
+        ours["n"],
+        fixed(ours["from_means"], decimals) if ours["from_means"] is not None else "",
+        signed(difference, decimals) if difference is not None else "",
+        f"{signed(interval[0], decimals)} to {signed(interval[1], decimals)}" if interval else "",
+        f"{margin:.6g}" if margin is not None else "",
+        shown,
+        ("higher" if difference > 0 else "lower") if entry["verdict"] == "differs" else "",
+        entry["rule"],
+        note,
+        run,
+    )

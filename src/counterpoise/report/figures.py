@@ -1,0 +1,108 @@
+"""Figures as the page shows them: the drawing, what the paper says of it, and its numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from counterpoise.plan import PaperPlan
+from counterpoise.report.inputs import FigureFiles, PaperFiles
+from counterpoise.report.legend import Term, mark
+from counterpoise.report.numbers import count, significant
+from counterpoise.report.text import anchor
+from counterpoise.spec.paper import BarsFigure, Figure, SchematicFigure, UnavailableFigure
+
+MOST_ROWS = 60
+SCALE = 1.45  # pixels a point: text of 8.5 points becomes about as large as the page's small text
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """One figure.
+
+    Attributes:
+        svg: the drawing; empty where there is none, then ``reason`` says why.
+        width: largest width on the page, in pixels.
+        rows: the first rows of the numbers behind it, as text.
+    """
+
+    id: str
+    spec: Figure
+    svg: Markup
+    width: int
+    reason: str
+    log: str
+    marks: tuple[Term, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: int
+    printed_only: bool = False
+
+
+def figure_views(made: PaperPlan, files: PaperFiles) -> tuple[FigureView, ...]:
+    """All figures of a paper."""
+    return tuple(_view(made, figure, files) for figure in made.paper.figures)
+
+
+def _view(made: PaperPlan, figure: Figure, files: PaperFiles) -> FigureView:
+    name = anchor("figure", made.paper.id, figure.id)
+    drawn = files.figures.get(figure.id)
+    if drawn is None:
+        reason, log = _why_not(made, figure)
+        return FigureView(name, figure, Markup(""), 0, reason, log, (), (), (), 0)
+    columns = tuple(dict.fromkeys(key for row in drawn.data for key in row))
+    rows = tuple(tuple(_cell(row.get(key)) for key in columns) for row in drawn.data[:MOST_ROWS])
+    return FigureView(
+        name,
+        figure,
+        # Ours, read from the plan's own path and checked to hold nothing but a drawing.
+        Markup(drawn.svg.strip()),
+        _width(drawn.svg),
+        "",
+        "",
+        tuple(mark(key) for key in _marks(figure, drawn, files)),
+        columns,
+        rows,
+        len(drawn.data),
+        isinstance(figure.content, BarsFigure)
+        and not any(row.get("ours") is not None for row in drawn.data),
+    )
+
+
+def _marks(figure: Figure, drawn: FigureFiles, files: PaperFiles) -> list[str]:
+    """Marks of what is shown; bars have those of their table's numbers of ours."""
+    if not isinstance(figure.content, BarsFigure):
+        return drawn.marks
+    rows = files.tables.get(figure.content.table, {}).values()
+    entries = [entry for row in rows for entry in row.values()]
+    return sorted({name for entry in entries for name in entry["marks"]})
+
+
+def _why_not(made: PaperPlan, figure: Figure) -> tuple[str, str]:
+    content = figure.content
+    if isinstance(content, SchematicFigure):
+        return "A drawing without data; there is nothing to rebuild.", ""
+    if isinstance(content, UnavailableFigure):
+        reason = content.reason.rstrip(".")
+        return f"Not made. {reason[0].upper()}{reason[1:]}.", ""
+    digest = made.figure_digests.get(figure.id)
+    if digest is None:
+        return f"Its runs are not part of tier {made.tier} with this configuration.", ""
+    log = f"logs/{made.tier}/figures/{made.paper.id}-{figure.id}-{digest}.log"
+    return "Missing: the job that draws it has failed or has not run.", log
+
+
+def _width(svg: str) -> int:
+    box = re.search(r'viewBox="\S+ \S+ (\d+(?:\.\d+)?) ', svg)
+    return round(SCALE * float(box[1])) if box else 720
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, float):
+        return significant(value)
+    return count(value) if isinstance(value, int) else str(value)

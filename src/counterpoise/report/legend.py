@@ -1,0 +1,113 @@
+"""The words of the report, each with its icon, its colour and what it means. One place for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word that the report uses for a number, a claim or a mark.
+
+    Attributes:
+        key: what it is called in the tables and claims that the report reads.
+        word: how it is shown.
+        icon: symbol of the page's sprite.
+        tone: class that gives it its colour; the word and the icon tell it apart without colour.
+        meaning: its explanation in the legend.
+    """
+
+    key: str
+    word: str
+    icon: str
+    tone: str
+    meaning: str
+
+
+def _index(*terms: Term) -> dict[str, Term]:
+    return {term.key: term for term in terms}
+
+
+NUMBERS = _index(
+    Term(
+        "agrees", "agrees", "check", "good",
+        "The 95 % interval of the difference lies inside the margin.",
+    ),
+    Term(
+        "differs", "differs", "cross", "bad",
+        "The 95 % interval excludes zero and the difference is larger than the margin.",
+    ),
+    Term(
+        "inconclusive", "inconclusive", "wave", "unsure",
+        "Neither of the two, or fewer than three seeds.",
+    ),
+    Term("failed", "failed", "bang", "failed", "A run behind our number has come to a bad end."),
+    Term(
+        "missing", "missing", "hole", "missing",
+        "This tier plans a number of ours, but the job that makes it has failed or has not run.",
+    ),
+    Term(
+        "marked", "no verdict", "flag", "marked",
+        "We have a number, but its marks say why it cannot be held against the printed one.",
+    ),
+    Term("not run", "not run", "dash", "none", "There is no number of ours; the reason is given."),
+)  # fmt: skip
+"""What may become of a printed number, in the order of the bars."""
+
+CLAIMS = _index(
+    Term("holds", "holds", "check", "good", "The evidence is as the sentence says."),
+    Term(
+        "does not hold", "does not hold", "cross", "bad",
+        "The paper's own numbers or our full runs contradict the sentence.",
+    ),
+    Term(
+        "inconclusive", "inconclusive", "wave", "unsure",
+        "The evidence so far does not decide. Runs on stand-in data or with a reduced protocol "
+        "show a tendency and leave a claim inconclusive.",
+    ),
+    Term(
+        "not testable", "not testable", "question", "none",
+        "The sentence names nothing that could be measured here.",
+    ),
+    Term("missing", "missing", "hole", "missing", "The job that judges the claim has not run."),
+)  # fmt: skip
+"""What may become of a claim, in the order of the bars."""
+
+MARKS = _index(
+    Term(
+        "demo", "stand-in data", "flask", "marked",
+        "Made on generated or substitute data. It shows that the pipeline works and says nothing "
+        "about the paper.",
+    ),
+    Term(
+        "reduced", "reduced", "half", "marked",
+        "Real data, but fewer epochs, seeds or items than the paper's protocol, or other settings.",
+    ),
+    Term(
+        "calibrated", "calibrated", "target", "marked",
+        "The printed number helped to fix a choice that the paper leaves open, so it cannot be "
+        "tested by it.",
+    ),
+    Term(
+        "sensitivity", "other reading", "fork", "marked",
+        "The paper allows several readings. This is not the one named primary before the runs.",
+    ),
+    Term(
+        "second_hand", "second-hand", "quote", "marked",
+        "The printed number was not read in the paper itself, or is not its authors' measurement.",
+    ),
+    Term("plot_read", "read off a plot", "plot", "marked", "The printed number is approximate."),
+)  # fmt: skip
+"""Marks of a number."""
+
+RUNS = _index(
+    Term("finished", "finished", "check", "good", "All seeds have come to their end."),
+    Term("failed", "bad end", "bang", "failed", "A seed has diverged or stayed without a score."),
+    Term("missing", "missing", "hole", "missing", "There is no result, or only a part of one."),
+)
+"""States of a run."""
+
+
+def mark(name: str) -> Term:
+    """A mark by name; one that the legend lacks shows by its own name."""
+    return MARKS.get(name) or Term(name, name.replace("_", " "), "flag", "marked", "")

@@ -1,0 +1,101 @@
+"""How numbers are written: the precision of the printed one, true minus signs, short units."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from counterpoise.spec.paper import parse_printed
+
+MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+MOST_DECIMALS = 6
+
+
+def decimals_of(printed: str | None) -> int | None:
+    """Decimals that a printed number shows; None where nothing is printed."""
+    parsed = parse_printed(printed) if printed else None
+    if parsed is None:
+        return None
+    return min(MOST_DECIMALS, max(0, -int(parsed.value.as_tuple().exponent)))
+
+
+def decimals_for(mean: float, spread: float | None) -> int:
+    """Decimals that show two digits of the spread, or four of the mean where there is none."""
+    scale, digits = (spread, 2) if spread else (abs(mean), 4)
+    if not scale or not math.isfinite(scale):
+        return 2
+    return min(MOST_DECIMALS, max(0, digits - 1 - math.floor(math.log10(scale))))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """``value`` with so many decimals and a true minus; never a negative zero."""
+    if not math.isfinite(value):
+        return "not finite"
+    text = f"{value:.{decimals}f}"
+    if text.startswith("-"):
+        text = text[1:] if float(text) == 0 else MINUS + text[1:]
+    return text
+
+
+def signed(value: float, decimals: int) -> str:
+    """The same with a plus sign where it is positive."""
+    text = fixed(value, decimals)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """So many significant digits, without an exponent where that is readable."""
+    if value is None:
+        return "undefined"
+    if value == 0 or not math.isfinite(value):
+        return fixed(value, 0)
+    magnitude = math.floor(math.log10(abs(value)))
+    if -5 <= magnitude < 9:
+        return fixed(value, max(0, digits - 1 - magnitude))
+    return f"{value:.{digits - 1}e}".replace("-", MINUS)
+
+
+def split_printed(printed: str | None) -> tuple[str, str]:
+    """``"93.50 ±0.47"`` as value and spread, so that decimals can be aligned."""
+    if printed is None:
+        return "", ""
+    value, sign, spread = printed.partition("±")
+    return value.strip().replace("-", MINUS), f"±{spread.strip()}" if sign else ""
+
+
+def count(value: int) -> str:
+    """Thousands apart."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def plural(number: int, word: str, several: str = "") -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{count(number)}{SPACE}{word if number == 1 else several or word + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.1f}{SPACE}s"
+    minutes = seconds / 60
+    return f"{minutes:.1f}{SPACE}min" if minutes < 90 else f"{minutes / 60:.1f}{SPACE}h"
+
+
+def value_text(value: Any) -> str:
+    """An option's value for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(value_text(item) for item in value)
+    return str(value)
+
+
+def options_text(options: dict[str, Any]) -> str:
+    """Options in one line."""
+    return ", ".join(f"{key} {value_text(value)}" for key, value in sorted(options.items()))

@@ -1,0 +1,176 @@
+"""The first screen: what holds, what does not, at what scale it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from counterpoise.plan import Plan
+from counterpoise.report.claims import ClaimView, claim_views, count_words
+from counterpoise.report.figures import FigureView, figure_views
+from counterpoise.report.inputs import Inputs, Notice
+from counterpoise.report.legend import CLAIMS, NUMBERS, Term
+from counterpoise.report.numbers import count, plural
+from counterpoise.report.runs import ExperimentView, RunCard, experiment_views
+from counterpoise.report.tables import TableView, table_view
+from counterpoise.report.text import anchor
+from counterpoise.spec.paper import Paper
+
+TELLING = 6
+"""Findings on the first screen; the rest is one click away."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a bar."""
+
+    term: Term
+    number: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Counts as a bar with its text."""
+
+    shares: tuple[Share, ...]
+    total: int
+    text: str
+
+
+@dataclass(frozen=True)
+class PaperView:
+    """All that the page says of one paper."""
+
+    id: str
+    spec: Paper
+    tables: tuple[TableView, ...]
+    figures: tuple[FigureView, ...]
+    claims: tuple[ClaimView, ...]
+    experiments: tuple[ExperimentView, ...]
+    numbers_bar: Bar
+    claims_bar: Bar
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the first screen says.
+
+    Attributes:
+        stand_in: numbers of this tier come from stand-in data.
+        missing: what the cells of this tier lack.
+        cells: how many cells the tier has.
+    """
+
+    numbers: Bar
+    claims: Bar
+    stand_in: bool
+    headline: str
+    missing: tuple[Notice, ...]
+    cells: int
+    findings: tuple[ClaimView, ...]
+    further: tuple[ClaimView, ...]
+
+
+def make_bar(counts: dict[str, int], terms: dict[str, Term], what: str) -> Bar:
+    """Counts as a bar; what does not occur is left out."""
+    shares = tuple(Share(terms[key], number) for key, number in counts.items() if number)
+    words = ", ".join(f"{count(share.number)} {share.term.word}" for share in shares)
+    total = sum(counts.values())
+    return Bar(shares, total, f"{plural(total, what)}: {words}" if shares else f"no {what}s")
+
+
+def add_counts(all_counts: Sequence[dict[str, int]], keys: Sequence[str]) -> dict[str, int]:
+    """Sums by key."""
+    return {key: sum(counts[key] for counts in all_counts) for key in keys}
+
+
+def paper_views(plan: Plan, inputs: Inputs) -> tuple[PaperView, ...]:
+    """All papers of the plan."""
+    views = []
+    for name, made in plan.papers.items():
+        files, paper = inputs.papers[name], made.paper
+        tables = tuple(table_view(paper, table, files.tables[table.id]) for table in paper.tables)
+        claims = claim_views(paper, files.claims)
+        numbers = add_counts([table.counts for table in tables], list(NUMBERS))
+        views.append(
+            PaperView(
+                anchor("paper", name),
+                paper,
+                tables,
+                figure_views(made, files),
+                claims,
+                experiment_views(plan, name, inputs),
+                make_bar(numbers, NUMBERS, "printed number"),
+                make_bar(count_words(claims), CLAIMS, "claim"),
+                tuple(files.notices),
+            )
+        )
+    return tuple(views)
+
+
+def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overview:
+    """The first screen."""
+    numbers = add_counts([t.counts for p in papers for t in p.tables], list(NUMBERS))
+    claims = [claim for paper in papers for claim in paper.claims]
+    words = count_words(claims)
+    missing = [files.missing for files in inputs.cells.values() if files.missing is not None]
+    contradicted = [c for c in claims if c.settled and c.word.key == "does not hold"]
+    findings = _telling(contradicted)
+    stand_in = any(run.mark == "demo" for run in plan.runs.values())
+    return Overview(
+        make_bar(numbers, NUMBERS, "printed number"),
+        make_bar(words, CLAIMS, "claim"),
+        stand_in,
+        _headline(numbers, words, len(contradicted), stand_in),
+        tuple(missing),
+        len(plan.trainings),
+        tuple(findings),
+        tuple(claim for claim in contradicted if claim not in findings),
+    )
+
+
+def _telling(claims: Sequence[ClaimView]) -> list[ClaimView]:
+    """A few, from as many papers as possible, numbers before arguments; in the page's order."""
+    ranked = sorted(claims, key=lambda claim: claim.basis == "argument")
+    taken: list[ClaimView] = []
+    while len(taken) < min(TELLING, len(claims)):
+        seen: set[str] = set()
+        for claim in ranked:
+            if claim not in taken and claim.paper not in seen and len(taken) < TELLING:
+                seen.add(claim.paper)
+                taken.append(claim)
+    return [claim for claim in claims if claim in taken]
+
+
+def _headline(
+    numbers: dict[str, int], words: dict[str, int], contradicted: int, stand_in: bool
+) -> str:
+    total, judged = sum(numbers.values()), sum(numbers[k] for k in ("agrees", "differs"))
+    with_ours = total - numbers["not run"] - numbers["missing"]
+    if judged:
+        parts = [
+            f"Of {plural(total, 'printed number')}, {count(with_ours)} were measured again: "
+            f"{count(numbers['agrees'])} agree and {count(numbers['differs'])} differ."
+        ]
+    elif with_ours and stand_in:
+        parts = [
+            f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside "
+            "them; all are marked, so that none has a verdict."
+        ]
+    else:
+        parts = [
+            f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside them."
+        ]
+    if sum(words.values()):
+        decided = "all" if contradicted == words["does not hold"] else count(contradicted)
+        parts.append(
+            f"{count(words['does not hold'])} of {plural(sum(words.values()), 'claim')} do not "
+            f"hold, {decided} by the papers' own numbers or by an argument."
+        )
+    return " ".join(parts)
+
+
+def run_cards(papers: Sequence[PaperView]) -> list[RunCard]:
+    """All run cards."""
+    return [run for paper in papers for experiment in paper.experiments for run in experiment.runs]

@@ -1,0 +1,298 @@
+"""Run cards: from a number of ours back to the cells, data, code and machine that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from counterpoise import registry
+from counterpoise.metrics import metric
+from counterpoise.plan import Plan, RunPlan
+from counterpoise.project import SINGLE_TASK
+from counterpoise.report.inputs import CellFiles, Inputs, log_of
+from counterpoise.report.legend import RUNS, Term, mark
+from counterpoise.report.numbers import (
+    count,
+    duration,
+    fixed,
+    options_text,
+    plural,
+    significant,
+    value_text,
+)
+from counterpoise.report.text import anchor
+from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.spec.paper import Experiment, Run
+
+PART = "test"
+
+
+@dataclass(frozen=True)
+class CellCard:
+    """One cell of a run."""
+
+    name: str
+    key: str
+    tasks: str
+    state: Term
+    troubles: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    digests: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    commands: tuple[str, ...]
+    logs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """One run of a paper."""
+
+    id: str
+    paper: str
+    experiment: str
+    run: str
+    label: str
+    method: str
+    method_id: str
+    options: str
+    marks: tuple[Term, ...]
+    state: Term
+    brief: str
+    reductions: tuple[str, ...]
+    may_diverge: bool
+    cells: tuple[CellCard, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a protocol: as published and as run."""
+
+    name: str
+    published: str
+    used: str
+
+
+@dataclass(frozen=True)
+class ExperimentView:
+    """An experiment of a paper with what this tier makes of it."""
+
+    spec: Experiment
+    name: str
+    planned: bool
+    stand_in: bool
+    settings: tuple[Setting, ...]
+    runs: tuple[RunCard, ...]
+    left_out: tuple[str, ...]
+
+
+def experiment_views(plan: Plan, paper: str, inputs: Inputs) -> tuple[ExperimentView, ...]:
+    """What ran for a paper."""
+    experiments = plan.papers[paper].paper.experiments
+    return tuple(_experiment(plan, paper, name, e, inputs) for name, e in experiments.items())
+
+
+def _experiment(
+    plan: Plan, paper: str, name: str, experiment: Experiment, inputs: Inputs
+) -> ExperimentView:
+    planned = {
+        run: plan.runs[paper, name, run]
+        for run in experiment.runs
+        if (paper, name, run) in plan.runs
+    }
+    cell = None
+    if planned:
+        cell = plan.trainings[next(iter(next(iter(planned.values())).cells.values()))].cell
+    source = plan.project.datasets[experiment.dataset].sources[cell.source] if cell else None
+    return ExperimentView(
+        experiment,
+        name,
+        bool(planned),
+        bool(source and source.stand_in),
+        _settings(plan, experiment, cell),
+        tuple(_run(plan, run, experiment.runs[key], inputs) for key, run in planned.items()),
+        tuple(run.label or key for key, run in experiment.runs.items() if key not in planned),
+    )
+
+
+_SELECTION = {"best_validation": "lowest mean validation loss", "last": "the last epoch"}
+_NORMALISATION = {"first_batch": "divided by the first batch's", "none": "as they are"}
+
+_SETTINGS: dict[str, Callable[[Protocol], str]] = {
+    "epochs": lambda p: count(p.epochs),
+    "batch size": lambda p: count(p.batch_size),
+    "optimiser": lambda p: p.optimizer,
+    "learning rate": lambda p: f"{p.learning_rate:g}",
+    "weight decay": lambda p: f"{p.weight_decay:g}",
+    "schedule": lambda p: (
+        p.schedule.kind
+        if p.schedule.kind in ("constant", "cosine")
+        else f"{p.schedule.kind}, times {p.schedule.factor:g} every "
+        f"{plural(p.schedule.every, 'epoch')}"
+    ),
+    "losses": lambda p: _NORMALISATION[p.loss_normalisation],
+    "epoch that is tested": lambda p: _SELECTION[p.selection],
+}
+
+
+def _settings(plan: Plan, experiment: Experiment, cell: Cell | None) -> tuple[Setting, ...]:
+    dataset = plan.project.datasets[experiment.dataset]
+    options = options_text(experiment.dataset_options)
+    data = f"{dataset.title} ({options})" if options else dataset.title
+    network = experiment.network
+    shown = options_text(network.options)
+    seeds = count(len(cell.seeds)) if cell else ""
+    reduced = seeds != count(experiment.repeats)
+    settings = [
+        Setting("data", data, dataset.sources[cell.source].title if cell else ""),
+        Setting("network", f"{network.name} ({shown})" if shown else network.name, ""),
+        Setting("seeds", count(experiment.repeats), seeds if reduced else ""),
+    ]
+    for name, text in _SETTINGS.items():
+        published = text(experiment.protocol)
+        used = text(cell.protocol) if cell else ""
+        settings.append(Setting(name, published, used if used != published else ""))
+    return tuple(settings)
+
+
+def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
+    keys = list(dict.fromkeys(run.cells.values()))
+    cards = tuple(_cell(plan, run, inputs.cells[key]) for key in keys)
+    words = {card.state.key for card in cards}
+    state = RUNS["missing" if "missing" in words else "failed" if "failed" in words else "finished"]
+    records = [record for key in keys if (record := inputs.cells[key].record) is not None]
+    cell = plan.trainings[keys[0]].cell
+    brief = [plural(len(cell.seeds), "seed")]
+    if len(cards) > 1:
+        brief.insert(0, plural(len(cards), "cell"))
+    if len(records) == len(keys):
+        brief.append(duration(sum(record["seconds"] for record in records)))
+    names: list[str] = [run.mark] if run.mark else []
+    names += ["calibrated"] * spec.calibrated + ["sensitivity"] * (spec.role == "sensitivity")
+    alone = spec.method == SINGLE_TASK
+    return RunCard(
+        anchor("run", run.paper, run.experiment, run.run),
+        run.paper,
+        run.experiment,
+        run.run,
+        spec.label or run.run.replace("_", " "),
+        "Single task" if alone else registry.method(spec.method).label,
+        anchor("method", spec.method),
+        options_text(spec.options),
+        tuple(mark(name) for name in names),
+        state,
+        ", ".join(brief),
+        run.reductions,
+        spec.may_diverge,
+        cards,
+    )
+
+
+def _cell(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
+    training, record = files.training, files.record
+    cell, tier = training.cell, plan.tier_name
+    troubles, logs = [], [log_of(training, step) for step in ("train", "predict", "evaluate")]
+    if files.missing is not None:
+        troubles.append(f"{files.missing.what}; see {files.missing.log}")
+    for seed, end in (record or {"seeds": {}})["seeds"].items():
+        if bad := end["trouble"]:
+            where = f" in task {bad['task']}" if bad.get("task") else ""
+            expected = " (expected by the paper)" if run.may_diverge else ""
+            troubles.append(f"seed {seed}: {bad['what']}{where} at step {bad['step']}{expected}")
+    word = "missing" if files.missing else "failed" if troubles else "finished"
+    columns, rows = _seeds(files)
+    return CellCard(
+        training.name,
+        training.key,
+        ", ".join(task for task in cell.tasks),
+        RUNS[word],
+        tuple(troubles),
+        (*_identity(plan, files), *(_machine(record) if record else ())),
+        _digests(files),
+        columns,
+        rows,
+        tuple(f"counterpoise {step} {training.key} --tier {tier}"
+              for step in ("train", "predict", "evaluate")),
+        tuple(logs),
+    )  # fmt: skip
+
+
+def _named(component: Component) -> str:
+    options = options_text(component.options)
+    return f"{component.name}: {options}" if options else component.name
+
+
+def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
+    training, cell = files.training, files.training.cell
+    protocol = "; ".join(f"{name} {text(cell.protocol)}" for name, text in _SETTINGS.items())
+    source = plan.project.datasets[cell.dataset].sources[cell.source]
+    kind = ", stand-in data" if source.stand_in else ""
+    facts = [
+        ("method", _named(cell.method)),
+        ("network", _named(cell.network)),
+        ("data", f"{cell.dataset} from {source.title}{kind}"),
+        ("data options", options_text(cell.dataset_options)),
+        ("protocol", protocol),
+        ("files", training.folder),
+    ]
+    return tuple((name, text) for name, text in facts if text)
+
+
+def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    made, version = record.get("environment", {}), record.get("commit", {})
+    commit = version.get("id") or "not under version control"
+    if version.get("dirty"):
+        commit += ", with changes that are not committed"
+    libraries = [f"{name} {number}" for name, number in sorted(made.get("libraries", {}).items())]
+    device, threads = record.get("device"), plural(int(record.get("threads") or 1), "thread")
+    machine = [str(device), str(made.get("processor", "")), str(made.get("system", "")), threads]
+    return (
+        ("commit", commit),
+        ("machine", ", ".join(part for part in machine if part)),
+        ("software", ", ".join([f"Python {made.get('python', 'unknown')}", *libraries])),
+        ("cost", f"{duration(record['seconds'])} of training, "
+                 f"{fixed(record.get('peak_memory_mib') or 0, 0)} MiB of memory at most"),
+    )  # fmt: skip
+
+
+def _digests(files: CellFiles) -> tuple[tuple[str, str], ...]:
+    found = [("cell", files.training.digest), ("data", files.training.data.digest)]
+    if files.record is not None:
+        found.append(("split, sha256", files.record.get("data", {}).get("split", "unknown")))
+        found.append(("weights, sha256", files.record.get("weights", "unknown")))
+    return tuple(found)
+
+
+def _seeds(files: CellFiles) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """One row a seed: how it ended, and its test scores in their own units."""
+    if files.record is None:
+        return (), ()
+    cell = files.training.cell
+    module = registry.find("datasets", cell.dataset)
+    known = module.tasks(module.Options(**cell.dataset_options))
+    tasks = [task for task in known if task.name in cell.tasks]
+    scored = [(task, name) for task in tasks for name in task.metrics]
+    columns = ["seed", "status", "epoch", "steps", "time"]
+    columns += [f"{task.label}, {metric(module, name).label}" for task, name in scored]
+    rows = []
+    for seed, end in files.record["seeds"].items():
+        parts = (files.scores or {}).get(seed, {}).get(PART, {})
+        epoch = end.get("selected_epoch")
+        rows.append(
+            (
+                seed,
+                str(end["status"]) + (", resumed" if end.get("resumed") else ""),
+                "\N{EN DASH}" if epoch is None else count(epoch + 1),
+                value_text(end.get("steps")),
+                duration(end.get("seconds") or 0.0),
+                *(_score(parts, task.name, name) for task, name in scored),
+            )
+        )
+    return tuple(columns), tuple(rows)
+
+
+def _score(parts: dict[str, Any], task: str, name: str) -> str:
+    if task not in parts:
+        return "missing"
+    return significant(parts[task].get(name))

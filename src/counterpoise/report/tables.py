@@ -1,0 +1,214 @@
+"""A paper's tables as the page shows them: printed over ours, with difference and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from counterpoise.report.entries import WITHOUT_RUN, Number, count_states, number_view
+from counterpoise.report.legend import MARKS, NUMBERS, Term, mark
+from counterpoise.report.numbers import plural
+from counterpoise.report.text import anchor
+from counterpoise.spec.paper import Paper, Row, Table
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the paper's table, which is up to three rows of ours."""
+
+    id: str
+    label: str
+    group: str
+    numbers: tuple[Number, ...]
+    marks: tuple[Term, ...]
+    seeds: int
+    note: str
+    has_printed: bool
+    has_ours: bool
+    has_difference: bool
+
+    @property
+    def height(self) -> int:
+        """Rows on the page."""
+        return max(1, self.has_printed + self.has_ours + self.has_difference)
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One table.
+
+    Attributes:
+        marks: those that all its numbers of ours share.
+        reason: why nothing of it is run, where that has one reason.
+        notes: footnotes by letter.
+        compact: nothing is run, so that it shows printed numbers only.
+    """
+
+    id: str
+    spec: Table
+    lines: tuple[Line, ...]
+    column_notes: dict[str, str]
+    notes: dict[str, str]
+    counts: dict[str, int]
+    summary: str
+    marks: tuple[Term, ...]
+    reason: str
+    compact: bool
+    csv: str
+    spread_width: int
+    spreads: tuple[bool, ...]
+    """Which columns have a spread."""
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows stand in groups."""
+        return any(line.group for line in self.lines)
+
+
+class _Notes:
+    """Footnotes, each text once."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+
+    def letter(self, text: str) -> str:
+        """The letter of a text; empty for an empty one."""
+        if not text:
+            return ""
+        number = len(self._letters)
+        again = number // len(LETTERS)
+        new = LETTERS[number % len(LETTERS)] * (again + 1)
+        return self._letters.setdefault(text, new)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Letter to text."""
+        return {letter: text for text, letter in self._letters.items()}
+
+
+def table_view(paper: Paper, table: Table, entries: dict[str, Any]) -> TableView:
+    """The view of one table."""
+    notes = _Notes()
+    reasons = {
+        (row.id, column.id): _reason(entries[row.id][column.id])
+        for row in table.rows
+        for column in table.columns
+    }
+    told = {reason for reason in reasons.values() if reason}
+    compact = all(entry["ours"] is None for row in entries.values() for entry in row.values())
+    shared = told.pop() if compact and len(told) == 1 else ""
+    if shared:
+        reasons = dict.fromkeys(reasons, "")
+    column_notes = {}
+    for column in table.columns:
+        column_reasons = {reasons[row.id, column.id] for row in table.rows}
+        if len(column_reasons) == 1 and len(table.rows) > 1:
+            column_notes[column.id] = notes.letter(column_reasons.pop())
+            for row in table.rows:
+                reasons[row.id, column.id] = ""
+    lines = tuple(_line(paper, table, row, entries[row.id], reasons, notes) for row in table.rows)
+    counts = count_states(entries)
+    shared_marks = _shared_marks(lines)
+    lines = tuple(
+        replace(line, marks=tuple(term for term in line.marks if term not in shared_marks))
+        for line in lines
+    )
+    widths = [
+        max((len(t) for line in lines for t in _spreads(line.numbers[place])), default=0)
+        for place in range(len(table.columns))
+    ]
+    return TableView(
+        anchor("table", paper.id, table.id),
+        table,
+        lines,
+        column_notes,
+        notes.texts,
+        counts,
+        _summary(counts),
+        shared_marks,
+        shared,
+        compact,
+        f"tables/{paper.id}-{table.id}.csv",
+        max(widths, default=0),
+        tuple(width > 0 for width in widths),
+    )
+
+
+def _spreads(number: Number) -> tuple[str, str]:
+    return number.printed_spread, number.ours_spread
+
+
+def _shared_marks(lines: Sequence[Line]) -> tuple[Term, ...]:
+    """Marks of every line, or of every line with a number of ours."""
+    chosen = [line for line in lines if line.has_ours] or list(lines)
+    first = chosen[0].marks if chosen else ()
+    return tuple(term for term in first if all(term in line.marks for line in chosen))
+
+
+def _summary(counts: dict[str, int]) -> str:
+    parts = [f"{n} {NUMBERS[key].word}" for key, n in counts.items() if n]
+    total = sum(counts.values())
+    if len(parts) < 2:
+        return f"{plural(total, 'printed number')}, {NUMBERS[_only(counts)].word}" if total else ""
+    return f"{plural(total, 'printed number')}: {', '.join(parts)}"
+
+
+def _only(counts: dict[str, int]) -> str:
+    return next(key for key, number in counts.items() if number)
+
+
+def _reason(entry: dict[str, Any]) -> str:
+    if entry["verdict"] == "failed":
+        return f"{NUMBERS['failed'].word}: {entry['rule']}"
+    if entry["ours"] is not None:
+        return ""
+    if entry["verdict"] in WITHOUT_RUN and (entry["printed"] or entry["run"]):
+        return f"{entry['verdict']}: {entry['reason']}"
+    return ""
+
+
+def _line(
+    paper: Paper,
+    table: Table,
+    row: Row,
+    entries: dict[str, Any],
+    reasons: dict[tuple[str, str], str],
+    notes: _Notes,
+) -> Line:
+    own = [reasons[row.id, column.id] for column in table.columns if reasons[row.id, column.id]]
+    printed = sum(1 for entry in entries.values() if entry["printed"])
+    said_once = len(set(own)) == 1 and len(own) >= printed
+    told = [own[0]] if said_once else []
+    told += [text for text in (row.note, row.origin and f"printed numbers: {row.origin}") if text]
+    letters = [notes.letter(text) for text in dict.fromkeys(told)]
+    numbers = tuple(
+        number_view(
+            paper,
+            entries[column.id],
+            "" if said_once else notes.letter(reasons[row.id, column.id]),
+        )
+        for column in table.columns
+    )
+    seeds = {number.seeds for number in numbers if number.ours}
+    names = {name for entry in entries.values() for name in entry["marks"]}
+    marks = [mark(name) for name in [*MARKS, *sorted(names - set(MARKS))] if name in names]
+    missing = NUMBERS["missing"]
+    if numbers and all(number.verdict is missing for number in numbers if number.printed):
+        # The whole row is missing: one word beside its name says so.
+        marks.append(missing)
+        numbers = tuple(replace(number, verdict=None) for number in numbers)
+    return Line(
+        anchor("row", paper.id, table.id, row.id),
+        row.label,
+        row.group,
+        numbers,
+        tuple(marks),
+        seeds.pop() if len(seeds) == 1 else 0,
+        ", ".join(letters),
+        any(number.printed for number in numbers),
+        any(number.ours for number in numbers),
+        any(number.difference or (number.ours and number.verdict) for number in numbers),
+    )

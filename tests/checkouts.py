@@ -1,0 +1,126 @@
+"""Copies of the checkout in which the real Snakemake and DVC run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = (
+    ".gitignore",
+    "Snakefile",
+    "workflow",
+    "config",
+    "src",
+    "dvc.yaml",
+    ".dvcignore",
+    "pyproject.toml",
+)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project that imports its own source."""
+
+    root: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("COUNTERPOISE_")}
+        kept |= {"PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
+        kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
+        kept["HOME"] = str(self.root)
+        return kept
+
+    def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True,
+            timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def snakemake(self, *arguments: str, tier: str = "smoke", cores: str = "2", **kw: str) -> str:
+        """Run Snakemake well; returns what it printed."""
+        done = self.try_snakemake(*arguments, tier=tier, cores=cores, **kw)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout + done.stderr
+
+    def try_snakemake(
+        self, *arguments: str, tier: str = "smoke", cores: str = "2", **config: str
+    ) -> subprocess.CompletedProcess[str]:
+        words = [f"{key}={value}" for key, value in {"tier": tier, **config}.items()]
+        return self.run("snakemake", "--cores", cores, "--config", *words, "--", *arguments)
+
+    def planned(self, tier: str = "smoke") -> dict[str, int]:
+        """Rules that a dry run wants, with their number of jobs."""
+        return jobs(self.run("snakemake", "-n", "--cores", "1", "--config", f"tier={tier}").stdout)
+
+    def cells(self, name: str = "*", tier: str = "smoke") -> list[Path]:
+        """Folders of the cells whose name ends so."""
+        return sorted((self.root / "results" / tier / "cells").glob(f"{name}/*"))
+
+    def bytes_of(self, names: tuple[str, ...], tier: str = "smoke") -> dict[str, bytes]:
+        """Contents of result files by path."""
+        found = [p for name in names for p in (self.root / "results" / tier).rglob(name)]
+        return {str(p.relative_to(self.root)): p.read_bytes() for p in sorted(found)}
+
+    def copy(self, target: Path) -> Checkout:
+        """The same with all results, as one finds it after a pull: no metadata of Snakemake."""
+        shutil.copytree(self.root, target, ignore=shutil.ignore_patterns(".snakemake", ".dvc"))
+        return Checkout(target)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.root / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The table of jobs that Snakemake prints, without its sum; empty if nothing is to be done."""
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)\ntotal", output, re.MULTILINE | re.DOTALL)
+    if table is None:
+        return {}
+    rows = (line.split() for line in table[1].splitlines())
+    return {name: int(count) for name, count in rows if name not in ("all", "total")}
+
+
+def make_checkout(folder: Path) -> Checkout:
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    (folder / ".dvc").mkdir()
+    shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    return Checkout(folder)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A clean checkout."""
+    return make_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout whose smoke tier is done; do not change it, copy it."""
+    made = make_checkout(tmp_path_factory.mktemp("finished") / "checkout")
+    made.snakemake("all")
+    return made
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout whose demo is done: the one time that the whole demo runs."""
+    made = make_checkout(tmp_path_factory.mktemp("demo") / "checkout")
+    made.snakemake("all", tier="demo")
+    return made

@@ -1,0 +1,151 @@
+"""The report as its reader meets it: offline, on any screen, with and without scripts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+PAPERS = ("rotograd", "thoracic", "deepchest", "imbalance", "db-mtl")
+
+
+@pytest.fixture
+def visit(browser: Any, page_file: Path) -> Any:
+    """Open the report in a fresh context; remembers requests and complaints."""
+    contexts = []
+
+    def open_page(anchor: str = "", **options: Any) -> Any:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.requests, page.complaints = [], []
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(page_file.as_uri() + anchor)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def test_it_opens_offline_without_requests_or_complaints(visit: Any) -> None:
+    page = visit()
+    assert page.requests == [page.url]
+    assert page.complaints == []
+    assert page.title()
+    assert page.locator("h1").count() == 1
+
+
+@pytest.mark.parametrize("width", [375, 768, 1280])
+def test_nothing_overflows(visit: Any, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_every_paper_is_there_without_scripts(visit: Any) -> None:
+    page = visit(java_script_enabled=False)
+    for paper in PAPERS:
+        assert page.locator(f'[id="paper:{paper}"]').is_visible()
+    assert "stand-in data" in page.locator("main").inner_text().lower()
+
+
+def test_a_deep_link_unfolds_what_it_points_to(visit: Any) -> None:
+    page = visit("#table:db-mtl:table-1")
+    assert page.locator('[id="table:db-mtl:table-1"]').is_visible()
+    row = page.locator('[id="row:db-mtl:table-1:db-mtl"]').first
+    assert row.is_visible()
+
+
+def test_claims_can_be_filtered_by_word(visit: Any) -> None:
+    page = visit()
+    claims = page.locator("article[data-word]")
+    everything = claims.count()
+    assert everything >= 40
+    page.locator('.filter button[data-word="does not hold"]').first.click()
+    shown = [claims.nth(i) for i in range(everything) if claims.nth(i).is_visible()]
+    assert 0 < len(shown) < everything
+    assert {article.get_attribute("data-word") for article in shown} == {"does not hold"}
+
+
+def test_each_of_our_numbers_leads_to_how_it_was_made(visit: Any) -> None:
+    page = visit()
+    links = page.locator('[id="table:rotograd:table-3"] a[href^="#run:"]')
+    assert links.count() > 0
+    target = links.first.get_attribute("href")
+    page.goto(page.url.partition("#")[0] + target)
+    card = page.locator(f'[id="{target[1:]}"]')
+    assert card.is_visible()
+    assert "counterpoise train" in card.inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_background(visit: Any, scheme: str) -> None:
+    """WCAG AA for body text: a contrast of at least 4.5, measured on what is painted."""
+    page = visit(color_scheme=scheme)
+    ink, paper = page.evaluate(
+        """() => [getComputedStyle(document.body).color,
+                  getComputedStyle(document.body).backgroundColor]"""
+    )
+    assert contrast(ink, paper) >= 4.5
+    assert luminance(paper) > 0.5 if scheme == "light" else luminance(paper) < 0.2
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``rgb(r, g, b)``, after WCAG 2."""
+    parts = [float(x) / 255 for x in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_tables_are_tables(visit: Any) -> None:
+    page = visit()
+    tables = page.locator("table")
+    assert tables.count() > 20
+    missing = page.evaluate(
+        """() => [...document.querySelectorAll('table')].filter(
+               t => !(t.caption || t.getAttribute('aria-label') || t.getAttribute('aria-labelledby'))
+                    || !t.querySelector('th[scope]')).length"""
+    )
+    assert missing == 0
+
+
+def test_identifiers_are_unique_and_links_lead_somewhere(visit: Any) -> None:
+    page = visit()
+    twice, broken = page.evaluate(
+        """() => {
+          const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+          const links = [...document.querySelectorAll('a[href^="#"]')]
+            .map(a => decodeURIComponent(a.getAttribute('href').slice(1)));
+          const known = new Set(ids);
+          return [ids.length - known.size, links.filter(l => l && !known.has(l))];
+        }"""
+    )
+    assert twice == 0
+    assert broken == []
+
+
+def test_figures_are_drawn_and_described(visit: Any) -> None:
+    page = visit()
+    for figure in ("figure-3a", "figure-3b", "figure-3c", "figure-4a", "figure-4b", "task-weights"):
+        box = page.locator(f'[id="figure:rotograd:{figure}"]')
+        svg = box.locator("svg[role=img]")
+        assert svg.count() == 1
+        assert svg.locator("> title").text_content()
+        assert "stand-in" in box.inner_text().lower() or figure.startswith("figure-3")
+
+
+def test_it_prints(visit: Any) -> None:
+    page = visit()
+    assert page.pdf().startswith(b"%PDF")

@@ -1,0 +1,138 @@
+"""What several tests need: places, edited copies of the configuration, small problems."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoise import registry
+from counterpoise.datasets._part import Part
+from counterpoise.errors import UserError
+from counterpoise.methods._base import Method, Shape, Signal, State
+from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.training.engine import Problem
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def copy_of_config(folder: Path) -> Path:
+    """A checkout that holds nothing but the configuration."""
+    shutil.copytree(ROOT / "config", folder / "config")
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> int:
+    """Replace the first occurrence of ``old`` and return the line where it stands."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+def error_of(action: Callable[[], Any]) -> UserError:
+    """The error that an action ends with, which must be one for users."""
+    with pytest.raises(UserError) as caught:
+        action()
+    return caught.value
+
+
+def files_in(folder: Path) -> list[str]:
+    """Names of all files below a folder, hidden ones too."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def method_of(name: str, tasks: int, features: int, **options: Any) -> Method:
+    """A method by name."""
+    kind = registry.method(name)
+    return kind(kind.Options(**options), Shape(tasks, features))
+
+
+def signal_of(
+    method: Method,
+    state: State,
+    own: Tensor,
+    *,
+    losses: Tensor | None = None,
+    z: Tensor | None = None,
+    step: int = 0,
+    epoch: int = 0,
+) -> Signal:
+    """What the engine would show of gradients ``own`` (K, B, d) at the task representations."""
+    tasks, batch, features = own.shape
+    z = torch.zeros(batch, features) if z is None else z
+    return Signal(
+        losses=torch.ones(tasks) if losses is None else losses,
+        z=z,
+        representations=method.represent(state, z),
+        task_gradients=own,
+        gradients=method.pull_back(state, own),
+        step=step,
+        epoch=epoch,
+    )
+
+
+def random_signals(method: Method, state: State, count: int, batch: int = 6) -> State:
+    """The state after steps with random losses and gradients, the same for every method."""
+    draws = torch.Generator().manual_seed(11)
+    tasks, features = method.shape.tasks, method.shape.features
+    for step in range(count):
+        own = torch.randn(tasks, batch, features, generator=draws)
+        z = torch.randn(batch, features, generator=draws) + 1.0
+        losses = torch.rand(tasks, generator=draws) + 0.5
+        signal = signal_of(method, state, own, losses=losses, z=z, step=step)
+        _, state = method.combine(state, signal)
+    return state
+
+
+def same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two dicts of tensors are equal to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def small_cell(method: str = "uniform", **changes: Any) -> Cell:
+    """A cell over three tasks of MultiMNIST; ``changes`` are fields of the cell or protocol."""
+    protocol = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
+    fields: dict[str, Any] = {
+        "dataset": "multimnist",
+        "source": "digits",
+        "dataset_options": {},
+        "network": Component(name="lenet", options={"size": "reduced"}),
+        "method": Component(name=method),
+        "tasks": ("left", "sum", "density"),
+        "seeds": (0,),
+    }
+    for key, value in changes.items():
+        if key == "options":
+            fields["method"] = Component(name=method, options=value)
+        else:
+            (fields if key in fields else protocol)[key] = value
+    return Cell(**fields, protocol=Protocol(**protocol))
+
+
+def small_problem(cell: Cell, size: int = 40) -> Problem:
+    """Noise in the shape of MultiMNIST, with targets that depend on it."""
+    module = registry.find("datasets", cell.dataset)
+    known = {task.name: task for task in module.tasks(module.Options(**cell.dataset_options))}
+    rng = np.random.default_rng(3)
+
+    def part(count: int) -> Part:
+        images = rng.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
+        left = rng.integers(0, 10, count)
+        values = {
+            "left": left,
+            "sum": (left + 2).astype(np.float32),
+            "density": images.mean((1, 2, 3)).astype(np.float32) / 12,
+        }
+        chosen = {name: torch.from_numpy(values[name]) for name in cell.tasks}
+        return Part(torch.from_numpy(images), chosen, 0.5, 0.3)
+
+    tasks = tuple(known[name] for name in cell.tasks)
+    return Problem(cell, tasks, {"train": part(size), "validation": part(size // 2)})

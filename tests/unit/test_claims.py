@@ -1,0 +1,328 @@
+"""Whether a sentence holds: every kind of test, on made-up tables and on the papers' own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from counterpoise.project import Project
+from counterpoise.reproduction.claims import (
+    DEMO,
+    FULL,
+    NONE,
+    PRINTED,
+    REDUCED,
+    Numbers,
+    judge_claim,
+)
+from counterpoise.reproduction.verdicts import margin_of
+from counterpoise.spec.paper import Claim, ClaimTest, Paper, parse_printed
+
+Entry = dict[str, Any]
+
+
+def cell(
+    printed: float | None = None,
+    ours: list[float] | None = None,
+    *,
+    better: str | None = "higher",
+    margin: float | None = None,
+    marks: tuple[str, ...] = (),
+    trouble: str | None = None,
+) -> Entry:
+    """One cell of a table as ``make_tables`` writes it, with what claims read of it."""
+    values = None if ours is None else {str(seed): value for seed, value in enumerate(ours)}
+    return {
+        "printed_value": printed, "better": better, "margin": margin, "marks": list(marks),
+        "ours": None if values is None else {"values": values, "trouble": trouble},
+    }  # fmt: skip
+
+
+def judged(test: dict[str, Any], **cells: Entry) -> dict[str, Any]:
+    """Judge a test over cells ``t/row/c``, one a row."""
+    made = TypeAdapter(ClaimTest).validate_python(test)
+    claim = Claim(id="x", sentence="s", place="p", test=made)
+    tables = {"t": {name: {"c": entry} for name, entry in cells.items()}}
+    return judge_claim(claim, Numbers(tables))
+
+
+def compare(expect: str, right: Any = "t/b/c", **more: Any) -> dict[str, Any]:
+    pair = {"left": "t/a/c", "right": right, "expect": expect}
+    return {"kind": "compare", "comparisons": [pair], **more}
+
+
+def printed_only(expect: str, right: Any = "t/b/c") -> dict[str, Any]:
+    return compare(expect, right, settled_by="printed")
+
+
+@pytest.mark.parametrize(
+    ("expect", "better", "left", "right", "word"),
+    [
+        ("better", "higher", 2.0, 1.0, "holds"), ("better", "higher", 1.0, 2.0, "does not hold"),
+        ("better", "lower", 1.0, 2.0, "holds"), ("better", "lower", 2.0, 1.0, "does not hold"),
+        ("worse", "higher", 1.0, 2.0, "holds"), ("worse", "lower", 1.0, 2.0, "does not hold"),
+        ("higher", "lower", 2.0, 1.0, "holds"), ("lower", "higher", 2.0, 1.0, "does not hold"),
+        ("better", "higher", 1.0, 1.0, "does not hold"), ("lower", None, 1.0, 2.0, "holds"),
+    ],
+)  # fmt: skip
+def test_printed_numbers_are_compared(
+    expect: str, better: str | None, left: float, right: float, word: str
+) -> None:
+    found = judged(printed_only(expect), a=cell(left, better=better), b=cell(right, better=better))
+    assert (found["word"], found["basis"]) == (word, PRINTED)
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.51, "holds"), (0.5, "does not hold")])
+def test_a_printed_number_is_compared_with_a_constant(value: float, word: str) -> None:
+    assert judged(printed_only("higher", 0.5), a=cell(value))["word"] == word
+
+
+@pytest.mark.parametrize(
+    ("margin", "word"), [(1.0, "holds"), (0.9, "does not hold"), (None, "does not hold")]
+)
+def test_similar_printed_numbers_differ_by_the_margin_at_most(
+    margin: float | None, word: str
+) -> None:
+    found = judged(printed_only("similar"), a=cell(2.0, margin=margin), b=cell(3.0))
+    assert found["word"] == word
+
+
+def test_all_comparisons_must_come_out() -> None:
+    def both(first: float, second: float | None) -> str:
+        test = printed_only("better")
+        test["comparisons"].append({"left": "t/d/c", "right": "t/b/c", "expect": "better"})
+        cells = {"a": cell(first), "b": cell(1.0), "d": cell(second)}
+        return str(judged(test, **cells)["word"])
+
+    assert both(2.0, 2.0) == "holds"
+    assert both(2.0, 0.5) == both(0.5, 2.0) == "does not hold"
+    assert both(2.0, None) == "inconclusive", "a number that is not printed may decide"
+    assert both(0.5, None) == "does not hold", "one that comes out wrong decides"
+
+
+def test_without_printed_numbers_what_they_settle_is_not_testable() -> None:
+    assert judged(printed_only("better"), a=cell(), b=cell())["word"] == "not testable"
+
+
+# Our runs ------------------------------------------------------------------------------------
+
+HIGH, LOW, NOISE = [5.0, 5.1, 4.9], [1.0, 1.2, 0.9], [9.0, -7.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("expect", "left", "right", "word"),
+    [
+        ("better", HIGH, LOW, "holds"), ("better", LOW, HIGH, "does not hold"),
+        ("worse", LOW, HIGH, "holds"), ("better", NOISE, LOW, "inconclusive"),
+        ("similar", HIGH, [5.01, 5.11, 4.92], "holds"), ("similar", HIGH, LOW, "does not hold"),
+        ("similar", NOISE, LOW, "inconclusive"),
+        ("better", HIGH[:2], LOW[:2], "inconclusive"), ("better", HIGH[:1], LOW, "inconclusive"),
+    ],
+)  # fmt: skip
+def test_full_runs_decide(expect: str, left: list[float], right: list[float], word: str) -> None:
+    found = judged(compare(expect), a=cell(None, left, margin=0.5), b=cell(None, right))
+    assert (found["word"], found["basis"]) == (word, FULL)
+
+
+def test_seeds_are_compared_in_pairs() -> None:
+    """Unpaired, the spread over seeds would hide so small a difference."""
+    base = [1.0, 5.0, 9.0, 13.0]
+    small = [value + 0.1 + 0.001 * n for n, value in enumerate(base)]
+    assert judged(compare("better"), a=cell(None, small), b=cell(None, base))["word"] == "holds"
+    turned = judged(compare("better"), a=cell(None, small[::-1]), b=cell(None, base))
+    assert turned["word"] == "inconclusive"
+
+
+def test_our_runs_are_compared_with_a_constant() -> None:
+    assert judged(compare("higher", 0.5), a=cell(None, HIGH))["word"] == "holds"
+    assert judged(compare("lower", 0.5), a=cell(None, HIGH))["word"] == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("marks", "basis"),
+    [(("demo",), DEMO), (("reduced",), REDUCED), (("calibrated",), REDUCED), (("demo", "calibrated"), DEMO)],
+)  # fmt: skip
+def test_marked_runs_show_a_tendency_only(marks: tuple[str, ...], basis: str) -> None:
+    found = judged(compare("better"), a=cell(2.0, HIGH), b=cell(1.0, LOW, marks=marks))
+    assert (found["word"], found["basis"]) == ("inconclusive", basis)
+    assert "holds" in found["reason"] and all(mark in found["reason"] for mark in marks)
+
+
+def test_papers_that_contradict_themselves_need_no_runs() -> None:
+    found = judged(compare("better"), a=cell(1.0, HIGH), b=cell(2.0, LOW))
+    assert (found["word"], found["basis"]) == ("does not hold", PRINTED)
+    assert found["runs"]["word"] == "holds", "what our runs say is still shown"
+
+
+def test_that_a_paper_agrees_with_itself_does_not_make_a_claim_hold() -> None:
+    found = judged(compare("better"), a=cell(2.0), b=cell(1.0))
+    assert (found["word"], found["basis"]) == ("inconclusive", NONE)
+    assert found["printed"]["word"] == "holds"
+
+
+def test_a_run_with_a_bad_end_is_no_evidence() -> None:
+    found = judged(compare("better"), a=cell(2.0, HIGH), b=cell(1.0, LOW, trouble="diverged"))
+    assert (found["word"], found["basis"]) == ("inconclusive", NONE)
+    assert found["runs"]["missing"] == ["t/b/c"]
+
+
+def test_a_missing_row_keeps_a_claim_open() -> None:
+    test = compare("better")
+    test["comparisons"].append({"left": "t/a/c", "right": "t/d/c", "expect": "better"})
+    cells = {"a": cell(None, HIGH), "b": cell(None, LOW), "d": cell()}
+    found = judged(test, **cells)
+    assert (found["word"], found["runs"]["missing"]) == ("inconclusive", ["t/d/c"])
+    cells["b"] = cell(None, [9.0, 9.1, 9.2])
+    assert judged(test, **cells)["word"] == "does not hold", "one that comes out wrong decides"
+
+
+# Trends --------------------------------------------------------------------------------------
+
+
+def trend(**more: Any) -> dict[str, Any]:
+    return {"kind": "trend", "along": ["t/a/c", "t/b/c", "t/d/c"], "expect": "worse", **more}
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ((3.0, 2.0, 1.0), "holds"), ((3.0, 3.0, 1.0), "holds"), ((3.0, 1.0, 2.0), "does not hold"),
+        ((1.0, 2.0, 3.0), "does not hold"), ((2.0, 2.0, 2.0), "does not hold"),
+        ((3.0, None, 1.0), "not testable"),
+    ],
+)  # fmt: skip
+def test_a_printed_trend_never_turns(values: tuple[float | None, ...], word: str) -> None:
+    cells = dict(zip("abd", map(cell, values), strict=True))
+    assert judged(trend(settled_by="printed"), **cells)["word"] == word
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        (([5.0, 5.1, 4.9], [3.0, 3.1, 3.0], [1.0, 1.2, 0.9]), "holds"),
+        (([5.0, 5.1, 4.9], [5.1, 5.0, 4.9], [1.0, 1.2, 0.9]), "holds"),  # neighbours too close
+        (([5.0, 5.1, 4.9], [1.0, 1.2, 0.9], [3.0, 3.1, 3.0]), "does not hold"),  # turns clearly
+        (([1.0, 1.2, 0.9], [3.0, 3.1, 3.0], [5.0, 5.1, 4.9]), "does not hold"),
+        (([5.0, 5.1, 4.9], NOISE, [5.1, 5.0, 4.95]), "inconclusive"),  # the ends are alike
+    ],
+)  # fmt: skip
+def test_a_trend_of_our_runs(rows: tuple[list[float], ...], word: str) -> None:
+    cells = dict(zip("abd", (cell(None, row) for row in rows), strict=True))
+    assert judged(trend(), **cells)["word"] == word
+
+
+# Changes, limits, arguments ------------------------------------------------------------------
+
+
+def change(claimed: float, **more: Any) -> dict[str, Any]:
+    return {"kind": "change", "start": "t/a/c", "end": "t/b/c", "claimed": claimed, **more}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "better", "start", "end", "more", "word"),
+    [
+        (28, "higher", 0.500, 0.639, {}, "holds"),  # 27.8 %
+        (28.4, "higher", 0.500, 0.639, {}, "does not hold"),
+        (28.4, "higher", 0.500, 0.639, {"tolerance": 1}, "holds"),
+        (20, "lower", 0.928, 0.7945, {}, "does not hold"),  # 14.4 %
+        (14.4, "lower", 0.928, 0.7945, {}, "holds"),
+        (-14.4, "higher", 0.928, 0.7945, {}, "holds"),
+        (13.9, "higher", 50.0, 63.9, {"reading": "absolute"}, "holds"),
+        (27.8, "higher", 50.0, 63.9, {"reading": "absolute"}, "does not hold"),
+        (50, "higher", -4.0, -2.0, {}, "holds"),  # half of the way to zero
+        (50, "higher", 0.0, 2.0, {}, "not testable"),
+        (50, "higher", 1.0, None, {}, "not testable"),
+    ],
+)
+def test_a_change_has_the_claimed_size(
+    claimed: float, better: str, start: float, end: float | None, more: dict[str, Any], word: str
+) -> None:
+    cells = {"a": cell(start, better=better), "b": cell(end, better=better)}
+    assert judged(change(claimed, **more), **cells)["word"] == word
+
+
+@pytest.mark.parametrize(
+    ("claimed", "word"), [(7, "does not hold"), (15, "inconclusive"), (16, "does not hold")]
+)
+def test_a_gain_beyond_the_room_above_a_trivial_predictor(claimed: float, word: str) -> None:
+    shares = [0.01, 0.03] if claimed == 7 else [0.1, 0.2]  # 2 and 15 points
+    test = {"kind": "limit", "claimed": claimed, "trivial": ["t/a/c", "t/b/c"]}
+    assert judged(test, a=cell(shares[0]), b=cell(shares[1]))["word"] == word
+
+
+@pytest.mark.parametrize("word", ["holds", "does not hold", "inconclusive", "not testable"])
+def test_an_argument_settles_a_claim_by_itself(word: str) -> None:
+    found = judged({"kind": "stated", "word": word, "reason": "because"})
+    assert (found["word"], found["basis"], found["reason"]) == (word, "argument", "because")
+
+
+# The papers' own numbers ---------------------------------------------------------------------
+
+
+def numbers_of(paper: Paper) -> Numbers:
+    """All printed numbers of a paper, as if nothing had been run."""
+    tables: dict[str, Any] = {}
+    for table in paper.tables:
+        for row in table.rows:
+            for column, text in zip(table.columns, row.printed, strict=True):
+                quantity, number = table.quantity(row, column), parse_printed(text)
+                tables.setdefault(table.id, {}).setdefault(row.id, {})[column.id] = cell(
+                    float(number.value) if number else None,
+                    better=quantity.better,
+                    margin=margin_of(
+                        number, quantity.metric, bool(quantity.percent), quantity.margin
+                    )
+                    if number
+                    else None,
+                )
+    return Numbers(tables)
+
+
+def words(paper: Paper) -> dict[str, str]:
+    numbers = numbers_of(paper)
+    return {claim.id: judge_claim(claim, numbers)["word"] for claim in paper.claims}
+
+
+def test_the_thoracic_papers_claims(project: Project) -> None:
+    """background/rotograd.md, section 4.2: arithmetic on the two printed tables."""
+    found = words(project.papers["thoracic"])
+    expected = {
+        "inception-auc-28": "holds",  # 27.8 % relative
+        "inception-f1-15": "does not hold",  # fell by 45.6 %
+        "resnet-bce-20": "does not hold",  # 14.4 %
+        "alexnet-sensitivity-12": "not testable",  # no sensitivity is printed
+        "all-metrics-improved": "does not hold",  # F1 fell for all three
+        "baseline-better-than-random": "does not hold",  # 0.469, 0.498, 0.500
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_the_seven_points_of_deepchest_hold_only_on_a_condition(project: Project) -> None:
+    """background/methods.md, 1.4: always answering no is right in 94.83 %."""
+    paper = project.papers["deepchest"]
+    claim = next(claim for claim in paper.claims if claim.id == "seven-percent")
+    found = judge_claim(claim, numbers_of(paper))
+    assert found["word"] == "does not hold"
+    assert "5.17 points" in found["reason"]
+    assert "ChestX-ray14" in claim.condition and "mean of the 14" in claim.condition
+
+
+@pytest.mark.parametrize("name", ["rotograd", "thoracic", "deepchest", "imbalance", "db-mtl"])
+def test_every_claim_ends_with_a_word_and_what_it_rests_on(project: Project, name: str) -> None:
+    paper, numbers = project.papers[name], numbers_of(project.papers[name])
+    for claim in paper.claims:
+        found = judge_claim(claim, numbers)
+        assert found["word"] in {"holds", "does not hold", "inconclusive", "not testable"}
+        assert found["basis"] and (found["reason"] or found["printed"]["steps"]), claim.id
+
+
+def test_no_claim_of_rotograd_about_methods_holds_without_runs(project: Project) -> None:
+    paper = project.papers["rotograd"]
+    found = words(paper)
+    about_methods = [c.id for c in paper.claims if c.test.kind in {"compare", "trend"}]
+    assert len(about_methods) > 5
+    assert [name for name in about_methods if found[name] == "holds"] == []
+    # Printed: 89.01 against 90.15 and 84.62 against 86.65, with spreads of 0.4 to 1.2.
+    assert found["same-accuracy"] != "holds"

@@ -1,0 +1,134 @@
+"""The command line: a user's error is one message and exit code 1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterpoise import __version__, cli
+
+from ..support import edit
+
+STEPS = ["download", "prepare", "split", "train", "predict", "evaluate", "tables", "figure",
+         "claims", "report", "gate", "status", "plan", "schema"]  # fmt: skip
+
+
+class Said:
+    """What a command printed and how it ended."""
+
+    def __init__(self, code: object, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    def call(folder: Path, *words: str) -> Said:
+        for name in ("MIRROR", "METHODS", "PAPERS", "DEVICE"):
+            monkeypatch.delenv(f"COUNTERPOISE_{name}", raising=False)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["counterpoise", *words])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return Said(ended.value.code, said.out, said.err)
+
+    return call
+
+
+def check_error(said: Said, *parts: str) -> None:
+    assert said.code == 1
+    assert said.out == ""
+    assert said.err.startswith("error: ") and said.err.count("error: ") == 1
+    assert "Traceback" not in said.err
+    for part in parts:
+        assert part in said.err
+
+
+def test_help_lists_every_command(run, tmp_path: Path) -> None:
+    said = run(tmp_path, "--help")
+    assert said.code == 0
+    words = said.out.split()
+    assert [step for step in STEPS if step not in words] == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_command_has_help(run, tmp_path: Path, step: str) -> None:
+    said = run(tmp_path, step, "--help")
+    assert said.code == 0 and "Usage" in said.out
+
+
+def test_version(run, tmp_path: Path) -> None:
+    said = run(tmp_path, "--version")
+    assert (said.code, said.out.strip()) == (0, f"counterpoise {__version__}")
+
+
+@pytest.mark.parametrize("words", [["plan"], ["status"], ["train", "a/b"], ["download", "mnist"]])
+def test_outside_of_a_checkout(run, tmp_path: Path, words: list[str]) -> None:
+    check_error(run(tmp_path, *words), str(tmp_path), "config/config.yaml", "what to do: change to")
+
+
+def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
+    inner = config_copy / "docs" / "deep"
+    inner.mkdir(parents=True)
+    said = run(inner, "plan", "--tier", "smoke")
+    assert said.code == 0 and "2 cells in tier smoke" in said.out
+    assert said.out.splitlines()[0].startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["plan", "--tier", "dmo"], ["unknown tier 'dmo'", "did you mean 'demo'?"]),
+        (["download", "mnits"], ["unknown source 'mnits'", "did you mean 'mnist'?"]),
+        (["train", "no/cell", "--tier", "smoke"], ["has no cell no/cell", "what to do"]),
+        (["evaluate", "no/cell", "--tier", "smoke"], ["has no cell no/cell"]),
+        (["split", "000000000000"], ["000000000000"]),
+        (["tables", "no-paper", "--tier", "smoke"], ["no-paper"]),
+        (["claims", "no-paper", "--tier", "smoke"], ["no-paper"]),
+        (["figure", "no-paper", "figure-1", "--tier", "smoke"], ["no-paper"]),
+        (["figure", "rotograd", "no-figure", "--tier", "smoke"], ["no-figure"]),
+        (["tables", "rotograd", "--methods", "unifrm"], ["unknown method 'unifrm'"]),
+        (["gate", "--tier", "smoke"], ["has no result", "see logs/smoke/train/"]),
+    ],
+)
+def test_a_wrong_word(run, config_copy: Path, words: list[str], parts: list[str]) -> None:
+    check_error(run(config_copy, *words), *parts)
+
+
+def test_mistakes_in_files_are_one_message_a_line(run, config_copy: Path) -> None:
+    path = config_copy / "config/papers/rotograd.yaml"
+    one = edit(path, "repeats: 10", "repeat: 10")
+    other = edit(path, "tie_break: svd", "tiebreak: svd")
+    said = run(config_copy, "plan")
+    check_error(said, f"{path}:{one}: unknown key", "did you mean 'repeats'?")
+    assert f"{path}:{other}" not in said.err, "options are checked once the file has its form"
+
+
+def test_a_missing_mirror(run, config_copy: Path) -> None:
+    said = run(config_copy, "download", "mnist", "--mirror", "nowhere")
+    check_error(said, "the mirror folder does not exist", "what to do")
+
+
+def test_an_unknown_command_is_not_a_users_error_of_ours(run, tmp_path: Path) -> None:
+    said = run(tmp_path, "trian")
+    assert said.code == 2 and "Traceback" not in said.err
+
+
+def test_the_module_can_be_run(tmp_path: Path) -> None:
+    """A GPU node without the script on its PATH runs ``python -m counterpoise``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "counterpoise", "plan"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_schemas_are_written(run, config_copy: Path) -> None:
+    said = run(config_copy, "schema")
+    assert said.code == 0
+    assert all(Path(line).is_file() for line in said.out.split())

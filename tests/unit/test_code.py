@@ -1,0 +1,135 @@
+"""Digests of code: what changes them and what they cover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterpoise import code, registry
+from counterpoise.code import closure, code_digests, library_version, module_digest, path_of
+
+from ..support import error_of
+
+SOURCE = '''"""What it is."""
+
+import math
+
+LIMIT = 2
+
+
+class Thing:
+    """A thing."""
+
+    size: int = 1
+    """How big."""
+
+    def area(self) -> float:
+        """Its area."""
+        return math.pi * self.size**2  # a circle
+'''
+SAME = {
+    "comment": ("  # a circle", "  # round"),
+    "docstring of the module": ("What it is.", "What it was."),
+    "docstring of a function": ("Its area.", "The area that it covers."),
+    "docstring of an attribute": ("How big.", "Its radius."),
+    "no docstring": ('        """Its area."""\n', ""),
+    "layout": ("LIMIT = 2\n", "LIMIT = (\n    2\n)\n\n"),
+    "quotes": ("import math\n", "import math\n\n# 'a'\n"),
+}
+OTHER = {
+    "number": ("LIMIT = 2", "LIMIT = 3"),
+    "operator": ("self.size**2", "self.size**3"),
+    "name": ("def area", "def surface"),
+    "default": ("size: int = 1", "size: int = 2"),
+    "import": ("import math\n", "import cmath as math\n"),
+    "text that is used": ("LIMIT = 2", 'LIMIT = "2"'),
+}
+
+
+def digest_of_text(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    path = folder / "module.py"
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(code, "path_of", lambda _: path)
+    module_digest.cache_clear()
+    try:
+        return module_digest("counterpoise.module")
+    finally:
+        module_digest.cache_clear()
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_runs_the_same_has_the_same_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    edited = SOURCE.replace(*SAME[name])
+    assert edited != SOURCE
+    one, other = (digest_of_text(text, tmp_path, monkeypatch) for text in (SOURCE, edited))
+    assert one == other
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_may_run_otherwise_has_another_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    edited = SOURCE.replace(*OTHER[name])
+    one, other = (digest_of_text(text, tmp_path, monkeypatch) for text in (SOURCE, edited))
+    assert one != other
+
+
+def test_a_module_that_is_not_python_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = error_of(lambda: digest_of_text("x = 1\ny = (\n", tmp_path, monkeypatch))
+    assert error.where == f"{tmp_path / 'module.py'}:2" and "not valid Python" in error.what
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_a_method_covers_its_helpers_and_packages_but_no_other_method(name: str) -> None:
+    found = closure(registry.module_name("methods", name))
+    assert {"counterpoise", "counterpoise.methods", "counterpoise.methods._base"} <= found
+    others = {registry.module_name("methods", n) for n in registry.names("methods") if n != name}
+    assert not found & others
+
+
+def test_helpers_are_found_through_imports() -> None:
+    for name in ("gradnorm", "rotograd"):
+        assert "counterpoise.methods._leader" in closure(f"counterpoise.methods.{name}")
+    assert "counterpoise.methods._leader" not in closure("counterpoise.methods.uniform")
+
+
+@pytest.mark.parametrize("kind", ["networks", "datasets"])
+def test_networks_and_datasets_do_not_cover_each_other(kind: registry.Kind) -> None:
+    names = [registry.module_name(kind, name) for name in registry.names(kind)]
+    for name in names:
+        assert closure(name) & set(names) == {name}
+
+
+@pytest.mark.parametrize("entry", ["counterpoise.training.job", "counterpoise.training.predict"])
+def test_an_edit_of_plan_report_or_tables_trains_nothing_again(entry: str) -> None:
+    later = ("plan", "project", "report", "reproduction", "cli", "status", "evaluation",
+             "spec.paper", "spec.tier", "workflow", "download")  # fmt: skip
+    covered = [m for m in closure(entry) if m.startswith(tuple(f"counterpoise.{x}" for x in later))]
+    assert covered == []
+
+
+def test_training_covers_what_it_computes_with() -> None:
+    needed = {"engine", "step", "losses", "modules", "seeding", "state"}
+    assert {f"counterpoise.training.{name}" for name in needed} <= closure(
+        "counterpoise.training.job"
+    )
+
+
+def test_digests_cover_the_closures_of_all_entries() -> None:
+    entries = ["counterpoise.methods.gradnorm", "counterpoise.networks.lenet"]
+    found = code_digests(entries)
+    assert set(found) == closure(entries[0]) | closure(entries[1])
+    assert all(found[name] == module_digest(name) for name in found)
+    assert all(path_of(name).is_file() for name in found)
+
+
+def test_library_versions_have_no_build_label() -> None:
+    import torch
+
+    assert library_version("torch") == torch.__version__.split("+")[0]
+    assert "is not installed" in error_of(lambda: library_version("no-such-library")).what

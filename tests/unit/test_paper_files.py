@@ -1,0 +1,152 @@
+"""The five papers in ``config/papers`` against their texts and published numbers."""
+
+from __future__ import annotations
+
+import csv
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoise.project import Project, references
+from counterpoise.spec.paper import Table, parse_printed, slug
+
+from ..support import ROOT
+
+TEXTS = {
+    "rotograd": "rotograd-2021-submission",
+    "thoracic": "thoracic-classification",
+    "deepchest": "deepchest-2505.23595",
+    "imbalance": "imbalance-2509.23915",
+    "db-mtl": "db-mtl-2308.12029",
+}
+PAPERS = sorted(p.stem for p in (ROOT / "config" / "papers").glob("*.yaml"))
+Pair = tuple[Decimal | None, Decimal | None]
+
+
+def test_all_five_papers_are_here() -> None:
+    assert sorted(TEXTS) == PAPERS
+
+
+def test_there_are_many_claims(project: Project) -> None:
+    assert sum(len(paper.claims) for paper in project.papers.values()) >= 40
+
+
+@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("kind", ["tables", "figures", "claims", "assumptions"])
+def test_names_are_unique(project: Project, name: str, kind: str) -> None:
+    ids = [entry.id for entry in getattr(project.papers[name], kind)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_tables_are_rectangular_and_claims_refer_to_their_cells(
+    project: Project, name: str
+) -> None:
+    paper = project.papers[name]
+    cells = set()
+    for table in paper.tables:
+        assert {len(row.printed) for row in table.rows} == {len(table.columns)}
+        cells |= {f"{table.id}/{r.id}/{c.id}" for r in table.rows for c in table.columns}
+    for claim in paper.claims:
+        assert set(references(claim.test)) <= cells, claim.id
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_what_is_compared_has_a_direction(project: Project, name: str) -> None:
+    """ "Better" means nothing for a number whose better side is not stated."""
+    paper = project.papers[name]
+    tables = {table.id: table for table in paper.tables}
+    for claim in paper.claims:
+        for ref in references(claim.test):
+            if claim.test.kind == "limit":
+                continue
+            table_id, row_id, column_id = ref.split("/")
+            table = tables[table_id]
+            row = next(row for row in table.rows if row.id == row_id)
+            column = next(column for column in table.columns if column.id == column_id)
+            assert table.quantity(row, column).better is not None, (claim.id, ref)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_number_that_is_not_the_authors_own_says_where_it_is_from(
+    project: Project, name: str
+) -> None:
+    for table in project.papers[name].tables:
+        for row in table.rows:
+            assert bool(row.mark) == bool(row.origin), (table.id, row.id)
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_claims_quote_the_paper_word_for_word(project: Project, name: str, shared: Path) -> None:
+    text = squeezed((shared / "papers" / f"{TEXTS[name]}.txt").read_text(encoding="utf-8"))
+    wrong = [c.id for c in project.papers[name].claims if squeezed(c.sentence) not in text]
+    assert wrong == []
+
+
+def published(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.reader(handle))[1:]
+
+
+def pairs(cells: list[str]) -> list[Pair]:
+    """Columns of mean and deviation to pairs; empty cells are not printed."""
+    values = [Decimal(cell) if cell else None for cell in cells]
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def printed(table: Table) -> list[list[Pair]]:
+    read = [[parse_printed(text) for text in row.printed] for row in table.rows]
+    return [[(p.value, p.spread) if p else (None, None) for p in row] for row in read]
+
+
+def table_of(project: Project, paper: str, name: str) -> Table:
+    return next(table for table in project.papers[paper].tables if table.id == name)
+
+
+@pytest.mark.parametrize(("number", "keys"), [(1, 1), (2, 2), (3, 1), (4, 1)])
+def test_rotograd_prints_what_is_published(
+    project: Project, shared: Path, number: int, keys: int
+) -> None:
+    rows = published(shared / "published" / f"rotograd_table{number}.csv")
+    table = table_of(project, "rotograd", f"table-{number}")
+    assert printed(table) == [pairs(row[keys:]) for row in rows]
+
+
+def test_rotograd_rows_stand_under_their_names(project: Project, shared: Path) -> None:
+    def names(number: int) -> list[list[str]]:
+        return [row[:2] for row in published(shared / "published" / f"rotograd_table{number}.csv")]
+
+    def rows(number: int) -> Any:
+        return table_of(project, "rotograd", f"table-{number}").rows
+
+    decays = [row.label for row in rows(1)]
+    assert decays[:-1] == [row[0] for row in names(1)][:-1] and rows(1)[-1].id == "closed-form"
+    assert [[row.group, row.label] for row in rows(2)] == names(2)
+    assert [row.id for row in rows(3)] == [slug(row[0].replace("_", " ")) for row in names(3)]
+    assert [row.task or "delta_m_percent" for row in rows(4)] == [row[0] for row in names(4)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_thoracic_prints_what_is_published(project: Project, shared: Path, number: int) -> None:
+    rows = published(shared / "published" / f"thoracic_table{number}.csv")
+    table = table_of(project, "thoracic", f"table-{number}")
+    assert [row.label for row in table.rows] == [row[0] for row in rows]
+    assert printed(table) == [[(Decimal(cell), None) for cell in row[1:]] for row in rows]
+
+
+def test_no_row_says_not_run_without_a_reason(project: Project) -> None:
+    """A printed number either names the run that measures it, or says why there is none."""
+    for paper in project.papers.values():
+        for table in paper.tables:
+            for row in table.rows:
+                for column, text in zip(table.columns, row.printed, strict=True):
+                    quantity = table.quantity(row, column)
+                    measured = quantity.experiment and quantity.run and quantity.metric
+                    told = measured or quantity.unavailable or parse_printed(text) is None
+                    assert told, (paper.id, table.id, row.id, column.id)

@@ -1,0 +1,453 @@
+"""From configuration to cells and targets: what asks for which result again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoise import code
+from counterpoise.code import module_digest
+from counterpoise.plan import Plan, Training, load_plan
+from counterpoise.spec.cell import Cell
+from counterpoise.spec.load import read_yaml
+from counterpoise.spec.paper import BarsFigure
+
+from ..support import ROOT, copy_of_config, edit, error_of
+
+SIMULATE = Callable[[str], None]
+
+# Tiers of these tests' own, so that they do not depend on how long the demo may take.
+TIERS = """\
+tiers:
+  demo:
+    title: Small
+    description: Stand-in data, everything reduced.
+    datasets:
+      multimnist: {source: digits, epochs: 10, batch_size: 128, learning_rate: 0.01, seeds: 3}
+      toy: {source: formula}
+  real:
+    title: Real
+    description: Published data, some of it reduced.
+    datasets:
+      multimnist: {source: mnist, epochs: 10, seeds: 2, dataset_options: {train_pairs: 500}}
+      toy: {source: formula, seeds: 20, epochs: 100000}
+  stand_in:
+    title: Stand-in
+    description: The published protocol on stand-in data.
+    datasets:
+      multimnist: {source: digits}
+  full:
+    title: Full
+    description: The published protocol.
+    datasets:
+      multimnist: {source: mnist}
+      toy: {source: formula}
+  two:
+    title: Two
+    description: Two runs.
+    datasets:
+      multimnist: {source: digits, seeds: 1}
+    runs: [rotograd/reduced/uniform, rotograd/reduced/rotograd]
+"""
+
+
+def plan_of(root: Path = ROOT, tier: str = "demo", **overrides: Any) -> Plan:
+    return load_plan(root, {"tier": tier, "papers": "all", "methods": "all", **overrides})
+
+
+@pytest.fixture
+def tiers_copy(config_copy: Path) -> Path:
+    """A copy of the configuration with :data:`TIERS`."""
+    (config_copy / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+    return config_copy
+
+
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> SIMULATE:
+    """Makes a module look edited."""
+
+    def simulate(module: str) -> None:
+        assert code.path_of(module).is_file(), module
+        monkeypatch.setattr(
+            code, "module_digest", lambda name: "edited" if name == module else module_digest(name)
+        )
+
+    return simulate
+
+
+def digests(plan: Plan, attribute: str = "digest") -> dict[str, str]:
+    """Name of each cell to one of its digests."""
+    return {t.name: getattr(t, attribute) for t in plan.trainings.values()}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+def named(plan: Plan, test: Callable[[Training], bool]) -> set[str]:
+    return {t.name for t in plan.trainings.values() if test(t)}
+
+
+# Purity --------------------------------------------------------------------------------------
+
+
+def test_planning_loads_no_heavy_library() -> None:
+    """It happens at the start of every command; torch alone takes seconds."""
+    program = (
+        "import sys; from pathlib import Path; from counterpoise.plan import load_plan; "
+        f"plan = load_plan(Path({str(ROOT)!r}), {{'tier': 'paper'}}); plan.digests; "
+        "heavy = 'torch torchvision pandas numpy scipy sklearn snakemake matplotlib'.split(); "
+        "print(len(plan.trainings), [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    count, _, loaded = done.stdout.strip().partition(" ")
+    assert int(count) > 10 and loaded == "[]"
+
+
+def test_planning_twice_gives_the_same(demo_plan: Plan) -> None:
+    again = plan_of()
+    assert again.trainings == demo_plan.trainings
+    assert again.digests == demo_plan.digests
+
+
+def test_planning_writes_nothing(config_copy: Path) -> None:
+    before = sorted(config_copy.rglob("*"))
+    assert plan_of(config_copy).trainings
+    assert sorted(config_copy.rglob("*")) == before
+
+
+# Which edit asks for what --------------------------------------------------------------------
+
+
+def uses(method: str) -> Callable[[Training], bool]:
+    return lambda training: training.cell.method.name == method
+
+
+@pytest.mark.parametrize(
+    ("module", "concerned"),
+    [
+        ("counterpoise.methods.gradnorm", uses("gradnorm")),
+        ("counterpoise.methods.rotograd", uses("rotograd")),
+        ("counterpoise.methods._leader", lambda t: t.cell.method.name in {"gradnorm", "rotograd"}),
+        ("counterpoise.methods.uniform", uses("uniform")),
+        ("counterpoise.methods._base", lambda _: True),
+        ("counterpoise.networks.lenet", lambda t: t.cell.network.name == "lenet"),
+        ("counterpoise.networks.mlp", lambda t: t.cell.network.name == "mlp"),
+        ("counterpoise.datasets.toy", lambda t: t.cell.dataset == "toy"),
+        ("counterpoise.datasets._idx", lambda t: t.cell.dataset == "multimnist"),
+        ("counterpoise.training.step", lambda _: True),
+        ("counterpoise.training.predict", lambda _: True),
+        ("counterpoise.evaluation.evaluate", lambda _: False),
+        ("counterpoise.reproduction.tables", lambda _: False),
+        ("counterpoise.spec.paper", lambda _: False),
+        ("counterpoise.plan", lambda _: False),
+    ],
+)
+def test_an_edit_trains_exactly_the_cells_again_that_it_concerns(
+    demo_plan: Plan, edited: SIMULATE, module: str, concerned: Callable[[Training], bool]
+) -> None:
+    edited(module)
+    after = plan_of()
+    assert changed(digests(demo_plan), digests(after)) == named(demo_plan, concerned)
+
+
+@pytest.mark.parametrize("module", ["evaluation.evaluate", "metrics"])
+def test_an_edit_of_scoring_scores_all_again(
+    demo_plan: Plan, edited: SIMULATE, module: str
+) -> None:
+    edited(f"counterpoise.{module}")
+    after = plan_of()
+    assert changed(digests(demo_plan, "scoring"), digests(after, "scoring")) == set(
+        digests(demo_plan)
+    )
+
+
+def test_an_edit_of_a_dataset_scores_its_cells_again(demo_plan: Plan, edited: SIMULATE) -> None:
+    edited("counterpoise.datasets.toy")  # it defines metrics of its own
+    again = changed(digests(demo_plan, "scoring"), digests(plan_of(), "scoring"))
+    assert again == named(demo_plan, lambda t: t.cell.dataset == "toy")
+
+
+def exhibits(plan: Plan) -> dict[str, set[str]]:
+    """Paths of tables, claims and figures by kind."""
+    plans = plan.papers.values()
+    figures = {
+        p.figure(f.id): f for p in plans for f in p.paper.figures if f.id in p.figure_digests
+    }
+    bars = {path for path, f in figures.items() if isinstance(f.content, BarsFigure)}
+    return {
+        "tables": {p.tables for p in plans},
+        "claims": {p.claims for p in plans},
+        "bars": bars,
+        "curves": set(figures) - bars,
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "kinds"),
+    [
+        ("counterpoise.reproduction.tables", {"tables", "claims", "bars"}),
+        ("counterpoise.evaluation.statistics", {"tables", "claims", "bars"}),
+        ("counterpoise.reproduction.claims", {"claims"}),
+        ("counterpoise.reproduction.figures", {"bars", "curves"}),
+        ("counterpoise.report.build", set()),
+    ],
+)
+def test_an_edit_makes_exactly_the_exhibits_again_that_it_concerns(
+    demo_plan: Plan, edited: SIMULATE, module: str, kinds: set[str]
+) -> None:
+    edited(module)
+    before, after = exhibits(demo_plan), exhibits(plan_of())
+    for kind, paths in before.items():
+        assert bool(paths & after[kind]) == (kind not in kinds), kind
+        assert bool(paths - after[kind]) == (kind in kinds), kind
+
+
+def test_an_edit_of_scoring_makes_the_tables_again_that_show_scores(
+    demo_plan: Plan, edited: SIMULATE
+) -> None:
+    edited("counterpoise.evaluation.evaluate")
+    after = plan_of()
+    with_runs = {run.paper for run in demo_plan.runs.values()}
+    for name, paper in demo_plan.papers.items():
+        other = after.papers[name]
+        assert (paper.tables != other.tables) == (name in with_runs)
+        assert (paper.claims != other.claims) == (name in with_runs)
+
+
+def test_an_edit_of_the_report_builds_only_the_report_again(
+    demo_plan: Plan, edited: SIMULATE
+) -> None:
+    before = demo_plan.digests
+    edited("counterpoise.report.build")
+    after = plan_of().digests
+    assert {key for key in before if before[key] != after[key]} == {"code"}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "concerned"),
+    [
+        ("tiers.yaml", "seeds: 3}", "seeds: 4}", lambda t: t.cell.dataset == "multimnist"),
+        ("tiers.yaml", "epochs: 10, batch", "epochs: 11, batch",
+         lambda t: t.cell.dataset == "multimnist"),
+        ("tiers.yaml", "title: Small", "title: Little", lambda _: False),
+        ("datasets/multimnist.yaml", "train_pairs: 3000", "train_pairs: 3001",
+         lambda t: t.cell.dataset == "multimnist"),
+        ("datasets/multimnist.yaml", "title: MultiMNIST", "title: Two digits", lambda _: False),
+        ("papers/rotograd.yaml", "update: closed_form}", "update: closed_form, alpha: 0.4}",
+         lambda t: t.cell.method.options.get("update") == "closed_form"),
+        ("papers/rotograd.yaml", "options: {decay: 0.9}", "options: {decay: 0.90}",
+         lambda _: False),
+        ("papers/rotograd.yaml", '"89.46 ±00.57"', '"89.47 ±00.57"', lambda _: False),
+        ("papers/rotograd.yaml", "label: gradnorm Z, options", "label: GN, options",
+         lambda _: False),
+        ("config.yaml", "device: auto", "device: cpu", lambda _: False),
+        ("config.yaml", "mirror: null", "mirror: /data", lambda _: False),
+    ],
+)  # fmt: skip
+def test_an_edit_of_the_configuration(
+    tiers_copy: Path, file: str, old: str, new: str, concerned: Callable[[Training], bool]
+) -> None:
+    def sorted_digests(plan: Plan, test: Callable[[Training], bool]) -> list[str]:
+        # An option that is set appears in the cell's name, so names may change.
+        return sorted(t.digest for t in plan.trainings.values() if test(t))
+
+    before = plan_of(tiers_copy)
+    edit(tiers_copy / "config" / file, old, new)
+    after = plan_of(tiers_copy)
+    assert len(before.trainings) == len(after.trainings)
+
+    def others(training: Training) -> bool:
+        return not concerned(training)
+
+    assert sorted_digests(before, others) == sorted_digests(after, others)
+    gone = set(sorted_digests(before, concerned))
+    assert not gone & set(sorted_digests(after, concerned))
+
+
+@pytest.mark.parametrize("overrides", [{"mirror": "/elsewhere"}, {"device": "cpu"}])
+def test_where_data_come_from_and_what_computes_is_no_part_of_a_result(
+    demo_plan: Plan, overrides: dict[str, str]
+) -> None:
+    after = plan_of(**overrides)
+    assert after.cell_files == demo_plan.cell_files
+    assert after.exhibits == demo_plan.exhibits
+
+
+def test_the_version_of_a_library_is_part_of_a_result(
+    demo_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from counterpoise import plan
+
+    known = plan.library_version
+    monkeypatch.setattr(plan, "library_version", lambda n: "0" if n == "torch" else known(n))
+    assert changed(digests(demo_plan), digests(plan_of())) == set(digests(demo_plan))
+
+
+def test_a_checkout_elsewhere_has_the_same_digests(demo_plan: Plan, config_copy: Path) -> None:
+    assert plan_of(config_copy).cell_files == demo_plan.cell_files
+
+
+# Expansion -----------------------------------------------------------------------------------
+
+FIVE = ("left", "right", "sum", "product", "density")
+
+
+def test_single_task_is_one_cell_a_task_of_uniform_weights(demo_plan: Plan) -> None:
+    run = demo_plan.runs["rotograd", "reduced", "single_task"]
+    assert tuple(run.cells) == FIVE
+    cells = {task: demo_plan.trainings[key].cell for task, key in run.cells.items()}
+    assert {task: cell.tasks for task, cell in cells.items()} == {t: (t,) for t in FIVE}
+    assert {cell.method.name for cell in cells.values()} == {"uniform"}
+
+
+def test_other_runs_are_one_cell_for_all_tasks(demo_plan: Plan) -> None:
+    run = demo_plan.runs["rotograd", "reduced", "gradnorm_z"]
+    (key,) = set(run.cells.values())
+    assert tuple(run.cells) == FIVE == demo_plan.trainings[key].cell.tasks
+
+
+def test_runs_that_are_the_same_share_a_cell(config_copy: Path) -> None:
+    path = config_copy / "config/papers/rotograd.yaml"
+    edit(path, "      gradnorm_z: {", "      twin: {method: uniform}\n      gradnorm_z: {")
+    plan = plan_of(config_copy)
+    twins = [plan.runs["rotograd", "reduced", name].cells for name in ("uniform", "twin")]
+    assert twins[0] == twins[1]
+
+
+def test_options_of_a_cell_are_resolved_to_their_full_set(demo_plan: Plan) -> None:
+    (key,) = set(demo_plan.runs["rotograd", "reduced", "rotograd"].cells.values())
+    options = demo_plan.trainings[key].cell.method.options
+    assert options["decay"] == 0.99 and options["tie_break"] == "proximal"
+
+
+KEY = ("rotograd", "reduced", "uniform")
+
+
+def cell_of(plan: Plan, *key: str) -> Cell:
+    """The one cell of a run that is not single-task."""
+    (found,) = set(plan.runs[key].cells.values())  # type: ignore[index]
+    return plan.trainings[found].cell
+
+
+def test_a_tier_reduces_seeds_and_epochs(tiers_copy: Path) -> None:
+    small, full = (cell_of(plan_of(tiers_copy, tier=tier), *KEY) for tier in ("demo", "full"))
+    # The submission: 10 runs, 150 epochs, batches of 1024, Adam with 0.001.
+    assert full.seeds == tuple(range(10))
+    assert (full.protocol.epochs, full.protocol.batch_size) == (150, 1024)
+    assert full.protocol.learning_rate == 0.001
+    assert small.seeds == (0, 1, 2)
+    assert (small.protocol.epochs, small.protocol.batch_size) == (10, 128)
+    assert small.protocol.learning_rate == 0.01
+
+
+def test_a_tier_never_asks_for_more_seeds_than_the_paper_has(tiers_copy: Path) -> None:
+    key = ("rotograd", "toy_conflict", "uniform")
+    full, more = (cell_of(plan_of(tiers_copy, tier=tier), *key) for tier in ("full", "real"))
+    assert more.seeds == full.seeds
+
+
+@pytest.mark.parametrize(
+    ("tier", "mark", "reductions"),
+    [
+        ("demo", "demo", ("10 of 150 epochs", "3 of 10 seeds", "batches of 128 instead of 1024",
+                          "learning rate 0.01 instead of 0.001")),
+        ("real", "reduced", ("10 of 150 epochs", "2 of 10 seeds", "train_pairs 500")),
+        ("stand_in", "demo", ()),
+        ("full", None, ()),
+    ],
+)  # fmt: skip
+def test_what_is_reduced_is_marked(
+    tiers_copy: Path, tier: str, mark: str | None, reductions: tuple[str, ...]
+) -> None:
+    run = plan_of(tiers_copy, tier=tier).runs[KEY]
+    assert (run.mark, run.reductions) == (mark, reductions)
+
+
+def test_a_tier_may_name_its_runs(tiers_copy: Path) -> None:
+    plan = plan_of(tiers_copy, tier="two")
+    assert sorted(plan.runs) == [("rotograd", "reduced", "rotograd"), KEY]
+    assert len(plan.trainings) == 2
+    assert all(t.cell.seeds == (0,) for t in plan.trainings.values())
+
+
+def test_a_dataset_that_a_tier_leaves_out_has_no_runs(tiers_copy: Path) -> None:
+    plan = plan_of(tiers_copy, tier="stand_in")
+    assert {t.cell.dataset for t in plan.trainings.values()} == {"multimnist"}
+    drawn = plan.papers["rotograd"].figure_digests
+    assert "figure-3a" not in drawn and "figure-4a" in drawn
+
+
+def test_chosen_methods_keep_their_single_task_reference(demo_plan: Plan) -> None:
+    plan = plan_of(methods=["gradnorm"])
+    methods = {plan.project.papers[p].experiments[e].runs[r].method for p, e, r in plan.runs}
+    assert methods == {"gradnorm", "single_task"}
+    assert set(plan.trainings) < set(demo_plan.trainings)
+
+
+def test_chosen_papers(demo_plan: Plan) -> None:
+    plan = plan_of(papers=["thoracic"])
+    assert list(plan.papers) == ["thoracic"] and not plan.trainings
+    assert plan.papers["thoracic"].tables == demo_plan.papers["thoracic"].tables
+
+
+# Targets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", read_yaml(ROOT / "config/tiers.yaml").data["tiers"])
+def test_every_result_has_a_place_of_its_own(tier: str) -> None:
+    plan = plan_of(tier=tier)
+    files = [*plan.cell_files, *plan.exhibits, *plan.data_files, plan.report, plan.gate]
+    assert len(files) == len(set(files))
+    places = [f for f in files if not f.startswith("data/")]
+    assert all(f.split("/")[1] == tier for f in places)
+    assert all(len(part) < 200 for f in files for part in f.split("/"))
+
+
+def test_every_paper_has_tables_and_claims(demo_plan: Plan) -> None:
+    assert set(demo_plan.papers) == set(demo_plan.project.papers)
+    for paper in demo_plan.papers.values():
+        assert {paper.tables, paper.claims} <= set(demo_plan.exhibits)
+
+
+def test_a_figure_needs_the_cells_that_it_shows(demo_plan: Plan) -> None:
+    cells = demo_plan.cells_of_figure("rotograd", "task-weights")
+    shown = {"gradnorm_z", "rotograd", "rotograd_mean_of_norms"}
+    runs = demo_plan.runs
+    assert {t.key for t in cells} == {
+        key for name in shown for key in runs["rotograd", "reduced", name].cells.values()
+    }
+    assert demo_plan.cells_of_figure("thoracic", "figure-1") == []
+
+
+def test_a_paper_needs_the_cells_of_its_runs(demo_plan: Plan) -> None:
+    assert demo_plan.cells_of("rotograd") == sorted(
+        demo_plan.trainings.values(), key=lambda t: t.key
+    )
+    assert demo_plan.cells_of("thoracic") == []
+
+
+def test_an_unknown_cell_is_told_with_the_nearest(demo_plan: Plan) -> None:
+    training = next(iter(demo_plan.trainings.values()))
+    assert demo_plan.training(training.name, training.digest) is training
+    wrong = error_of(lambda: demo_plan.training(training.name, training.digest[:-1] + "x"))
+    assert training.key in wrong.remedy
+    assert "no data" in error_of(lambda: demo_plan.data("0" * 12)).what
+
+
+def test_a_copy_of_the_configuration_without_papers_has_an_empty_plan(tmp_path: Path) -> None:
+    root = copy_of_config(tmp_path / "checkout")
+    for path in (root / "config/papers").iterdir():
+        path.unlink()
+    tiers = TIERS.replace("    runs: [rotograd/reduced/uniform, rotograd/reduced/rotograd]\n", "")
+    (root / "config/tiers.yaml").write_text(tiers, encoding="utf-8")
+    plan = plan_of(root)
+    assert (plan.cell_files, plan.exhibits, plan.data_files) == ([], [], [])

@@ -1,0 +1,155 @@
+"""Mistakes in the configuration: each one message, with file, line and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoise.errors import UserError, UserErrors
+from counterpoise.project import load_config, load_project
+
+from ..support import edit, error_of
+
+ROTOGRAD, TIERS, CONFIG = "papers/rotograd.yaml", "tiers.yaml", "config.yaml"
+MULTIMNIST = "datasets/multimnist.yaml"
+
+# what is wrong: file, what stands there, what is written instead, said, remedy
+MISTAKES = {
+    "method": (ROTOGRAD, "{method: gradnorm, label", "{method: gradnrom, label",
+               "unknown method 'gradnrom'", "did you mean 'gradnorm'?"),
+    "key": (ROTOGRAD, "repeats: 10", "repeat: 10", "repeat'", "did you mean 'repeats'?"),
+    "option": (ROTOGRAD, "tie_break: svd", "tiebreak: svd", "tiebreak'",
+               "did you mean 'tie_break'?"),
+    "network": (ROTOGRAD, "{name: lenet,", "{name: lenett,", "unknown network 'lenett'",
+                "did you mean 'lenet'?"),
+    "network option": (ROTOGRAD, "options: {size: reduced}", "options: {sise: reduced}",
+                       "sise'", "did you mean 'size'?"),
+    "dataset": (ROTOGRAD, "dataset: multimnist", "dataset: multimnits",
+                "unknown dataset 'multimnits'", "did you mean 'multimnist'?"),
+    "task": (ROTOGRAD, "{label: Left, task: left", "{label: Left, task: lefft",
+             "unknown task 'lefft'", "did you mean 'left'?"),
+    "metric": (ROTOGRAD, "task: sum, metric: mse", "task: sum, metric: msee",
+               "has no metric 'msee'", "did you mean 'mse'?"),
+    "run": (ROTOGRAD, "run: rotograd_decay_0.9,", "run: rotograd_decay_0.8,",
+            "unknown run 'rotograd_decay_0.8'", "did you mean 'rotograd_decay_0.9'?"),
+    "experiment": (ROTOGRAD, "experiment: reduced\n", "experiment: reducd\n",
+                   "unknown experiment 'reducd'", "did you mean 'reduced'?"),
+    "cell of a claim": (ROTOGRAD, "left: table-3/rotograd/delta_m", "left: table-3/rotogard/delta_m",
+                        "unknown row of table-3 'rotogard'", "did you mean 'rotograd'?"),
+    "table of a figure": ("papers/thoracic.yaml", "{kind: bars, table: table-1}",
+                          "{kind: bars, table: tabel-1}", "unknown table 'tabel-1'",
+                          "did you mean 'table-1'?"),
+    "baseline": (ROTOGRAD, "baseline: single_task\n", "baseline: singel_task\n",
+                 "delta_m needs a `baseline` run", "`baseline: single_task`"),
+    "id": (ROTOGRAD, "id: rotograd\n", "id: rotogrd\n", "id is 'rotogrd'", "`id: rotograd`"),
+    "dataset of a tier": (TIERS, "toy: {source", "tooy: {source", "unknown dataset 'tooy'",
+                          "did you mean 'toy'?"),
+    "source of a tier": (TIERS, "source: digits\n", "source: digit\n", "no source 'digit'",
+                         "did you mean 'digits'?"),
+    "run of a tier": (TIERS, "rotograd/reduced/uniform", "rotograd/reduced/unifrom",
+                      "no run 'rotograd/reduced/unifrom'", "paper/experiment/run"),
+    "option of a tier": (TIERS, "{train_pairs: 512", "{train_pair: 512", "train_pair'",
+                         "did you mean 'train_pairs'?"),
+    "option of a source": (MULTIMNIST, "options: {train_pairs", "options: {trian_pairs",
+                           "trian_pairs'", "did you mean 'train_pairs'?"),
+    "tier": (CONFIG, "tier: demo", "tier: dmo", "unknown tier 'dmo'", "did you mean 'demo'?"),
+    "chosen paper": (CONFIG, "papers: all", "papers: [rotogard]", "unknown paper 'rotogard'",
+                     "did you mean 'rotograd'?"),
+    "chosen method": (CONFIG, "methods: all", "methods: [unifrm]", "unknown method 'unifrm'",
+                      "did you mean 'uniform'?"),
+    "setting": (CONFIG, "mirror: null", "miror: null", "unknown key 'miror'",
+                "did you mean 'mirror'?"),
+}  # fmt: skip
+
+
+def errors_of(root: Path, overrides: dict[str, Any] | None = None) -> list[UserError]:
+    error = error_of(lambda: load_project(root, overrides))
+    return error.errors if isinstance(error, UserErrors) else [error]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_one_mistake_gives_one_message(config_copy: Path, name: str) -> None:
+    file, old, new, said, remedy = MISTAKES[name]
+    path = config_copy / "config" / file
+    line = edit(path, old, new)
+    (error,) = errors_of(config_copy)
+    assert said in error.what
+    assert remedy in error.remedy
+    place, _, told = error.where.rpartition(":")
+    assert place == str(path)
+    # A claim's cells are told with the line of its `test:`, a little above.
+    assert line - 3 <= int(told) <= line if "claim" in name else int(told) == line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("learning_rate: 0.001", "learning_rate: -0.001", "greater than 0 (got -0.001)"),
+        ("learning_rate: 0.001", "learning_rate: .inf", "finite"),
+        ("epochs: 150", "epochs: 0", "greater than or equal to 1 (got 0)"),
+        ("optimizer: adam", "optimizer: adan", "'adam', 'sgd' or 'rmsprop' (got 'adan')"),
+        ('"89.46 ±00.57"', '"89.46 pm 0.57"', "not a printed number"),
+    ],
+)
+def test_a_value_out_of_range(config_copy: Path, old: str, new: str, said: str) -> None:
+    path = config_copy / "config" / ROTOGRAD
+    line = edit(path, old, new)
+    (error,) = errors_of(config_copy)
+    assert said in error.what
+    assert error.where == f"{path}:{line}"
+
+
+def test_mistakes_in_several_files_are_told_together(config_copy: Path) -> None:
+    config = config_copy / "config"
+    edit(config / ROTOGRAD, "repeats: 10", "repeat: 10")
+    edit(config / "papers/thoracic.yaml", "year: 2025", "year: soon")
+    edit(config / TIERS, "title: Demo", "titel: Demo")
+    edit(config / CONFIG, "mirror: null", "miror: null")
+    files = {Path(error.where.rpartition(":")[0]).name for error in errors_of(config_copy)}
+    assert files == {"rotograd.yaml", "thoracic.yaml", "tiers.yaml", "config.yaml"}
+
+
+def test_mistakes_of_meaning_are_told_with_those_of_the_settings(config_copy: Path) -> None:
+    config = config_copy / "config"
+    edit(config / ROTOGRAD, "{method: gradnorm, label", "{method: gradnrom, label")
+    edit(config / CONFIG, "mirror: null", "miror: null")
+    files = {Path(error.where.rpartition(":")[0]).name for error in errors_of(config_copy)}
+    assert files == {"rotograd.yaml", "config.yaml"}
+
+
+def test_the_settings_of_the_checkout(config_copy: Path) -> None:
+    settings = load_config(config_copy)
+    assert settings.mirror is None
+    assert (settings.tier, settings.papers, settings.methods) == ("demo", "all", "all")
+
+
+def test_a_command_line_overrides_the_settings(config_copy: Path) -> None:
+    found = load_config(config_copy, {"tier": "paper", "papers": ["rotograd"], "mirror": "/x"})
+    assert (found.tier, found.papers, found.mirror) == ("paper", ("rotograd",), "/x")
+
+
+@pytest.mark.parametrize("overrides", [{"tier": "dmo"}, {"mirorr": "x"}, {"device": "gpu"}])
+def test_a_mistake_on_the_command_line(config_copy: Path, overrides: dict[str, Any]) -> None:
+    (error,) = errors_of(config_copy, overrides)
+    (word,) = overrides.values()
+    assert word in error.what or "mirorr" in error.what
+
+
+@pytest.mark.parametrize("content", ["- tier\n", "demo\n"])
+def test_settings_that_are_no_mapping(config_copy: Path, content: str) -> None:
+    (config_copy / "config" / CONFIG).write_text(content, encoding="utf-8")
+    (error,) = errors_of(config_copy, {"tier": "demo"})
+    assert CONFIG in error.where
+
+
+def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
+    (error,) = errors_of(tmp_path)
+    assert "checkout" in error.remedy and error.where == str(tmp_path)
+
+
+def test_a_file_that_is_missing_is_named(config_copy: Path) -> None:
+    (config_copy / "config" / TIERS).unlink()
+    (error,) = errors_of(config_copy)
+    assert error.where.endswith(TIERS) and "cannot read" in error.what

@@ -1,0 +1,255 @@
+"""Tables: every printed number beside ours, made from scores on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoise.evaluation.statistics import delta_m, summarise, welch_interval
+from counterpoise.files import read_json, write_json
+from counterpoise.plan import Plan, load_plan
+from counterpoise.reproduction.gate import check_gate, problems
+from counterpoise.reproduction.tables import make_tables
+
+from ..support import error_of
+from .test_plan import TIERS
+
+TASKS = ("left", "right", "sum", "product", "density")
+METRIC = dict(zip(TASKS, ("accuracy", "accuracy", "mse", "mse", "mse"), strict=True))
+ALONE = dict(zip(TASKS, (0.93, 0.90, 6.0, 160.0, 1.5), strict=True))
+LOWER = [METRIC[task] == "mse" for task in TASKS]
+
+
+def value(alone: bool, task: str, seed: int) -> float:
+    """A score: multi-task runs are a tenth better than single-task ones, seeds differ a little."""
+    better = 1.0 if alone else (0.9 if METRIC[task] == "mse" else 1.05)
+    return ALONE[task] * better * (1 + 0.001 * ((seed * 7) % 5 - 2))
+
+
+class Results:
+    """Made-up results of a plan."""
+
+    def __init__(self, root: Path, tier: str) -> None:
+        (root / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+        self.root = root
+        self.plan: Plan = load_plan(root, {"tier": tier, "methods": ["uniform", "gradnorm"]})
+        for training in self.plan.trainings.values():
+            cell = training.cell
+            if cell.dataset != "multimnist":
+                continue
+            alone = len(cell.tasks) == 1
+            scores = {
+                str(seed): {"test": {t: {METRIC[t]: value(alone, t, seed)} for t in cell.tasks}}
+                for seed in cell.seeds
+            }
+            write_json(root / training.scores, {"predictions": "0", "scores": scores})
+            seeds = {str(seed): {"trouble": None} for seed in cell.seeds}
+            write_json(root / training.file("record.json"), {"seeds": seeds})
+
+    def cell_files(self, run: str, task: str = "left") -> tuple[Path, Path]:
+        """Scores and record behind a task of a run of the reduced network."""
+        key = self.plan.runs["rotograd", "reduced", run].cells[task]
+        training = self.plan.trainings[key]
+        return self.root / training.scores, self.root / training.file("record.json")
+
+    def tables(self) -> dict[str, Any]:
+        make_tables(self.root, self.plan, "rotograd")
+        found: dict[str, Any] = read_json(self.root / self.plan.papers["rotograd"].tables)["tables"]
+        return found
+
+
+@pytest.fixture
+def results(config_copy: Path) -> Results:
+    return Results(config_copy, "full")
+
+
+def test_a_number_stands_beside_ours(results: Results) -> None:
+    entry = results.tables()["table-3"]["gradnorm-z"]["left"]
+    mine = {str(seed): 100 * value(False, "left", seed) for seed in range(10)}
+    sample = summarise(list(mine.values()))
+    assert (entry["printed"], entry["printed_value"], entry["printed_spread"]) == (
+        "89.15 ±00.58", 89.15, 0.58,
+    )  # fmt: skip
+    assert entry["ours"]["values"] == pytest.approx(mine)
+    assert entry["ours"]["mean"] == pytest.approx(sample.mean)
+    assert entry["ours"]["sd"] == pytest.approx(sample.sd)
+    assert entry["difference"] == pytest.approx(sample.mean - 89.15)
+    theirs = sample.__class__(89.15, 0.58, 10)
+    assert entry["interval"] == pytest.approx(welch_interval(sample, theirs))
+    assert entry["margin"] == pytest.approx(2 * 0.58)
+    # 97.65 against 89.15 with a margin of 1.16.
+    assert (entry["marks"], entry["verdict"]) == ([], "differs")
+    assert entry["ours"]["cells"] == list(
+        {results.plan.runs["rotograd", "reduced", "gradnorm_z"].cells["left"]}
+    )
+
+
+def test_an_error_is_not_in_percent(results: Results) -> None:
+    entry = results.tables()["table-3"]["single-task"]["sum"]
+    assert entry["ours"]["mean"] == pytest.approx(6.0, rel=1e-3)
+    # Printed: 6.44 +- 4.63, so that 6.0 lies well inside of the margin.
+    assert entry["verdict"] == "agrees"
+
+
+def test_single_task_numbers_come_from_the_network_of_their_task(results: Results) -> None:
+    row = results.tables()["table-3"]["single-task"]
+    keys = [entry["ours"]["cells"] for name, entry in row.items() if name != "delta_m"]
+    assert sorted(key for (key,) in keys) == sorted(
+        results.plan.runs["rotograd", "reduced", "single_task"].cells.values()
+    )
+
+
+def test_delta_m_is_the_mean_over_paired_seeds(results: Results) -> None:
+    entry = results.tables()["table-3"]["gradnorm-z"]["delta_m"]
+    expected = {
+        str(seed): delta_m(
+            [value(False, t, seed) for t in TASKS], [value(True, t, seed) for t in TASKS], LOWER
+        )
+        for seed in range(10)
+    }
+    assert entry["ours"]["values"] == pytest.approx(expected)
+    # Accuracies a twentieth up, errors a tenth down, for every seed and so for the means.
+    assert entry["ours"]["mean"] == pytest.approx((2 * 0.05 + 3 * 0.10) / 5)
+    assert entry["ours"]["from_means"] == pytest.approx((2 * 0.05 + 3 * 0.10) / 5)
+    assert len(entry["ours"]["cells"]) == 6
+
+
+def test_a_seed_without_a_score_leaves_the_pairs(results: Results) -> None:
+    scores, _ = results.cell_files("gradnorm_z")
+    content = read_json(scores)
+    content["scores"]["4"]["test"]["sum"]["mse"] = None
+    write_json(scores, content)
+    row = results.tables()["table-3"]["gradnorm-z"]
+    for name in ("sum", "delta_m"):
+        assert sorted(row[name]["ours"]["values"]) == sorted(str(n) for n in range(10) if n != 4)
+        assert row[name]["ours"]["n"] == 9
+    assert row["left"]["ours"]["n"] == 10
+
+
+def test_the_reference_has_no_delta_m_and_no_verdict(results: Results) -> None:
+    entry = results.tables()["table-3"]["single-task"]["delta_m"]
+    assert (entry["ours"], entry["verdict"], entry["reason"]) == (
+        None,
+        None,
+        "the reference itself",
+    )
+
+
+def test_a_row_that_is_not_part_of_the_plan_says_so(results: Results) -> None:
+    entry = results.tables()["table-3"]["rotograd"]["left"]
+    assert (entry["ours"], entry["verdict"]) == (None, "not run")
+    assert "not part of tier full" in entry["reason"]
+
+
+def test_what_cannot_be_measured_says_why(results: Results) -> None:
+    table = results.tables()["table-4"]
+    entry = table["atelectasis"]["uniform"]
+    assert entry["verdict"] == "not run" and "ChestX-ray14" in entry["reason"]
+
+
+def test_a_bad_end_is_shown_in_all_numbers_of_the_run(results: Results) -> None:
+    _, record = results.cell_files("gradnorm_z")
+    bad = {"what": "non-finite loss", "task": "sum", "epoch": 3, "step": 177}
+    content = read_json(record)
+    content["seeds"]["2"]["trouble"] = bad
+    write_json(record, content)
+    table = results.tables()["table-3"]
+    for name in ("left", "delta_m"):
+        entry = table["gradnorm-z"][name]
+        assert entry["verdict"] == "failed"
+        assert entry["rule"] == "seed 2: non-finite loss in task sum at step 177"
+    assert table["uniform"]["left"]["verdict"] != "failed"
+
+
+def test_a_bad_end_of_one_single_task_network_leaves_the_others_alone(results: Results) -> None:
+    _, record = results.cell_files("single_task", "density")
+    bad = {"what": "non-finite loss", "task": "density", "epoch": 0, "step": 1}
+    content = read_json(record)
+    content["seeds"]["0"]["trouble"] = bad
+    write_json(record, content)
+    table = results.tables()["table-3"]
+    assert table["single-task"]["density"]["verdict"] == "failed"
+    assert table["single-task"]["left"]["verdict"] != "failed"
+    assert table["gradnorm-z"]["delta_m"]["verdict"] == "failed"
+
+
+def test_calibrated_and_sensitivity_rows_get_no_verdict(results: Results) -> None:
+    tables = results.tables()
+    calibrated = tables["table-3"]["uniform"]["left"]
+    assert (calibrated["marks"], calibrated["verdict"]) == (["calibrated"], None)
+    other = tables["sensitivity"]["gradnorm-z-mean-of-norms"]["left"]
+    assert (other["marks"], other["verdict"], other["difference"]) == (["sensitivity"], None, None)
+
+
+def test_stand_in_data_give_no_verdict(config_copy: Path) -> None:
+    entry = Results(config_copy, "demo").tables()["table-3"]["gradnorm-z"]["left"]
+    assert (entry["marks"], entry["verdict"]) == (["demo"], None)
+    assert entry["ours"]["n"] == 3 and entry["difference"] is not None
+    assert "10 of 150 epochs" in entry["reductions"]
+
+
+def test_a_number_without_spread_and_one_with_a_spread_of_zero(results: Results) -> None:
+    paper = results.root / "config/papers/rotograd.yaml"
+    text = paper.read_text(encoding="utf-8")
+    text = text.replace('"89.15 ±00.58"', '"89.15"').replace('"85.32 ±00.72"', '"85.32 ±0.00"')
+    paper.write_text(text, encoding="utf-8")
+    row = Results(results.root, "full").tables()["table-3"]["gradnorm-z"]
+    assert (row["left"]["printed_spread"], row["right"]["printed_spread"]) == (None, 0.0)
+
+
+def test_missing_scores_are_named(results: Results) -> None:
+    scores, _ = results.cell_files("gradnorm_z")
+    scores.unlink()
+    error = error_of(results.tables)
+    assert error.where == str(scores) and "snakemake" in error.remedy
+
+
+# The gate ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gated(config_copy: Path) -> Results:
+    """A plan all of whose records exist."""
+    made = Results(config_copy, "stand_in")
+    assert problems(made.root, made.plan) == []
+    return made
+
+
+def test_the_gate_opens_when_all_is_well(gated: Results) -> None:
+    check_gate(gated.root, gated.plan)
+    told = read_json(gated.root / gated.plan.gate)
+    assert told["cells"] == len(gated.plan.trainings)
+
+
+def test_the_gate_names_what_is_missing(gated: Results) -> None:
+    _, record = gated.cell_files("gradnorm_z")
+    record.unlink()
+    error = error_of(lambda: check_gate(gated.root, gated.plan))
+    assert "rotograd/reduced/gradnorm_z" in str(error) and "has no result" in str(error)
+    assert not (gated.root / gated.plan.gate).exists()
+
+
+def test_the_gate_stops_at_a_bad_end_that_nobody_expected(gated: Results) -> None:
+    _, record = gated.cell_files("gradnorm_z")
+    bad = {"what": "non-finite loss", "task": "sum", "epoch": 3, "step": 177}
+    write_json(record, {"seeds": {"0": {"trouble": None}, "1": {"trouble": bad}}})
+    (error,) = problems(gated.root, gated.plan)
+    assert "seed 1" in error.what and "step 177" in error.what
+    assert "may_diverge" in error.remedy
+
+
+def test_the_gate_lets_an_expected_bad_end_pass(config_copy: Path) -> None:
+    paper = config_copy / "config/papers/rotograd.yaml"
+    text = paper.read_text(encoding="utf-8")
+    paper.write_text(
+        text.replace("{method: gradnorm, label: gradnorm Z,",
+                     "{method: gradnorm, may_diverge: true, label: gradnorm Z,"),
+        encoding="utf-8",
+    )  # fmt: skip
+    made = Results(config_copy, "stand_in")
+    _, record = made.cell_files("gradnorm_z")
+    bad = {"what": "non-finite loss", "task": "sum", "epoch": 3, "step": 177}
+    write_json(record, {"seeds": {"0": {"trouble": bad}}})
+    assert problems(made.root, made.plan) == []

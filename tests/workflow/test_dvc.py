@@ -1,0 +1,64 @@
+"""DVC records what Snakemake makes, and never makes it again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.checkouts import ROOT, Checkout
+
+STAGE_FILES = [ROOT / "dvc.yaml", *sorted((ROOT / "workflow/dvc").glob("*/dvc.yaml"))]
+
+
+@pytest.mark.parametrize("file", STAGE_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_stages_only_call_snakemake_and_keep_what_is_there(file: Path) -> None:
+    tier = file.parent.name if file.parent != ROOT else "demo"
+    stages = yaml.safe_load(file.read_text())["stages"]
+    for stage in stages.values():
+        assert stage["cmd"].startswith(f"snakemake --cores all --config tier={tier} ")
+        assert stage["params"] == [{"config/config.yaml": None}]
+        for output in stage["outs"]:
+            ((path, options),) = output.items()
+            assert options["persist"] is True
+            assert tier in path or path.startswith("data/prepared/")
+        for name in ("lr", "learning_rate", "epochs", "methods", "seeds"):
+            assert name not in stage["cmd"]
+
+
+def for_smoke(checkout: Checkout) -> Checkout:
+    """DVC's stages on the smoke tier, as the demo takes minutes."""
+    text = (checkout.root / "dvc.yaml").read_text().replace("demo", "smoke")
+    text = text.replace("      - data/prepared/formula: {persist: true}\n", "")
+    (checkout.root / "dvc.yaml").write_text(text.replace(" data/prepared/formula,", ""))
+    for command in (("git", "init", "-q"), ("git", "add", "-A")):
+        assert checkout.run(*command).returncode == 0
+    return checkout
+
+
+def test_repro_builds_and_then_says_that_all_is_up_to_date(checkout: Checkout) -> None:
+    for_smoke(checkout)
+    done = checkout.run("dvc", "repro")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (checkout.root / "reports/smoke/index.html").is_file()
+    again = checkout.run("dvc", "repro")
+    assert "Data and pipelines are up to date" in again.stdout
+    weights = next(checkout.cells()[0].glob("weights.safetensors"))
+    assert os.access(weights, os.W_OK)
+    # The reverse: Snakemake finds DVC's files done.
+    assert "Nothing to be done" in checkout.snakemake("all")
+
+
+def test_repro_after_snakemake_runs_no_job(finished: Checkout, tmp_path: Path) -> None:
+    import shutil
+
+    clone = Checkout(Path(shutil.copytree(finished.root, tmp_path / "clone", symlinks=True)))
+    for_smoke(clone)
+    before = {p: p.stat().st_mtime_ns for p in (clone.root / "results").rglob("*") if p.is_file()}
+    done = clone.run("dvc", "repro")
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout + done.stderr
+    assert "rule train" not in said and "Finished jobid" not in said
+    assert before == {p: p.stat().st_mtime_ns for p in before}
