@@ -81,7 +81,7 @@ def _print_version(wished: bool) -> None:
 
 @app.callback()
 def _start(
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", help="Print the version and stop.", is_eager=True, callback=_print_version
@@ -99,9 +99,6 @@ def _start(
 @app.command(rich_help_panel=JOBS)
 def download(
     source: Annotated[str, typer.Argument(help="A source named in config/datasets.")],
-    marker: Annotated[
-        Path, typer.Argument(help="File to write when all is there, in the source's own folder.")
-    ],
     mirror: Annotated[
         str | None,
         typer.Option(help="Folder or https address to try first.", envvar="COUNTERPOISE_MIRROR"),
@@ -110,6 +107,7 @@ def download(
     """Fetch or generate one source of raw files and check its checksums."""
     from counterpoise.download import fetch_source
     from counterpoise.errors import nearest
+    from counterpoise.plan import raw_digest
     from counterpoise.project import load_project
 
     root = find_root()
@@ -121,7 +119,8 @@ def download(
     if source not in found:
         raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
     dataset, entry = found[source]
-    fetch_source(source, entry, dataset, root / marker, mirror)
+    folder = root / "data" / "raw" / f"{source}-{raw_digest(source, entry, dataset)}"
+    fetch_source(source, entry, dataset, folder / "source.json", mirror)
 
 
 def _data(digest: str) -> Any:

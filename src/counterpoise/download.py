@@ -101,6 +101,6 @@ def _retrieve(address: str, file: SourceFile, target: Path) -> None:
             pooch.HTTPDownloader(progressbar=False, timeout=30)(address, str(temporary), None)
             _check(temporary, file, address)
     except requests.RequestException as error:
-        raise UserError(f"{address}: {type(error).__name__}") from error
+        raise UserError(f"{address}: {str(error)[:200] or type(error).__name__}") from error
     except UserError as error:
         raise UserError(f"{address}: {error.what}") from error

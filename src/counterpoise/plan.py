@@ -238,13 +238,24 @@ class Plan:
                 raise UserError(
                     f"cell {key} is planned with another digest now: code or configuration have "
                     "changed since",
-                    remedy="run `snakemake` again",
+                    remedy="run `snakemake` again; now it is "
+                    + nearest(key, self.trainings).removeprefix("did you mean ").rstrip("?"),
                 )
             raise UserError(
                 f"tier {self.tier_name} has no cell {key}",
                 remedy=nearest(key, self.trainings) if self.trainings else "",
             )
         return self.trainings[key]
+
+    def paper(self, name: str) -> PaperPlan:
+        """What is made for a paper.
+
+        Raises:
+            UserError: the plan has no such paper.
+        """
+        if name not in self.papers:
+            raise UserError(f"no paper {name!r} in this plan", remedy=nearest(name, self.papers))
+        return self.papers[name]
 
     def data(self, digest: str) -> Data:
         """Prepared data by digest."""
@@ -360,7 +371,7 @@ def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]
     changes = []
     if reduction.epochs not in (None, protocol.epochs):
         changes.append(f"{reduction.epochs} of {protocol.epochs} epochs")
-    if reduction.seeds not in (None, experiment.repeats):
+    if reduction.seeds is not None and reduction.seeds < experiment.repeats:
         changes.append(f"{reduction.seeds} of {experiment.repeats} seeds")
     if reduction.batch_size not in (None, protocol.batch_size):
         changes.append(f"batches of {reduction.batch_size} instead of {protocol.batch_size}")
@@ -432,7 +443,7 @@ def _train(
         for key in ("epochs", "batch_size", "learning_rate")
         if (value := getattr(reduction, key)) is not None
     }
-    repeats = reduction.seeds or experiment.repeats
+    repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
     cell = Cell(
         dataset=data.dataset,
         source=data.source,

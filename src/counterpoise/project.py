@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from counterpoise.spec.paper import (
     HistoryFigure,
     LimitTest,
     Paper,
+    Quantity,
     TrajectoriesFigure,
     TrendTest,
 )
@@ -50,8 +52,8 @@ def _words(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) and value != "all" else value
 
 
-def load_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
-    """``config/config.yaml`` with the overrides of a command line."""
+def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Document:
+    """``config/config.yaml`` with the overrides of a command line put in."""
     document = read_yaml(root / "config" / "config.yaml")
     if not isinstance(document.data, dict):
         raise UserError("must be a list of `key: value`", where=document.path)
@@ -59,7 +61,7 @@ def load_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
         if document.data.get(key, Config.model_fields) != value:
             document.data[key] = _words(value) if key in _LISTS else value
             document.lines[(key,)] = 0
-    return parse(Config, document)
+    return document
 
 
 def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project:
@@ -99,14 +101,22 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
             errors += _check_id(paper.id, path, document)
             papers[path.stem], documents[path.stem] = paper, document
     tiers, tiers_document = read(Tiers, folder / "tiers.yaml")
-    if errors:
-        raise UserErrors(errors)
-    for name, paper in papers.items():
+    whole = not errors  # what refers to something broken would only add noise
+    config, settings = None, None
+    try:
+        settings = read_config(root, overrides)
+        config = parse(Config, settings)
+    except UserErrors as several:
+        errors.extend(several.errors)
+    except UserError as error:
+        errors.append(error)
+    for name, paper in papers.items() if whole else ():
         errors += check_paper(paper, documents[name], datasets)
-    errors += _check_tiers(tiers, tiers_document, datasets, papers)
-    config = load_config(root, overrides)
-    errors += _check_config(root, config, tiers, papers)
-    if errors:
+    if tiers is not None and whole:
+        errors += _check_tiers(tiers, tiers_document, datasets, papers)
+    if config is not None and settings is not None and tiers is not None and whole:
+        errors += _check_config(settings, config, tiers, papers)
+    if errors or config is None:
         raise UserErrors(errors)
     return Project(root, config, tiers, datasets, papers)
 
@@ -189,18 +199,27 @@ def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) 
         return errors
     for t, table in enumerate(paper.tables):
         for r, row in enumerate(table.rows):
-            for column in table.columns:
+            for c, column in enumerate(table.columns):
                 quantity = table.quantity(row, column)
                 if quantity.unavailable or not (quantity.experiment and quantity.run):
                     continue
-                at = ("tables", t, "rows", r)
+                givers: list[tuple[Any, Path_]] = [
+                    (column, ("columns", c)), (row, ("rows", r)), (table, ())
+                ]  # fmt: skip
+
+                def place(key: str, givers: Any = givers, t: int = t) -> Path_:
+                    """Where the table, row or column that gives a key does so."""
+                    found = (at for part, at in givers if getattr(part, key, None) is not None)
+                    return ("tables", t, *next(found, ()), key)
+
                 chosen = paper.experiments.get(quantity.experiment)
                 if chosen is None:
+                    at = place("experiment")
                     missing("experiment", quantity.experiment, paper.experiments, at)
                 elif quantity.run not in chosen.runs:
-                    missing("run", quantity.run, chosen.runs, at)
+                    missing("run", quantity.run, chosen.runs, place("run"))
                 else:
-                    errors += _check_quantity(chosen, quantity, document, at, table.baseline)
+                    errors += _check_quantity(chosen, quantity, document, place, table.baseline)
     tables = {table.id: table for table in paper.tables}
     for c, claim in enumerate(paper.claims):
         for ref in references(claim.test):
@@ -234,37 +253,31 @@ def _unique(errors: list[UserError]) -> list[UserError]:
 
 
 def _check_quantity(
-    experiment: Experiment, quantity: Any, document: Document, at: Path_, baseline: str | None
+    experiment: Experiment,
+    quantity: Quantity,
+    document: Document,
+    place: Callable[[str], Path_],
+    baseline: str | None,
 ) -> list[UserError]:
     module = registry.find("datasets", experiment.dataset)
     tasks = {task.name: task for task in module.tasks(module.Options(**experiment.dataset_options))}
+
+    def wrong(key: str, what: str, remedy: str) -> list[UserError]:
+        return [UserError(what, where=document.where(place(key)), remedy=remedy)]
+
     if quantity.metric == DELTA_M:
         if baseline in experiment.runs:
             return []
-        return [
-            UserError(
-                "delta_m needs a `baseline` run in the table",
-                where=document.where(at),
-                remedy=f"write `baseline: {SINGLE_TASK}`",
-            )
-        ]
+        what = f"delta_m needs a `baseline` run of the experiment, not {baseline!r}"
+        return wrong("baseline", what, f"write `baseline: {SINGLE_TASK}`")
     if quantity.task not in tasks:
         name = str(quantity.task)
-        return [
-            UserError(
-                f"unknown task {name!r}", where=document.where(at), remedy=nearest(name, tasks)
-            )
-        ]
-    task = tasks[quantity.task]
-    if quantity.metric not in task.metrics:
+        return wrong("task", f"unknown task {name!r}", nearest(name, tasks))
+    metrics = tasks[quantity.task].metrics
+    if quantity.metric not in metrics:
         name = str(quantity.metric)
-        return [
-            UserError(
-                f"task {task.name!r} has no metric {name!r}",
-                where=document.where(at),
-                remedy=nearest(name, task.metrics),
-            )
-        ]
+        what = f"task {quantity.task!r} has no metric {name!r}"
+        return wrong("metric", what, nearest(name, metrics))
     return []
 
 
@@ -328,20 +341,20 @@ def _check_tiers(
 
 
 def _check_config(
-    root: Path, config: Config, tiers: Tiers, papers: dict[str, Paper]
+    document: Document, config: Config, tiers: Tiers, papers: dict[str, Paper]
 ) -> list[UserError]:
-    where = root / "config" / "config.yaml"
-    errors = []
-    if config.tier not in tiers.tiers:
-        remedy = nearest(config.tier, tiers.tiers)
-        errors.append(UserError(f"unknown tier {config.tier!r}", where=where, remedy=remedy))
-    for paper in config.papers if config.papers != "all" else ():
-        if paper not in papers:
-            remedy = nearest(paper, papers)
-            errors.append(UserError(f"unknown paper {paper!r}", where=where, remedy=remedy))
-    known = [SINGLE_TASK, *registry.names("methods")]
-    for method in config.methods if config.methods != "all" else ():
-        if method not in known:
-            remedy = nearest(method, known)
-            errors.append(UserError(f"unknown method {method!r}", where=where, remedy=remedy))
-    return errors
+    chosen: list[tuple[str, str, list[str]]] = [("tier", config.tier, list(tiers.tiers))]
+    if config.papers != "all":
+        chosen += [("paper", paper, list(papers)) for paper in config.papers]
+    if config.methods != "all":
+        known = [SINGLE_TASK, *registry.names("methods")]
+        chosen += [("method", method, known) for method in config.methods]
+    return [
+        UserError(
+            f"unknown {kind} {name!r}",
+            where=document.where((kind if kind == "tier" else f"{kind}s",)),
+            remedy=nearest(name, choices),
+        )
+        for kind, name, choices in chosen
+        if name not in choices
+    ]

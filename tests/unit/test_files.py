@@ -73,7 +73,7 @@ def test_a_place_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> 
     (tmp_path / "folder").write_text("in the way", encoding="utf-8")
     error = error_of(lambda: write_text(tmp_path / "folder" / "file.txt", "x"))
     assert "cannot write" in error.what and "permission" in error.remedy
-    assert error.where == str(tmp_path / "folder" / "file.txt")
+    assert error.where == str(tmp_path / "folder")
     assert files_in(tmp_path) == ["folder"]
 
 

@@ -123,13 +123,13 @@ def test_every_task_has_a_loss_and_metrics(dataset: str) -> None:
 
 
 @pytest.mark.parametrize(("task", "optimum"), [("first", 1.5), ("second", -1.5)])
-def test_a_toy_loss_has_its_optimum_of_minus_six(task: str, optimum: float) -> None:
-    """background/rotograd.md, 1.8. sin(3u)/u has the limit 3 at u = 0, twice."""
+def test_a_toy_loss_has_its_optimum_of_zero(task: str, optimum: float) -> None:
+    """sin(3u)/u has the limit 3 at u = 0, twice; the constant is 6."""
     value = toy.LOSSES[f"landscape_{task}"]
     here = torch.full((1, 2), optimum)
-    assert float(value(here, here)) == pytest.approx(-6.0, abs=1e-6)
+    assert float(value(here, here)) == pytest.approx(0.0, abs=1e-6)
     draws = here + torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)) * 2
-    assert all(float(value(point[None], here)) > -6.0 for point in draws[:200])
+    assert all(float(value(point[None], here)) > 0.0 for point in draws[:200])
     torch_value = float(value(draws, here))
     numpy_value = toy.METRICS[f"landscape_{task}"].compute(draws.numpy(), np.zeros(2000))
     assert torch_value == pytest.approx(numpy_value, rel=1e-4)
@@ -138,7 +138,7 @@ def test_a_toy_loss_has_its_optimum_of_minus_six(task: str, optimum: float) -> N
 def test_a_toy_loss_by_hand() -> None:
     # z = (0, 1), s = -1.5: u = (-1.5, -0.5), sin(3u)/u = (-0.65169, 1.99499), |u| = (1.5, 0.5).
     value = toy.LOSSES["landscape_first"](torch.tensor([[0.0, 1.0]]), torch.zeros(1))
-    assert float(value) == pytest.approx(1.5 + 0.5 + 0.651687 - 1.994990, abs=1e-5)
+    assert float(value) == pytest.approx(6 + 1.5 + 0.5 + 0.651687 - 1.994990, abs=1e-5)
 
 
 def test_the_steep_toy_loss_is_ten_times_the_other() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from counterpoise.errors import UserError, UserErrors
-from counterpoise.project import load_config, load_project
+from counterpoise.project import load_project
 
 from ..support import edit, error_of
 
@@ -120,13 +120,14 @@ def test_mistakes_of_meaning_are_told_with_those_of_the_settings(config_copy: Pa
 
 
 def test_the_settings_of_the_checkout(config_copy: Path) -> None:
-    settings = load_config(config_copy)
+    settings = load_project(config_copy).config
     assert settings.mirror is None
     assert (settings.tier, settings.papers, settings.methods) == ("demo", "all", "all")
 
 
 def test_a_command_line_overrides_the_settings(config_copy: Path) -> None:
-    found = load_config(config_copy, {"tier": "paper", "papers": ["rotograd"], "mirror": "/x"})
+    overrides = {"tier": "paper", "papers": ["rotograd"], "mirror": "/x"}
+    found = load_project(config_copy, overrides).config
     assert (found.tier, found.papers, found.mirror) == ("paper", ("rotograd",), "/x")
 
 

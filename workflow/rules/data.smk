@@ -17,7 +17,7 @@ rule download:
         mem_mb=1000,
         runtime=240,
     shell:
-        "counterpoise download {wildcards.source} {output} > {log} 2>&1 || (cat {log} >&2; exit 1)"
+        "counterpoise download {wildcards.source} > {log} 2>&1 || (cat {log} >&2; exit 1)"
 
 
 rule prepare:

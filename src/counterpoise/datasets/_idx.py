@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -33,7 +34,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
                     remedy="check that images and labels are not swapped",
                 )
             shape = struct.unpack(f">{dimensions}I", header[4:])
-            size = int(np.prod(shape, dtype=np.int64))
+            size = math.prod(shape)
             if size > _MAX_BYTES:
                 raise UserError(f"declares {size} bytes of content", where=path, remedy=remedy)
             content = handle.read(size + 1)

@@ -146,11 +146,10 @@ def compose(left: np.ndarray, right: np.ndarray, layout: str = "overlap") -> np.
     np.maximum(window, right, out=window)
     nearest = ((np.arange(SIZE) + 0.5) * CANVAS / SIZE).astype(int)
     # scipy.misc.imresize, which the original loader calls, first stretches to the full range.
-    low = canvas.min(axis=(1, 2)).astype(np.float32)
-    high = canvas.max(axis=(1, 2)).astype(np.float32)
-    small = canvas[:, nearest[:, None], nearest[None, :]].astype(np.float32)
-    scale = 255.0 / np.maximum(high - low, 1.0)
-    pictures: np.ndarray = ((small - low[:, None, None]) * scale[:, None, None] + 0.5).astype(
+    low = canvas.min(axis=(1, 2), keepdims=True).astype(np.float64)
+    high = canvas.max(axis=(1, 2), keepdims=True)
+    small = canvas[:, nearest[:, None], nearest[None, :]]
+    pictures: np.ndarray = ((small - low) * (255.0 / np.maximum(high - low, 1)) + 0.5).astype(
         np.uint8
     )
     return pictures

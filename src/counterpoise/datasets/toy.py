@@ -7,8 +7,9 @@ whose optima lie at (1.5, 1.5) and (-1.5, -1.5), value 0 each::
 
 with s = -1.5 for the first task and +1.5 for the second. The submission prints no formula; this
 one is from a later example by its author, the closest public source; the constant 6 is ours,
-so that no loss is negative, for which GradNorm's relative training rates are not defined. ``magnitude`` multiplies
-the second loss by ten: the submission says only that the magnitudes differ.
+so that no loss is negative, for which GradNorm's relative training rates are not defined.
+``magnitude`` multiplies the second loss by ten: the submission says only that the magnitudes
+differ.
 
 ``negation``: points in the plane with a binary label, and the same label negated.
 """
@@ -81,7 +82,9 @@ LOSSES = {
 
 
 def _score(shift: float) -> Any:
-    def score(outputs: np.ndarray, targets: np.ndarray) -> float:
+    def score(outputs: np.ndarray, targets: np.ndarray) -> float | None:
+        if len(targets) == 0:
+            return None
         return float(landscape(outputs.astype(np.float64), shift, np.sin, np.abs).mean())
 
     return score

@@ -59,6 +59,20 @@ def welch_interval(a: Sample, b: Sample, level: float = 0.95) -> tuple[float, fl
     return difference - half, difference + half
 
 
+def borrowed_interval(
+    ours: Sample, printed: float, repeats: int, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Interval of our mean minus a printed one whose spread is taken to be ours.
+
+    One variance is estimated, from n - 1 degrees of freedom, and serves both means.
+    """
+    if ours.sd is None:
+        return None
+    half = t_quantile(level, ours.n - 1) * ours.sd * math.sqrt(1 / ours.n + 1 / repeats)
+    difference = ours.mean - printed
+    return difference - half, difference + half
+
+
 def delta_m(
     scores: Sequence[float], references: Sequence[float], lower_is_better: Sequence[bool]
 ) -> float | None:

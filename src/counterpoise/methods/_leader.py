@@ -48,8 +48,8 @@ def initial_weights(tasks: int) -> State:
     """Omega = 1 with the moments of its optimizer and the losses that rates refer to."""
     return {
         "omega": torch.ones(tasks),
-        "omega_first_moment": torch.zeros(tasks),
-        "omega_second_moment": torch.zeros(tasks),
+        "omega_first_moment": torch.zeros(tasks, dtype=torch.float64),
+        "omega_second_moment": torch.zeros(tasks, dtype=torch.float64),
         "initial_losses": torch.zeros(tasks),
     }
 
@@ -69,13 +69,13 @@ def update_weights(state: State, signal: Signal, shared: Tensor, options: Leader
         shared: (B, d) sum_j omega_j grad_Z l_j.
     """
     tasks = len(signal.losses)
-    omega = state["omega"]
+    omega = state["omega"].double()  # squares of large gradients leave the range of float32
     initial = signal.losses if signal.step == 0 else state["initial_losses"]
-    norms = signal.gradients.flatten(1).norm(dim=1)
-    progress = signal.losses / initial
+    norms = signal.gradients.flatten(1).double().norm(dim=1)
+    progress = (signal.losses / initial).double()
     relative = progress / progress.mean()
     if options.target == "norm_of_mean":
-        magnitude = shared.norm() / tasks
+        magnitude = shared.double().norm() / tasks
     else:
         magnitude = (omega * norms).mean()
     target = magnitude * relative.pow(options.alpha)
@@ -93,7 +93,7 @@ def update_weights(state: State, signal: Signal, shared: Tensor, options: Leader
     omega = (omega - options.rate(signal) * slope).clamp(min=SMALLEST_WEIGHT)
     return {
         **state,
-        "omega": tasks * omega / omega.sum(),
+        "omega": (tasks * omega / omega.sum()).to(state["omega"].dtype),
         "omega_first_moment": first,
         "omega_second_moment": second,
         "initial_losses": initial,

@@ -285,7 +285,7 @@ def _result(
 
 def make_claims(root: Path, plan: Plan, paper_name: str) -> None:
     """Write the words for all claims of a paper."""
-    paper_plan = plan.papers[paper_name]
+    paper_plan = plan.paper(paper_name)
     numbers = Numbers(read_json(root / paper_plan.tables)["tables"])
     claims = [judge_claim(claim, numbers) for claim in paper_plan.paper.claims]
     write_json(root / paper_plan.claims, {"paper": paper_name, "claims": claims})

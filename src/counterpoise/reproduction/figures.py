@@ -237,7 +237,7 @@ def _describe(figure: Figure, data: list[dict[str, Any]]) -> str:
 
 def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     """Write one figure as SVG and the numbers behind it as JSON."""
-    paper_plan = plan.papers[paper_name]
+    paper_plan = plan.paper(paper_name)
     if name not in paper_plan.figure_digests:
         raise UserError(f"{paper_name} has no figure {name!r} that can be drawn in this tier")
     figure = next(f for f in paper_plan.paper.figures if f.id == name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from counterpoise import registry
-from counterpoise.errors import UserError
 from counterpoise.evaluation.statistics import Sample, delta_m, summarise
 from counterpoise.files import read_json, write_json
 from counterpoise.metrics import metric
@@ -65,9 +65,9 @@ class Scores:
             seed: parts[PART][task][name] for seed, parts in self.scores(run.cells[task]).items()
         }
 
-    def trouble(self, run: RunPlan) -> str | None:
-        """The first bad end among a run's cells."""
-        for key in dict.fromkeys(run.cells.values()):
+    def trouble(self, keys: Iterable[str]) -> str | None:
+        """The first bad end among some cells."""
+        for key in dict.fromkeys(keys):
             for seed, state in self.record(key)["seeds"].items():
                 if state["trouble"]:
                     bad = state["trouble"]
@@ -110,8 +110,8 @@ def _delta(scores: Scores, run: RunPlan, baseline: RunPlan, scale: float) -> Our
         ]
         from_means = delta_m([m[0] for m in means], [m[1] for m in means], lower)
     cells = list(dict.fromkeys([*run.cells.values(), *baseline.cells.values()]))
-    trouble = scores.trouble(run) or scores.trouble(baseline)
-    return Ours(values, None if from_means is None else scale * from_means, cells, trouble)
+    from_means = None if from_means is None else scale * from_means
+    return Ours(values, from_means, cells, scores.trouble(cells))
 
 
 def ours_of(
@@ -136,7 +136,8 @@ def ours_of(
     assert quantity.task is not None
     found = scores.values(run, quantity.task, quantity.metric)
     values = {seed: scale * value for seed, value in found.items() if value is not None}
-    return Ours(values, None, [run.cells[quantity.task]], scores.trouble(run)), ""
+    cells = [run.cells[quantity.task]]
+    return Ours(values, None, cells, scores.trouble(cells)), ""
 
 
 def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
@@ -188,7 +189,9 @@ def make_entry(
     return {
         "printed": text if printed is not None else None,
         "printed_value": float(printed.value) if printed is not None else None,
-        "printed_spread": float(printed.spread) if printed and printed.spread else None,
+        "printed_spread": float(printed.spread)
+        if printed is not None and printed.spread is not None
+        else None,
         "ours": asdict(sample) | asdict(ours) if sample and ours else None,
         "difference": judgement.difference,
         "interval": judgement.interval,
@@ -206,9 +209,7 @@ def make_entry(
 
 def make_tables(root: Path, plan: Plan, paper_name: str) -> None:
     """Write all tables of a paper."""
-    if paper_name not in plan.papers:
-        raise UserError(f"no paper {paper_name!r} in this plan")
-    paper, scores = plan.papers[paper_name].paper, Scores(root, plan)
+    paper, scores = plan.paper(paper_name).paper, Scores(root, plan)
     tables = {
         table.id: {
             row.id: {

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from counterpoise.evaluation.statistics import Sample, welch_interval
+from counterpoise.evaluation.statistics import Sample, borrowed_interval, welch_interval
 from counterpoise.spec.paper import Printed
 
 Verdict = Literal["agrees", "differs", "inconclusive", "failed", "not run"]
@@ -86,15 +86,19 @@ def judge(
     if printed is None:
         return Judgement(None, None, None, None, "nothing is printed to compare with")
     difference = ours.mean - float(printed.value)
-    spread = float(printed.spread) if printed.spread is not None else ours.sd
-    reference = Sample(float(printed.value), spread, repeats or ours.n)
-    interval = welch_interval(ours, reference) if reference.n > 1 else None
+    runs = repeats or ours.n
+    if printed.spread is None:
+        interval = borrowed_interval(ours, float(printed.value), runs)
+    else:
+        reference = Sample(float(printed.value), float(printed.spread), runs)
+        interval = welch_interval(ours, reference)
     if marks:
         rule = f"no verdict: {', '.join(marks)}"
         return Judgement(None, difference, interval, margin, rule)
     stands_in = "" if printed.spread is not None else " (our spread stands in for the paper's)"
     if ours.n < FEWEST_SEEDS or interval is None or margin is None:
-        rule = f"{ours.n} seeds are fewer than {FEWEST_SEEDS}"
+        few = f"{ours.n} seeds are fewer than {FEWEST_SEEDS}"
+        rule = few if ours.n < FEWEST_SEEDS else "no interval can be given"
         return Judgement("inconclusive", difference, interval, margin, rule)
     low, high = interval
     if -margin <= low and high <= margin:

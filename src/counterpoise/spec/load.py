@@ -48,7 +48,7 @@ _SCALARS: tuple[tuple[re.Pattern[str], Any], ...] = (
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    if node.style is None:  # unquoted
+    if not node.style:  # unquoted: None, or empty from the C parser
         for pattern, convert in _SCALARS:
             if pattern.fullmatch(node.value):
                 return convert(node.value)
@@ -58,12 +58,11 @@ def _scalar(node: yaml.ScalarNode) -> Any:
 def _build(node: yaml.Node, path: Path, at: Path_, lines: dict[Path_, int]) -> Any:
     line = node.start_mark.line + 1
     lines.setdefault(at, line)
-    if len(at) > MAX_DEPTH:
-        raise UserError("nested too deeply", where=f"{path}:{line}")
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise UserError(f"tag {node.tag} is not allowed", where=f"{path}:{line}")
     if isinstance(node, yaml.ScalarNode):
-        return _scalar(node)
+        try:
+            return _scalar(node)
+        except ValueError as error:
+            raise UserError("too long for a number", where=f"{path}:{line}") from error
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, path, (*at, i), lines) for i, item in enumerate(node.value)]
     assert isinstance(node, yaml.MappingNode)
@@ -78,6 +77,27 @@ def _build(node: yaml.Node, path: Path, at: Path_, lines: dict[Path_, int]) -> A
         lines[(*at, key)] = key_line
         result[key] = _build(value_node, path, (*at, key), lines)
     return result
+
+
+def _refuse(text: str, path: Path) -> None:
+    """Look for what is not allowed before the document is built.
+
+    Raises:
+        UserError: an alias, an explicit tag, or too many levels.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        place = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
+        if isinstance(event, yaml.AliasEvent):
+            remedy = "write the value out"
+            raise UserError("aliases (*name) are not allowed", where=place, remedy=remedy)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise UserError(f"tag {tag} is not allowed", where=place, remedy="leave it out")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise UserError("nested too deeply", where=place)
 
 
 def read_yaml(path: Path) -> Document:
@@ -98,13 +118,7 @@ def read_yaml(path: Path) -> Document:
         raise UserError(f"larger than {MAX_BYTES} bytes", where=path)
     try:
         text = raw.decode("utf-8-sig")
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise UserError(
-                    "aliases (*name) are not allowed",
-                    where=f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}",
-                    remedy="write the value out",
-                )
+        _refuse(text, path)
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except UnicodeDecodeError as error:
         raise UserError("not UTF-8", where=path, remedy="save the file as UTF-8") from error

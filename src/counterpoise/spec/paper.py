@@ -379,3 +379,12 @@ class Paper(Model):
     claims: tuple[Claim, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     deviations: tuple[Deviation, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Paper:
+        for kind in ("tables", "figures", "claims", "assumptions"):
+            names = [entry.id for entry in getattr(self, kind)]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{kind} use {', '.join(twice)} twice; give each an own `id`")
+        return self

@@ -56,8 +56,8 @@ def device_of(wish: str) -> torch.device:
     found = torch.cuda.is_available()
     if wish == "auto":
         return torch.device("cuda" if found else "cpu")
-    if wish == "cuda" and not found:
-        raise UserError("no CUDA device is found", remedy="set `device: auto`")
+    if wish not in ("cpu", "cuda") or (wish == "cuda" and not found):
+        raise UserError(f"no {wish} device is found or known", remedy="set `device: auto`")
     return torch.device(wish)
 
 
@@ -110,7 +110,7 @@ def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
     lock, waited = FileLock(path), False
     while True:
         try:
-            lock.acquire(timeout=1)
+            lock.acquire(timeout=1 if waited else 0)
             break
         except Timeout:
             if not waited:

@@ -20,6 +20,8 @@ from rich.progress import (
 
 from counterpoise.files import write_json
 
+SECONDS_BETWEEN_FILES = 0.2
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +40,7 @@ class Reporter:
         self.cell, self.path, self.total = cell, work / "progress.json", total
         self.started = time.time()
         self.first: int | None = None
+        self.written = 0.0
         self.bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -75,6 +78,10 @@ class Reporter:
         # The pace counts from where this process took over, not from a run that was killed.
         if self.first is None and done:
             self.first = done - 1
+        now = time.monotonic()
+        if done and now - self.written < SECONDS_BETWEEN_FILES and done < self.total:
+            return
+        self.written = now if done else 0.0
         write_json(
             self.path,
             {

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from counterpoise.files import atomic
+
+log = logging.getLogger(__name__)
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -18,9 +22,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     The previous state stays beside the new one, so that a damaged file costs one interval.
     """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getvalue()
     with atomic(path) as temporary:
+        torch.save(state, buffer)
+        content = buffer.getvalue()
         temporary.write_bytes(content + hashlib.sha256(content).digest())
         if path.exists():
             path.replace(path.with_suffix(".previous"))
@@ -39,6 +43,12 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
         body, checksum = content[:-32], content[-32:]
         if hashlib.sha256(body).digest() != checksum:
             continue
-        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(body), map_location=device, weights_only=True
+            )
+        except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+            log.warning("%s is not a state of ours (%s)", candidate, type(error).__name__)
+            continue
         return state
     return None

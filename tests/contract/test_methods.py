@@ -1,0 +1,362 @@
+"""What every method must do, whatever its rule."""
+
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoise import registry
+from counterpoise.methods._base import Combined, Method, Shape, Signal, State
+from counterpoise.training.step import train_step
+
+from ..support import (
+    error_of,
+    method_of,
+    random_signals,
+    same_tensors,
+    signal_of,
+    small_cell,
+    small_problem,
+)
+
+K, B, D = 4, 7, 6
+EXTRA: dict[str, list[dict[str, Any]]] = {
+    "gradnorm": [
+        {"target": "mean_of_norms", "weight_optimizer": "sgd", "leader_learning_rate": 0.001},
+        {"alpha": 1.5, "decay": 0.9, "decay_unit": "epoch"},
+    ],
+    "rotograd": [
+        {"tie_break": "svd", "translation": "offset", "target": "mean_of_norms"},
+        {"update": "closed_form"},
+        {"magnitudes": "none", "decay": 1.0, "leader_learning_rate": 0.3},
+    ],
+}
+CASES = [
+    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, options.values())) or 'default'}")
+    for name in registry.names("methods")
+    for options in [{}, *EXTRA.get(name, [])]
+]
+every = pytest.mark.parametrize(("name", "options"), CASES)
+# Methods whose first step is that of uniform weights, and whose weights always sum to K.
+NEUTRAL = [case for case in CASES if case.values[0] in {"uniform", "gradnorm", "rotograd"}]
+neutral = pytest.mark.parametrize(("name", "options"), NEUTRAL)
+
+
+def made(name: str, options: dict[str, Any], tasks: int = K) -> Method:
+    return method_of(name, tasks, D, **options)
+
+
+def draws(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def signal(
+    method: Method, state: State, seed: int = 5, scale: float = 1.0, step: int = 9
+) -> Signal:
+    tasks = method.shape.tasks
+    return signal_of(
+        method, state, draws(seed, tasks, B, D) * scale, z=draws(seed + 1, B, D),
+        losses=draws(seed + 2, tasks).abs() + 0.5, step=step,
+    )  # fmt: skip
+
+
+def used(method: Method) -> State:
+    """A state that some steps have led to."""
+    return random_signals(method, method.initial_state(), 9, batch=B)
+
+
+# Words ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_a_method_explains_itself_and_its_options(name: str) -> None:
+    """Its docstring becomes its card in the report, its options the schema's descriptions."""
+    module, kind = registry.find("methods", name), registry.method(name)
+    assert module.__doc__ and len(module.__doc__) > 100
+    assert kind.label and kind.signal in {"losses", "features"}
+    for option, info in kind.Options.model_fields.items():
+        assert info.description, option
+        assert not info.is_required(), "the defaults are the paper's"
+
+
+def test_an_unknown_method_is_told_with_the_nearest() -> None:
+    assert error_of(lambda: registry.method("gradnrom")).remedy == "did you mean 'gradnorm'?"
+    assert error_of(lambda: registry.find("methods", "_leader")).remedy
+
+
+# State ---------------------------------------------------------------------------------------
+
+
+@every
+def test_the_state_is_tensors_and_survives_a_safe_checkpoint(
+    name: str, options: dict[str, Any]
+) -> None:
+    method = made(name, options)
+    state = used(method)
+    assert state.keys() == method.initial_state().keys()
+    assert all(isinstance(value, Tensor) for value in state.values())
+    assert {k: (v.shape, v.dtype) for k, v in state.items()} == {
+        k: (v.shape, v.dtype) for k, v in method.initial_state().items()
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    again = torch.load(buffer, weights_only=True)
+    assert same_tensors(state, again)
+    one, other = (method.combine(s, signal(method, s))[1] for s in (state, again))
+    assert same_tensors(one, other)
+
+
+@every
+def test_combine_changes_nothing_that_it_is_given(name: str, options: dict[str, Any]) -> None:
+    method = made(name, options)
+    state = used(method)
+    shown = signal(method, state)
+    before = copy.deepcopy((state, shown))
+    first = method.combine(state, shown)
+    second = method.combine(state, shown)
+    assert same_tensors(state, before[0])
+    for field in fields(Signal):
+        value = getattr(shown, field.name)
+        if isinstance(value, Tensor):
+            assert torch.equal(value, getattr(before[1], field.name)), field.name
+    assert torch.equal(first[0].weights, second[0].weights)
+    assert same_tensors(first[1], second[1])
+
+
+@every
+def test_nothing_carries_a_graph(name: str, options: dict[str, Any]) -> None:
+    method = made(name, options)
+    state = used(method)
+    combined, following = method.combine(state, signal(method, state))
+    values = [combined.weights, *following.values()]
+    assert not any(value.requires_grad for value in values)
+
+
+@every
+def test_two_methods_of_one_kind_share_nothing(name: str, options: dict[str, Any]) -> None:
+    one, other = made(name, options), made(name, options)
+    expected = used(one)
+    used(other)
+    assert same_tensors(used(one), expected)
+
+
+# What a method may see -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A signal of a cheaper engine: losses and where one is, no gradients."""
+
+    losses: Tensor
+    step: int = 9
+    epoch: int = 1
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"a method of signal `losses` reads {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [case for case in CASES if registry.method(case.values[0]).signal == "losses"],
+)
+def test_methods_that_say_they_need_losses_read_no_gradients(
+    name: str, options: dict[str, Any]
+) -> None:
+    method = made(name, options)
+    blind: Any = Blind(draws(3, K).abs())
+    combined, _ = method.combine(method.initial_state(), blind)
+    assert combined.weights.shape == (K,)
+    assert combined.shared is None, "the engine sums the gradients that were not shown"
+
+
+# Transform -----------------------------------------------------------------------------------
+
+
+@every
+def test_pull_back_is_the_derivative_of_represent(name: str, options: dict[str, Any]) -> None:
+    """Held to autograd: the vector-Jacobian product of z -> z^k, for every task and item."""
+    method = made(name, options)
+    state = used(method)
+    z = draws(1, B, D).requires_grad_()
+    own = draws(2, K, B, D)
+    representations = method.represent(state, z)
+    assert representations.shape == (K, B, D)
+    pulled = method.pull_back(state, own)
+    for k in range(K):
+        (expected,) = torch.autograd.grad(representations[k], z, own[k], retain_graph=True)
+        # Sums of six products in float32.
+        torch.testing.assert_close(pulled[k], expected, rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_represent_treats_items_one_by_one(name: str, options: dict[str, Any]) -> None:
+    """It is used in evaluation, where batches are others than in training."""
+    method = made(name, options)
+    state, z = used(method), draws(1, B, D)
+    together = method.represent(state, z)
+    alone = torch.cat([method.represent(state, item[None]) for item in z], dim=1)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+# Decisions -----------------------------------------------------------------------------------
+
+
+@every
+def test_the_shared_gradient_is_that_of_the_weighted_loss(
+    name: str, options: dict[str, Any]
+) -> None:
+    method = made(name, options)
+    state = used(method)
+    shown = signal(method, state)
+    combined, _ = method.combine(state, shown)
+    assert combined.weights.shape == (K,)
+    expected = sum(combined.weights[k] * shown.gradients[k] for k in range(K))
+    if combined.shared is not None:
+        torch.testing.assert_close(combined.shared, expected, rtol=1e-5, atol=1e-5)
+
+
+@neutral
+def test_the_first_step_is_that_of_uniform_weights(name: str, options: dict[str, Any]) -> None:
+    method = made(name, options)
+    state, z = method.initial_state(), draws(4, B, D)
+    torch.testing.assert_close(method.represent(state, z), z.expand(K, B, D))
+    own = draws(5, K, B, D)
+    assert torch.equal(method.pull_back(state, own), own)
+    combined, _ = method.combine(state, signal_of(method, state, own, z=z))
+    assert torch.equal(combined.weights, torch.ones(K))
+    if combined.shared is not None:
+        torch.testing.assert_close(combined.shared, own.sum(0))
+
+
+@neutral
+def test_weights_stay_positive_and_sum_to_the_number_of_tasks(
+    name: str, options: dict[str, Any]
+) -> None:
+    """Also when one task's gradient is a thousand times the others', step after step."""
+    method = made(name, options)
+    state = method.initial_state()
+    sizes = torch.tensor([1000.0, 1.0, 0.1, 5.0])[:, None, None]
+    for step in range(60):
+        own = draws(step, K, B, D) * sizes
+        shown = signal_of(method, state, own, losses=draws(step, K).abs() + 0.1, step=step)
+        combined, state = method.combine(state, shown)
+        assert float(combined.weights.min()) > 0
+        # Rescaled in float32 at every step.
+        assert float(combined.weights.sum()) == pytest.approx(K, rel=1e-5)
+
+
+def permuted(state: State, order: Tensor) -> State:
+    """The state with its tasks in another order: what has one entry a task is reordered."""
+    return {k: v[order] if v.ndim and v.shape[0] == K else v for k, v in state.items()}
+
+
+@every
+def test_the_order_of_the_tasks_is_no_matter(name: str, options: dict[str, Any]) -> None:
+    method = made(name, options)
+    order = torch.tensor([2, 0, 3, 1])
+    state = method.initial_state()
+    other = permuted(state, order)
+    for step in range(6):
+        own, z = draws(step, K, B, D), draws(step + 50, B, D)
+        losses = draws(step + 90, K).abs() + 0.5
+        more = {"z": z, "step": step}
+        one, state = method.combine(state, signal_of(method, state, own, losses=losses, **more))
+        two, other = method.combine(
+            other, signal_of(method, other, own[order], losses=losses[order], **more)
+        )
+        # Sums over tasks in another order.
+        torch.testing.assert_close(two.weights, one.weights[order], rtol=1e-5, atol=1e-6)
+        if one.shared is not None:
+            torch.testing.assert_close(two.shared, one.shared, rtol=1e-4, atol=1e-5)
+    turned = method.represent(other, draws(7, B, D))
+    torch.testing.assert_close(
+        turned, method.represent(state, draws(7, B, D))[order], rtol=1e-4, atol=1e-4
+    )
+
+
+@every
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-12, 1e12, 1e20])
+def test_gradients_of_any_size_leave_a_finite_state(
+    name: str, options: dict[str, Any], scale: float
+) -> None:
+    """Zero for a saturated head, tiny at the end of a training, huge before it diverges."""
+    method = made(name, options)
+    state = method.initial_state()
+    for step in range(3):
+        shown = signal(method, state, seed=step, scale=scale, step=step)
+        combined, state = method.combine(state, shown)
+        assert torch.isfinite(combined.weights).all()
+        assert combined.shared is None or torch.isfinite(combined.shared).all()
+        for key, value in state.items():
+            assert torch.isfinite(value).all(), key
+    assert torch.isfinite(method.represent(state, draws(1, B, D))).all()
+
+
+@every
+def test_one_task_without_gradient_leaves_a_finite_state(
+    name: str, options: dict[str, Any]
+) -> None:
+    method = made(name, options)
+    state = method.initial_state()
+    own = draws(1, K, B, D)
+    own[2] = 0
+    for step in range(3):
+        _, state = method.combine(state, signal_of(method, state, own, step=step))
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    # A plain SVD turns the directions that a single head leaves free, so that there the
+    # representation moves although there is nothing to balance.
+    [case for case in CASES if case.values[1].get("tie_break") != "svd"],
+)
+def test_with_one_task_a_method_is_plain_training(name: str, options: dict[str, Any]) -> None:
+    """There is nothing to balance: the network moves as with uniform weights."""
+
+    def trained(method_name: str, chosen: dict[str, Any]) -> dict[str, Tensor]:
+        cell = small_cell(method_name, options=chosen, tasks=("sum",))
+        problem = small_problem(cell)
+        network, method = problem.build(0)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+        state, normaliser = method.initial_state(), None
+        for step in range(10):
+            inputs, targets = problem.parts["train"].batch(
+                torch.arange(4 * step, 4 * step + 4) % 40
+            )
+            optimizer.zero_grad()
+            state, normaliser, _ = train_step(
+                network, method, state, problem.tasks, problem.losses(), normaliser,
+                inputs, targets, normalise=True, step=step, epoch=0,
+            )  # fmt: skip
+            optimizer.step()
+        return dict(network.state_dict())
+
+    found, expected = trained(name, options), trained("uniform", {})
+    for key, value in expected.items():
+        # A rotation by nothing is a matrix product in float32; ten steps of it.
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
+
+
+@every
+def test_a_method_may_see_a_last_batch_of_another_size(name: str, options: dict[str, Any]) -> None:
+    method = made(name, options)
+    state = used(method)
+    shown = signal_of(method, state, draws(1, K, 1, D), z=draws(2, 1, D), step=20)
+    combined, following = method.combine(state, shown)
+    assert combined.weights.shape == (K,)
+    assert {k: v.shape for k, v in following.items()} == {k: v.shape for k, v in state.items()}
+
+
+def test_the_base_is_uniform_and_whole() -> None:
+    method = Method(Method.Options(), Shape(K, D))
+    combined, state = method.combine({}, signal(method, {}))
+    assert isinstance(combined, Combined) and torch.equal(combined.weights, torch.ones(K))
+    assert state == {}

@@ -1,0 +1,170 @@
+"""What every network must do."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+from counterpoise import registry
+from counterpoise.spec.base import Options
+from counterpoise.tasks import Task
+from counterpoise.training.modules import Network
+from counterpoise.training.step import task_outputs
+
+from ..support import error_of, same_tensors
+
+TASKS = (
+    Task("left", "Left", 10, "nll", ("accuracy",), classes=10),
+    Task("right", "Right", 10, "nll", ("accuracy",), classes=10),
+    *(Task(name, name, 1, "mse", ("mse",)) for name in ("sum", "product", "density")),
+)
+SHORT = (Task("first", "First", 2, "a", ("a",)), Task("second", "Second", 1, "b", ("b",)))
+# name: shapes of one input that it takes, options to try, tasks that its heads can serve
+TAKES: dict[str, tuple[list[tuple[int, ...]], list[dict[str, Any]], tuple[Task, ...]]] = {
+    "lenet": ([(1, 28, 28), (1, 28, 56)], [{"size": "original"}, {"size": "reduced"}], TASKS),
+    "mlp": ([(2,), (5,)], [{}, {"hidden": 3, "features": 4}], SHORT),
+}
+CASES = [
+    pytest.param(name, options, shape, id=f"{name}-{list(options.values())}-{shape}")
+    for name in registry.names("networks")
+    for shape, options in itertools.product(*TAKES[name][:2])
+]
+every = pytest.mark.parametrize(("name", "options", "shape"), CASES)
+
+
+def build(
+    name: str, options: dict[str, Any], shape: tuple[int, ...], seed: int = 0,
+    tasks: tuple[Task, ...] | None = None,
+) -> Network:  # fmt: skip
+    module = registry.find("networks", name)
+    chosen = TAKES[name][2] if tasks is None else tasks
+    return Network(module, module.Options(**options), shape, chosen, ("dataset/net", seed, "init"))
+
+
+def size(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def inputs_of(shape: tuple[int, ...], count: int = 6) -> torch.Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", registry.names("networks"))
+def test_a_network_says_what_it_is(name: str) -> None:
+    module = registry.find("networks", name)
+    assert module.__doc__ and issubclass(module.Options, Options)
+    assert name in TAKES, "say here what inputs the new network takes"
+
+
+@every
+def test_shapes(name: str, options: dict[str, Any], shape: tuple[int, ...]) -> None:
+    network = build(name, options, shape)
+    module = registry.find("networks", name)
+    z = network.trunk(inputs_of(shape))
+    assert z.shape == (6, network.features)
+    assert network.features == module.features(module.Options(**options))
+    tasks = TAKES[name][2]
+    outputs = task_outputs(network, z.expand(len(tasks), *z.shape))
+    assert [tuple(output.shape) for output in outputs] == [(6, task.outputs) for task in tasks]
+
+
+@every
+def test_all_parameters_get_finite_gradients(
+    name: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    network = build(name, options, shape)
+    z = network.trunk(inputs_of(shape))
+    outputs = task_outputs(network, z.expand(len(network.heads), *z.shape))
+    torch.cat(outputs, dim=1).square().sum().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+
+
+@every
+def test_the_trunk_treats_items_one_by_one(
+    name: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    """An item's representation in evaluation must not depend on the rest of its batch."""
+    network = build(name, options, shape).eval()
+    inputs = inputs_of(shape)
+    together = network.trunk(inputs)
+    alone = torch.cat([network.trunk(item[None]) for item in inputs])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_the_initial_weights_follow_from_names_and_seed(
+    name: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    first = build(name, options, shape).state_dict()
+    torch.manual_seed(99)
+    assert same_tensors(first, build(name, options, shape).state_dict())
+    other = build(name, options, shape, seed=1).state_dict()
+    assert not any(torch.equal(first[key], other[key]) for key in first)
+
+
+@every
+def test_a_single_task_network_starts_like_the_network_for_all(
+    name: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    """So single-task references can be compared in pairs, whatever the order of the tasks."""
+    tasks = TAKES[name][2]
+    together = build(name, options, shape).state_dict()
+    for chosen in [*((task,) for task in tasks), tasks[::-1]]:
+        alone = build(name, options, shape, tasks=chosen).state_dict()
+        assert set(alone) <= set(together)
+        assert same_tensors(alone, {key: together[key] for key in alone})
+
+
+@pytest.mark.parametrize(("name", "shape"), [("lenet", (784,)), ("mlp", (1, 28, 28))])
+def test_inputs_of_another_form_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    assert str(shape) in error_of(lambda: build(name, {}, shape)).what
+
+
+def test_the_registry_names_the_nearest() -> None:
+    error = error_of(lambda: registry.find("networks", "lenett"))
+    assert error.remedy == "did you mean 'lenet'?"
+    assert "_heads" not in registry.names("networks")
+
+
+# LeNet: background/rotograd.md, 2.3 ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chosen", "features", "trunk", "heads"),
+    [
+        # 6*25+6 + 16*150+16 + 400*120+120 + 120*84+84; heads 2*(84*10+10) + 3*(84+1)
+        ("original", 84, 60_856, 1_955),
+        # 2*25+2 + 4*50+4 + 100*30+30 + 30*25+25; heads 2*(25*10+10) + 3*(25+1)
+        ("reduced", 25, 4_061, 598),
+    ],
+)
+def test_lenet_has_the_size_it_says(chosen: str, features: int, trunk: int, heads: int) -> None:
+    network = build("lenet", {"size": chosen}, (1, 28, 28))
+    assert (network.features, size(network.trunk), size(network.heads)) == (features, trunk, heads)
+
+
+def test_lenets_representation_is_rectified() -> None:
+    z = build("lenet", {"size": "original"}, (1, 28, 28)).trunk(inputs_of((1, 28, 28)))
+    assert float(z.detach().min()) == 0.0
+
+
+# The network of the toy problems -------------------------------------------------------------
+
+
+def test_mlp_is_two_ten_two_without_heads() -> None:
+    """RotoGrad submission, 5.1: two layers, ten hidden units; 2*10+10 + 10*2+2 parameters."""
+    network = build("mlp", {}, (2,))
+    assert (size(network.trunk), size(network.heads)) == (52, 0)
+    z = network.trunk(inputs_of((2,)))
+    first, second = task_outputs(network, z.expand(2, *z.shape))
+    assert torch.equal(first, z) and torch.equal(second, z[:, :1])
+
+
+def test_mlp_refuses_more_outputs_than_it_has() -> None:
+    wide = (Task("wide", "Wide", 3, "a", ("a",)),)
+    assert "3 outputs" in error_of(lambda: build("mlp", {}, (2,), tasks=wide)).what

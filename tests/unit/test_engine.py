@@ -1,0 +1,435 @@
+"""Training of one replicate: schedules, selection, bad ends, and being killed at any moment."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import os
+import pickle
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from counterpoise import registry
+from counterpoise.errors import UserError
+from counterpoise.spec.cell import Cell, Schedule
+from counterpoise.training.engine import Interrupted, Replicate, learning_rate
+from counterpoise.training.seeding import generator, seed_of
+from counterpoise.training.state import load_state, save_state
+
+from ..support import files_in, same_tensors, small_cell, small_problem
+
+CPU = torch.device("cpu")
+
+
+def never() -> bool:
+    return False
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """True at the given call and ever after."""
+    count = iter(range(1, steps))
+
+    def stop() -> bool:
+        return next(count, None) is None
+
+    return stop
+
+
+def replicate(cell: Cell, path: Path, seed: int = 0, save_every: float = 0.0) -> Replicate:
+    return Replicate(small_problem(cell), seed, path, save_every)
+
+
+def trained(cell: Cell, path: Path, **options: Any) -> Replicate:
+    made = replicate(cell, path, **options)
+    made.run(lambda _: None, never)
+    return made
+
+
+# Learning rate -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({"kind": "constant"}, [0.1] * 6),
+        ({"kind": "step", "every": 2, "factor": 0.1}, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]),
+        ({"kind": "exponential", "factor": 0.5}, [0.1, 0.05, 0.025, 0.0125, 0.00625, 0.003125]),
+        # Half a cosine over six epochs: 0.05 (1 + cos(pi e / 6)).
+        ({"kind": "cosine"}, [0.1, 0.0933013, 0.075, 0.05, 0.025, 0.0066987]),
+    ],
+)
+def test_schedules(schedule: dict[str, Any], rates: list[float]) -> None:
+    found = [learning_rate(Schedule(**schedule), 0.1, epoch, 6) for epoch in range(6)]
+    assert found == pytest.approx(rates, rel=1e-5)
+
+
+def test_the_schedule_is_followed_and_recorded(tmp_path: Path) -> None:
+    cell = small_cell(epochs=3, schedule=Schedule(kind="exponential", factor=0.5))
+    made = trained(cell, tmp_path / "seed.state")
+    assert [row["learning_rate"] for row in made.history] == [0.01, 0.005, 0.0025]
+    assert made.optimizer.param_groups[0]["lr"] == 0.0025
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_weight_decay_and_rate_reach_the_optimizer(tmp_path: Path, optimizer: str) -> None:
+    cell = small_cell(optimizer=optimizer, weight_decay=0.25)
+    (group,) = replicate(cell, tmp_path / "seed.state").optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.01, 0.25)
+
+
+def test_one_step_of_sgd_by_hand(tmp_path: Path) -> None:
+    """The parameters move against the gradient of the sum of the losses of the first batch."""
+    cell = small_cell(optimizer="sgd", batch_size=40, epochs=1, selection="last")
+    made = replicate(cell, tmp_path / "seed.state")
+    problem, network = made.problem, copy.deepcopy(made.network)
+    inputs, targets = problem.parts["train"].batch(torch.arange(40))
+    z = network.trunk(inputs)
+    total = sum(
+        loss(network.heads[task.name](z), targets[task.name])
+        for task, loss in zip(problem.tasks, problem.losses(), strict=True)
+    )
+    total.backward()
+    made.run(lambda _: None, never)
+    for one, other in zip(network.parameters(), made.network.parameters(), strict=True):
+        # The order of the batch differs, so that sums differ in the last digits.
+        torch.testing.assert_close(one - 0.01 * one.grad, other, rtol=1e-4, atol=1e-6)
+
+
+# History and selection -----------------------------------------------------------------------
+
+
+def test_an_epoch_leaves_a_row_with_every_quantity_of_every_task(tmp_path: Path) -> None:
+    made = trained(small_cell("rotograd", epochs=2), tmp_path / "seed.state")
+    assert [row["epoch"] for row in made.history] == [0, 1]
+    quantities = {"training_loss", "weight", "gradient_norm", "cosine", "validation_loss",
+                  "validation_metric"}  # fmt: skip
+    for row in made.history:
+        assert {f"{q}/{t}" for q in quantities for t in ("left", "sum", "density")} < set(row)
+        assert all(math.isfinite(value) for value in row.values())
+        weights = [row[f"weight/{task}"] for task in ("left", "sum", "density")]
+        assert sum(weights) == pytest.approx(3)
+
+
+def test_training_losses_are_means_over_items_and_not_over_batches(tmp_path: Path) -> None:
+    """40 items in batches of 16, 16 and 8, with a rate so small that nothing moves."""
+    cell = small_cell(epochs=1, learning_rate=1e-30, optimizer="sgd")
+    made = trained(cell, tmp_path / "seed.state")
+    part, network = made.problem.parts["train"], made.network
+    inputs, targets = part.batch(torch.arange(40))
+    for task, loss in zip(made.problem.tasks, made.problem.losses(), strict=True):
+        outputs = network.heads[task.name](network.trunk(inputs)).detach()
+        expected = float(loss(outputs, targets[task.name]))
+        assert made.history[0][f"training_loss/{task.name}"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_best_epoch_on_validation_is_kept(tmp_path: Path) -> None:
+    made = trained(small_cell(epochs=6, learning_rate=0.05), tmp_path / "seed.state")
+    values = [row["selection"] for row in made.history]
+    best = values.index(min(values))
+    assert made.best["epoch"] == best and made.best["value"] == values[best]
+    until = trained(small_cell(epochs=best + 1, learning_rate=0.05), tmp_path / "other.state")
+    last = {f"network.{k}": v for k, v in until.network.state_dict().items()}
+    assert same_tensors({k: made.best["tensors"][k] for k in last}, last)
+
+
+def test_the_last_epoch_is_kept_where_the_paper_says_so(tmp_path: Path) -> None:
+    made = trained(
+        small_cell(epochs=6, learning_rate=0.05, selection="last"), tmp_path / "seed.state"
+    )
+    last = {f"network.{k}": v for k, v in made.network.state_dict().items()}
+    assert made.best["epoch"] == 5 and same_tensors(made.best["tensors"], last)
+
+
+def test_selection_is_the_mean_of_the_normalised_validation_losses(tmp_path: Path) -> None:
+    cell = small_cell(epochs=1, loss_normalisation="first_batch")
+    made = trained(cell, tmp_path / "seed.state")
+    row, first = made.history[0], made.normaliser
+    assert first is not None
+    losses = [row[f"validation_loss/{task.name}"] for task in made.problem.tasks]
+    expected = sum(a / float(b) for a, b in zip(losses, first, strict=True)) / 3
+    assert row["selection"] == pytest.approx(expected)
+
+
+def test_what_a_method_remembers_is_kept_with_the_weights(tmp_path: Path) -> None:
+    """Evaluation needs the rotations of the epoch that is evaluated."""
+    made = trained(small_cell("rotograd", selection="last"), tmp_path / "seed.state")
+    kept = made.best["tensors"]
+    assert torch.equal(kept["method.rotation"], made.method_state["rotation"])
+    assert kept["method.rotation"] is not made.method_state["rotation"]
+
+
+# Seeds ---------------------------------------------------------------------------------------
+
+
+def test_seeds_come_from_words_alone() -> None:
+    assert seed_of("a", 1) == seed_of("a", 1)
+    assert (
+        len(
+            {seed_of("a", 1), seed_of("a", 2), seed_of("b", 1), seed_of("a", "1", 0), seed_of("a1")}
+        )
+        == 5
+    )
+    # Words do not run into each other.
+    assert seed_of("ab", "c") != seed_of("a", "bc")
+    # sha256("a\x1f1"), its first eight bytes as a big-endian number, halved.
+    assert seed_of("a", 1) == int(sha256(b"a\x1f1").hexdigest()[:16], 16) // 2
+
+
+def test_draws_for_one_purpose_do_not_depend_on_others() -> None:
+    expected = torch.randperm(9, generator=generator("order", 0))
+    torch.manual_seed(5)
+    torch.rand(3)
+    assert torch.equal(torch.randperm(9, generator=generator("order", 0)), expected)
+
+
+def initial(cell: Cell, seed: int) -> dict[str, torch.Tensor]:
+    return dict(small_problem(cell).build(seed)[0].state_dict())
+
+
+def test_methods_and_protocols_share_the_initial_network_and_seeds_do_not() -> None:
+    first = initial(small_cell("uniform"), 0)
+    for name in registry.names("methods"):
+        assert same_tensors(first, initial(small_cell(name), 0))
+    assert same_tensors(first, initial(small_cell(epochs=9, learning_rate=0.5), 0))
+    other = initial(small_cell("uniform"), 1)
+    assert all(not torch.equal(first[k], other[k]) for k in first)
+
+
+def test_building_a_network_leaves_other_draws_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    initial(small_cell(), 0)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def orders(cell: Cell, path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Items of all batches, as the engine asks for them."""
+    made = replicate(cell, path, seed)
+    part, seen = made.problem.parts["train"], []
+    batch = part.batch
+
+    def watched(index: torch.Tensor) -> Any:
+        seen.append(index.tolist())
+        return batch(index)
+
+    monkeypatch.setattr(part, "batch", watched)
+    made.run(lambda _: None, never)
+    return seen
+
+
+def test_order_differs_by_epoch_and_seed_but_not_by_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {
+        (name, seed): orders(small_cell(name), tmp_path / f"{name}{seed}.state", seed, monkeypatch)
+        for name, seed in (("uniform", 0), ("rotograd", 0), ("uniform", 1))
+    }
+    first = seen["uniform", 0]
+    assert seen["rotograd", 0] == first != seen["uniform", 1]
+    assert [len(batch) for batch in first] == [16, 16, 8, 16, 16, 8]
+    one, two = sum(first[:3], []), sum(first[3:], [])
+    assert sorted(one) == sorted(two) == list(range(40)) and one != two
+
+
+# Being killed --------------------------------------------------------------------------------
+
+
+def outcome(made: Replicate) -> dict[str, torch.Tensor]:
+    """All tensors that a finished replicate leaves."""
+    tensors = {**made.best["tensors"], **{f"last.{k}": v for k, v in made.method_state.items()}}
+    return {**tensors, **{f"end.{k}": v for k, v in made.network.state_dict().items()}}
+
+
+@pytest.mark.parametrize("save_every", [0.0, 1e9])
+@pytest.mark.parametrize("stops", [(1,), (3,), (2, 4, 1), (7, 1, 1)])
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("rotograd", {"loss_normalisation": "first_batch"}),
+        ("gradnorm", {"optimizer": "rmsprop", "selection": "last"}),
+        ("uniform", {"schedule": Schedule(kind="cosine"), "optimizer": "adam"}),
+    ],
+)
+def test_a_stopped_run_ends_with_the_same_bits(
+    tmp_path: Path, method: str, changes: dict[str, Any], stops: tuple[int, ...], save_every: float
+) -> None:
+    """Three epochs of three steps, stopped after so many steps of each attempt."""
+    cell = small_cell(method, epochs=3, **changes)
+    expected = trained(cell, tmp_path / "whole.state")
+    path = tmp_path / "seed.state"
+    for steps in stops:
+        made = replicate(cell, path, save_every=save_every)
+        made.resume()
+        with pytest.raises(Interrupted):
+            made.run(lambda _: None, after(steps))
+        done = made.step
+    last = replicate(cell, path, save_every=save_every)
+    assert last.resume() and last.step == done == sum(stops)
+    last.run(lambda _: None, never)
+    assert last.history == expected.history
+    assert same_tensors(outcome(last), outcome(expected))
+    assert last.step == expected.step == 9
+
+
+def test_a_run_that_is_killed_loses_what_it_had_not_saved_and_nothing_else(tmp_path: Path) -> None:
+    cell = small_cell("rotograd", epochs=4)
+    expected = trained(cell, tmp_path / "whole.state")
+
+    class Killed(BaseException):
+        pass
+
+    def kill_at_two(progress: Any) -> None:
+        if progress.epoch == 2:
+            raise Killed
+
+    path = tmp_path / "seed.state"
+    with pytest.raises(Killed):
+        replicate(cell, path).run(kill_at_two, never)
+    made = replicate(cell, path)
+    assert made.resume() and made.epoch == 1
+    made.run(lambda _: None, never)
+    assert made.history == expected.history
+    assert same_tensors(outcome(made), outcome(expected))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    cell = small_cell()
+    first = trained(cell, tmp_path / "seed.state")
+    again = replicate(cell, tmp_path / "seed.state")
+    assert again.resume() and again.finished
+    again.run(lambda _: pytest.fail("nothing is left to do"), never)
+    assert same_tensors(outcome(again), outcome(first)) and again.history == first.history
+
+
+def test_without_a_state_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    made = replicate(small_cell(), tmp_path / "seed.state")
+    assert not made.resume() and made.epoch == 0
+
+
+def test_progress_is_told_after_each_epoch(tmp_path: Path) -> None:
+    told: list[Any] = []
+    replicate(small_cell(epochs=3), tmp_path / "seed.state", seed=4).run(told.append, never)
+    assert [(p.seed, p.epoch, p.epochs) for p in told] == [(4, 1, 3), (4, 2, 3), (4, 3, 3)]
+    assert "left" in told[-1].message and "density" in told[-1].message
+
+
+# State on disk -------------------------------------------------------------------------------
+
+
+def test_a_damaged_state_costs_one_interval(tmp_path: Path) -> None:
+    path = tmp_path / "state.state"
+    for number in range(3):
+        save_state(path, {"number": number, "tensor": torch.full((5,), float(number))})
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:100], b"", whole[:200] + b"\x00" + whole[201:]):
+        path.write_bytes(damaged)
+        found = load_state(path, CPU)
+        assert found is not None and found["number"] == 1
+        assert torch.equal(found["tensor"], torch.ones(5))
+    path.unlink()
+    assert load_state(path, CPU)["number"] == 1  # type: ignore[index]
+    path.with_suffix(".previous").write_bytes(whole[:-1])
+    assert load_state(path, CPU) is None
+    assert files_in(tmp_path) == ["state.previous"]
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "seed.state"
+    save_state(path, {"number": 1})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="No space left"):
+        save_state(path, {"number": 2})
+    assert files_in(tmp_path) == ["seed.state"]
+    assert load_state(path, CPU) == {"number": 1}
+
+
+class Malicious:
+    """Something that runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def archive(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["archive", "pickle", "garbage", "nothing"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_state_from_elsewhere_runs_no_code(tmp_path: Path, form: str) -> None:
+    """Its checksum is right, as anybody can compute it."""
+    mark, path = tmp_path / "mark", tmp_path / "seed.state"
+    content = {
+        "archive": archive({"network": Malicious(mark)}),
+        "pickle": pickle.dumps(Malicious(mark), protocol=2),
+        "garbage": b"not a state",
+        "nothing": b"",
+    }[form]
+    path.write_bytes(content + sha256(content).digest())
+    try:
+        found = load_state(path, CPU)
+    except UserError:
+        found = None
+    assert found is None and not mark.exists()
+
+
+# Bad ends ------------------------------------------------------------------------------------
+
+
+def test_divergence_is_recorded_and_the_last_good_state_kept(tmp_path: Path) -> None:
+    cell = small_cell(optimizer="sgd", learning_rate=1e6, epochs=50)
+    told: list[Any] = []
+    made = replicate(cell, tmp_path / "seed.state")
+    made.run(told.append, never)
+    trouble = made.trouble
+    assert trouble is not None and made.finished
+    assert trouble["what"].startswith("non-finite")
+    assert trouble["task"] in {"left", "sum", "density"}
+    assert trouble["step"] == made.step < 150 and trouble["epoch"] == made.epoch
+    assert all(torch.isfinite(value).all() for value in made.best["tensors"].values())
+    assert "stopped: non-finite" in told[-1].message and trouble["task"] in told[-1].message
+    again = replicate(cell, tmp_path / "seed.state")
+    assert again.resume() and again.finished and again.trouble == trouble
+
+
+def test_the_task_that_diverges_is_named(tmp_path: Path) -> None:
+    made = replicate(small_cell(epochs=3), tmp_path / "seed.state")
+    target = made.problem.parts["train"].targets["density"]
+    target[7] = math.inf
+    made.run(lambda _: None, never)
+    assert made.trouble is not None
+    assert (made.trouble["what"], made.trouble["task"]) == ("non-finite loss", "density")
+    order = torch.randperm(40, generator=generator(made.problem.cell.seeding, 0, "order", 0))
+    assert made.trouble["step"] == order.tolist().index(7) // 16
+
+
+@pytest.mark.parametrize("selection", ["last", "best_validation"])
+def test_a_run_that_diverges_in_its_last_step_is_no_good_run(
+    tmp_path: Path, selection: str
+) -> None:
+    """No further step shows it; the validation of that epoch does."""
+    cell = small_cell(
+        optimizer="sgd", learning_rate=1e38, epochs=1, batch_size=40, selection=selection
+    )
+    made = trained(cell, tmp_path / "seed.state")
+    assert made.step == 1
+    assert made.trouble is not None
+    assert all(torch.isfinite(value).all() for value in made.best["tensors"].values())

@@ -1,0 +1,261 @@
+"""A cell from data to scores, as the workflow's commands call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+
+from counterpoise import prepared
+from counterpoise.download import fetch_source
+from counterpoise.evaluation.evaluate import evaluate
+from counterpoise.files import sha256_file
+from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.spec.dataset import DataSource
+from counterpoise.training import engine
+from counterpoise.training.engine import Interrupted
+from counterpoise.training.job import Job, device_of, train
+from counterpoise.training.predict import predict
+
+from ..support import error_of, files_in
+
+OPTIONS = {"problem": "negation"}
+
+
+@pytest.fixture(autouse=True)
+def _keep_signals() -> Iterator[None]:
+    """A training job takes over how its process is stopped."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def cell(**changes: Any) -> Cell:
+    protocol = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, **changes}
+    return Cell(
+        dataset="toy", source="formula", dataset_options=OPTIONS,
+        network=Component(name="mlp"), method=Component(name="rotograd"),
+        tasks=("label", "negated"), seeds=(0, 1), protocol=Protocol(**protocol),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    source = DataSource(title="t", description="d", licence="l", generated=True)
+    fetch_source("formula", source, "toy", folder / "raw" / "source.json", None)
+    marker = folder / "prepared" / "prepared.json"
+    prepared.prepare("toy", OPTIONS, folder / "raw", marker)
+    told = json.loads(marker.read_text(encoding="utf-8"))
+    assert told["files"]["points.parquet"] == sha256_file(folder / "prepared/points.parquet")
+    prepared.split("toy", OPTIONS, 0, folder / "prepared" / "split.parquet")
+    return folder / "prepared" / "split.parquet"
+
+
+def job(folder: Path, split: Path, **changes: Any) -> Job:
+    return Job(folder, cell(**changes), "name", "digest", split, folder / "work", folder / "out")
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    names = ("weights.safetensors", "history.parquet")
+    return {name: (folder / "out" / name).read_bytes() for name in names}
+
+
+def test_a_cell_leaves_weights_history_and_record(tmp_path: Path, split_file: Path) -> None:
+    made = job(tmp_path, split_file)
+    train(made, "cpu")
+    assert files_in(tmp_path) == [f"out/{name}" for name in
+                                  ("history.parquet", "record.json", "weights.safetensors")]  # fmt: skip
+    tensors = load_file(made.out / "weights.safetensors")
+    assert {name.partition("/")[0] for name in tensors} == {"0", "1"}
+    assert tensors["0/method.rotation"].shape == (2, 2, 2)
+    record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
+    assert record["weights"] == sha256_file(made.out / "weights.safetensors")
+    assert record["data"] == {"split": sha256_file(split_file)}
+    assert Cell(**record["cell"]) == made.cell
+    assert record["device"] == "CPU" and record["threads"] == 1
+    assert {s["status"] for s in record["seeds"].values()} == {"finished"}
+    assert record["seeds"]["1"]["steps"] == 2 * 256 / 64
+    assert record["peak_memory_mib"] > 0 and record["environment"]["libraries"]["torch"]
+
+
+def test_history_has_one_row_a_number(tmp_path: Path, split_file: Path) -> None:
+    train(job(tmp_path, split_file, trace_outputs=True), "cpu")
+    history = pd.read_parquet(tmp_path / "out/history.parquet")
+    assert list(history.columns) == ["seed", "epoch", "quantity", "task", "value"]
+    assert not history.duplicated(["seed", "epoch", "quantity", "task"]).any()
+    counts = history.groupby(["quantity", "task"]).size()
+    assert set(counts) == {4}, "two seeds, two epochs"
+    for quantity in ("training_loss", "validation_metric", "weight", "gradient_norm", "cosine"):
+        assert {("label",), ("negated",)} == {(t,) for q, t in counts.index if q == quantity}
+    assert set(history[history.quantity == "learning_rate"].task) == {""}
+    assert set(history[history.quantity == "output"].task) == {"label/0", "negated/0"}
+    assert sorted(set(history.seed)) == [0, 1] and sorted(set(history.epoch)) == [0, 1]
+
+
+def test_training_again_gives_the_same_bytes(tmp_path: Path, split_file: Path) -> None:
+    for name in ("one", "other"):
+        train(job(tmp_path / name, split_file), "cpu")
+    assert results(tmp_path / "one") == results(tmp_path / "other")
+
+
+def test_a_cell_that_is_asked_to_stop_goes_on_to_the_same_bytes(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM in the second of two seeds, between two epochs."""
+    train(job(tmp_path / "whole", split_file), "cpu")
+    made, step, steps = job(tmp_path / "stopped", split_file), engine.train_step, []
+
+    def kills_itself(*arguments: Any, **options: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(engine, "train_step", kills_itself)
+    with pytest.raises(Interrupted):
+        train(made, "cpu")
+    assert not made.out.exists() and (made.work / "seed-1.state").is_file()
+    train(made, "cpu")
+    assert results(tmp_path / "stopped") == results(tmp_path / "whole")
+    assert len(steps) == 16, "no step is made twice"
+    assert not made.work.exists()
+    record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
+    assert record["seeds"]["1"]["resumed"] is True
+
+
+def test_a_second_process_waits_and_does_not_train_again(tmp_path: Path, split_file: Path) -> None:
+    """An orphan of a killed workflow and its rerun never write the same state."""
+    made, held = job(tmp_path, split_file), threading.Event()
+    made.work.mkdir()
+    made.out.mkdir()
+
+    def first_process() -> None:
+        with FileLock(made.work / "lock"):
+            held.set()
+            time.sleep(0.3)
+            for name in ("weights.safetensors", "history.parquet", "record.json"):
+                (made.out / name).write_text("made by the first process", encoding="utf-8")
+
+    thread = threading.Thread(target=first_process)
+    thread.start()
+    assert held.wait(10)
+    started = time.monotonic()
+    train(made, "cpu")
+    thread.join()
+    assert time.monotonic() - started > 0.25
+    assert (made.out / "record.json").read_text(encoding="utf-8") == "made by the first process"
+
+
+def test_a_cell_whose_data_are_missing(tmp_path: Path) -> None:
+    error = error_of(lambda: train(job(tmp_path, tmp_path / "split.parquet"), "cpu"))
+    assert "cannot read the split" in error.what and error.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_that_is_not_there() -> None:
+    assert device_of("cpu") == torch.device("cpu")
+    for wish in ("cuda", "mps"):
+        if wish == "cuda" and torch.cuda.is_available():
+            continue
+        error = error_of(lambda wish=wish: device_of(wish))
+        assert wish in error.what and "auto" in error.remedy
+
+
+# Predictions and scores ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path: Path, split_file: Path) -> Job:
+    made = job(tmp_path, split_file)
+    train(made, "cpu")
+    return made
+
+
+def test_predictions_hold_targets_and_outputs_of_every_item(trained: Job) -> None:
+    target = trained.out / "predictions.parquet"
+    predict(trained, target, "cpu")
+    table = pd.read_parquet(target)
+    assert set(table.columns) == {"seed", "part", "item", "point", "target.label",
+                                  "target.negated", "output.label.0", "output.negated.0"}  # fmt: skip
+    items = pd.read_parquet(trained.split)
+    for _, rows in table.groupby("seed"):
+        for part in ("validation", "test"):
+            assert list(rows[rows.part == part].item) == list(items[items.part == part].item)
+    assert (table["target.label"] + table["target.negated"] == 1).all()
+    first = target.read_bytes()
+    predict(trained, target, "cpu")
+    assert target.read_bytes() == first
+
+
+def test_predictions_agree_with_the_validation_of_training(trained: Job) -> None:
+    """The selected epoch's metric, from the weights and rotations that were saved."""
+    predict(trained, trained.out / "predictions.parquet", "cpu")
+    evaluate(trained.cell, trained.out / "predictions.parquet", trained.out / "scores.json")
+    scores = json.loads((trained.out / "scores.json").read_text(encoding="utf-8"))
+    assert scores["predictions"] == sha256_file(trained.out / "predictions.parquet")
+    record = json.loads((trained.out / "record.json").read_text(encoding="utf-8"))
+    history = pd.read_parquet(trained.out / "history.parquet")
+    history = history[history.quantity == "validation_metric"]
+    for seed in (0, 1):
+        epoch = record["seeds"][str(seed)]["selected_epoch"]
+        for task in ("label", "negated"):
+            expected = history.query("seed == @seed and epoch == @epoch and task == @task").value
+            found = scores["scores"][str(seed)]["validation"][task]["accuracy"]
+            assert found == pytest.approx(expected.item())
+
+
+def test_scores_of_outputs_that_are_not_numbers_are_undefined(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"seed": 0, "part": "test", "item": [0, 1], "target.label": [0, 1], "target.negated": [1, 0],
+         "output.label.0": [np.nan, 1.0], "output.negated.0": [1.0, -1.0]}
+    )  # fmt: skip
+    table.to_parquet(tmp_path / "predictions.parquet")
+    evaluate(cell(), tmp_path / "predictions.parquet", tmp_path / "scores.json")
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["scores"]
+    assert scores["0"]["test"] == {"label": {"accuracy": None}, "negated": {"accuracy": 1.0}}
+
+
+def test_scoring_loads_no_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; from counterpoise.evaluation.evaluate import score; import pandas as pd; "
+        "from counterpoise.spec.cell import Cell; "
+        f"cell = Cell.model_validate_json({cell().model_dump_json()!r}); "
+        "columns = {f'{k}.{t}{e}': [0, 1] for t in cell.tasks for k, e in "
+        "(('target', ''), ('output', '.0'))}; "
+        "found = score(pd.DataFrame({'seed': 0, 'part': 'test', **columns}), cell); "
+        "print(found[ '0']['test']['label'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "{'accuracy': 1.0} False"
+
+
+def test_damaged_files_are_named(trained: Job) -> None:
+    weights = trained.out / "weights.safetensors"
+    predictions = trained.out / "predictions.parquet"
+    weights.write_bytes(weights.read_bytes()[:-50])
+    error = error_of(lambda: predict(trained, predictions, "cpu"))
+    assert error.where == str(weights) and error.remedy and not predictions.exists()
+    weights.unlink()
+    assert error_of(lambda: predict(trained, predictions, "cpu")).where == str(weights)
+    predictions.write_bytes(b"PAR1 damaged")
+    scores = trained.out / "scores.json"
+    error = error_of(lambda: evaluate(trained.cell, predictions, scores))
+    assert error.where == str(predictions) and error.remedy and not scores.exists()

@@ -1,0 +1,131 @@
+"""One update: the gradients that a method's decision stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoise.methods._base import Method, State
+from counterpoise.training.engine import Problem
+from counterpoise.training.modules import Network
+from counterpoise.training.step import StepReport, task_outputs, train_step
+
+from ..support import method_of, random_signals, small_cell, small_problem
+
+# Gradients that two orders of summation give in float32 differ by some units of the last of seven
+# digits; the trunk adds over thousands of terms.
+CLOSE: dict[str, Any] = {"rtol": 2e-4, "atol": 2e-6}
+METHODS = {
+    "uniform": {},
+    # With this target weights move apart also for random gradients.
+    "gradnorm": {"target": "mean_of_norms"},
+    "rotograd": {"target": "mean_of_norms"},
+    "rotograd offset": {"translation": "offset", "tie_break": "svd"},
+    "rotograd without weights": {"magnitudes": "none"},
+}
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return small_problem(small_cell())
+
+
+def network_of(problem: Problem) -> Network:
+    return problem.build(0)[0]
+
+
+def step(
+    problem: Problem, network: Network, method: Method, state: State, **options: Any
+) -> tuple[State, Tensor, StepReport]:
+    inputs, targets = problem.parts["train"].batch(torch.arange(24))
+    options = {"normaliser": None, "normalise": False, "step": 0, "epoch": 0, **options}
+    return train_step(
+        network, method, state, problem.tasks, problem.losses(), options.pop("normaliser"),
+        inputs, targets, **options,
+    )  # fmt: skip
+
+
+def plain_gradients(
+    problem: Problem, network: Network, method: Method, state: State, weights: Tensor, scale: Tensor
+) -> dict[str, Tensor]:
+    """Autograd's gradients of sum_k omega_k l_k / L_k(0) through the transform of the method."""
+    network.zero_grad()
+    inputs, targets = problem.parts["train"].batch(torch.arange(24))
+    outputs = task_outputs(network, method.represent(state, network.trunk(inputs)))
+    losses = [
+        loss(output, targets[task.name])
+        for loss, output, task in zip(problem.losses(), outputs, problem.tasks, strict=True)
+    ]
+    sum(w * value / s for w, value, s in zip(weights, losses, scale, strict=True)).backward()
+    return {name: p.grad.clone() for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_are_those_of_the_weighted_loss(
+    problem: Problem, name: str, normalise: bool
+) -> None:
+    """A method that decides nothing but weights and a transform must not change the gradient."""
+    network = network_of(problem)
+    method = method_of(name.split()[0], 3, network.features, **METHODS[name])
+    state = random_signals(method, method.initial_state(), 5)
+    _, normaliser, report = step(problem, network, method, state, step=5, normalise=normalise)
+    found = {n: p.grad.clone() for n, p in network.named_parameters()}
+    expected = plain_gradients(problem, network, method, state, report.weights, normaliser)
+    assert found.keys() == expected.keys()
+    for key, gradient in expected.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(found[key] / scale, gradient / scale, **CLOSE)
+
+
+def test_the_transform_and_the_weights_of_that_test_are_not_trivial(problem: Problem) -> None:
+    method = method_of("rotograd", 3, 25, **METHODS["rotograd"])
+    state = random_signals(method, method.initial_state(), 5)
+    assert (state["rotation"] - torch.eye(25)).abs().max() > 0.01
+    assert (state["omega"] - 1).abs().max() > 0.01
+
+
+def test_losses_are_divided_by_those_of_the_first_batch(problem: Problem) -> None:
+    network, method = problem.build(0)
+    _, normaliser, first = step(problem, network, method, {}, normalise=True)
+    torch.testing.assert_close(normaliser, first.losses)
+    _, kept, second = step(problem, network, method, {}, normaliser=normaliser, normalise=True)
+    assert kept is normaliser
+    torch.testing.assert_close(second.losses, first.losses)  # reported as they are
+
+
+def test_without_normalisation_losses_are_divided_by_one(problem: Problem) -> None:
+    network, method = problem.build(0)
+    _, normaliser, _ = step(problem, network, method, {})
+    assert torch.equal(normaliser, torch.ones(3))
+
+
+def test_the_report_shows_norms_and_cosines_at_the_shared_representation(problem: Problem) -> None:
+    network, method = problem.build(0)
+    _, normaliser, report = step(problem, network, method, {}, normalise=True)
+    inputs, targets = problem.parts["train"].batch(torch.arange(24))
+    z = network.trunk(inputs)
+    gradients = []
+    for k, task in enumerate(problem.tasks):
+        value = problem.losses()[k](network.heads[task.name](z), targets[task.name])
+        gradients.append(torch.autograd.grad(value / normaliser[k], z, retain_graph=True)[0])
+    total = sum(gradients)
+    for k, gradient in enumerate(gradients):
+        assert float(report.norms[k]) == pytest.approx(float(gradient.norm()), rel=1e-4)
+        cosine = torch.nn.functional.cosine_similarity(gradient, total, dim=1)
+        assert float(report.cosines[k]) == pytest.approx(float(cosine.median()), rel=1e-3)
+
+
+def test_the_trunk_is_passed_backward_once_whatever_the_method(problem: Problem) -> None:
+    network = network_of(problem)
+    count: list[int] = []
+    first = next(network.trunk.parameters())
+    first.register_post_accumulate_grad_hook(lambda _: count.append(1))
+    for name in ("uniform", "gradnorm", "rotograd"):
+        method = method_of(name, 3, network.features)
+        count.clear()
+        step(problem, network, method, method.initial_state())
+        assert len(count) == 1
