@@ -9,6 +9,7 @@ import os
 import pickle
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_order_differs_by_epoch_and_seed_but_not_by_method(
     first = seen["uniform", 0]
     assert seen["rotograd", 0] == first != seen["uniform", 1]
     assert [len(batch) for batch in first] == [16, 16, 8, 16, 16, 8]
-    one, two = sum(first[:3], []), sum(first[3:], [])
+    one, two = (list(chain.from_iterable(part)) for part in (first[:3], first[3:]))
     assert sorted(one) == sorted(two) == list(range(40)) and one != two
 
 

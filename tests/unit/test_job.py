@@ -214,10 +214,10 @@ def test_predictions_agree_with_the_validation_of_training(trained: Job) -> None
     history = history[history.quantity == "validation_metric"]
     for seed in (0, 1):
         epoch = record["seeds"][str(seed)]["selected_epoch"]
+        row = history[(history.seed == seed) & (history.epoch == epoch)].set_index("task").value
         for task in ("label", "negated"):
-            expected = history.query("seed == @seed and epoch == @epoch and task == @task").value
             found = scores["scores"][str(seed)]["validation"][task]["accuracy"]
-            assert found == pytest.approx(expected.item())
+            assert found == pytest.approx(row[task])
 
 
 def test_scores_of_outputs_that_are_not_numbers_are_undefined(tmp_path: Path) -> None:
