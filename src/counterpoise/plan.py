@@ -202,6 +202,11 @@ class Plan:
         return f"reports/{self.tier_name}/results.json"
 
     @property
+    def csv_folder(self) -> str:
+        """Each table of the report as CSV."""
+        return f"reports/{self.tier_name}/tables"
+
+    @property
     def gate(self) -> str:
         """The last check."""
         return f"reports/{self.tier_name}/gate.json"

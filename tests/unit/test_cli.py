@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from counterpoise import __version__, cli
+from counterpoise.plan import load_plan
 
 from ..support import edit
 
@@ -106,6 +107,13 @@ def test_mistakes_in_files_are_one_message_a_line(run, config_copy: Path) -> Non
     said = run(config_copy, "plan")
     check_error(said, f"{path}:{one}: unknown key", "did you mean 'repeats'?")
     assert f"{path}:{other}" not in said.err, "options are checked once the file has its form"
+
+
+def test_raw_files_are_put_where_the_plan_looks_for_them(run, config_copy: Path) -> None:
+    run(config_copy, "download", "digits")
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    (data,) = {training.data.raw for training in plan.trainings.values()}
+    assert (config_copy / data).is_file()
 
 
 def test_a_missing_mirror(run, config_copy: Path) -> None:

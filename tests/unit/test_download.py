@@ -66,6 +66,12 @@ def test_a_folder_with_the_files_or_with_one_folder_a_source(tmp_path: Path, inn
     check_complete(fetch(tmp_path, str(tmp_path / "mirror")))
 
 
+def test_a_folder_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fill(tmp_path / "mirror")
+    check_complete(fetch(tmp_path, "~/mirror"))
+
+
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     error = error_of(lambda: fetch(tmp_path, str(tmp_path / "nowhere")))
     assert "mirror folder does not exist" in error.what

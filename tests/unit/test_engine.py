@@ -422,6 +422,16 @@ def test_the_task_that_diverges_is_named(tmp_path: Path) -> None:
     assert made.trouble["step"] == order.tolist().index(7) // 16
 
 
+def test_a_negative_loss_ends_a_run_that_needs_its_rate(tmp_path: Path) -> None:
+    """GradNorm's relative training rates have no meaning then; it must not go on with old weights."""
+    made = replicate(small_cell("gradnorm", epochs=3), tmp_path / "seed.state")
+    _, *rest = made.losses
+    made.losses = (lambda outputs, _: outputs.mean() - 50.0 * (made.step > 1), *rest)
+    made.run(lambda _: None, never)
+    assert made.trouble is not None
+    assert "omega" in made.trouble["what"] and made.trouble["step"] == 2
+
+
 @pytest.mark.parametrize("selection", ["last", "best_validation"])
 def test_a_run_that_diverges_in_its_last_step_is_no_good_run(
     tmp_path: Path, selection: str

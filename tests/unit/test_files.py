@@ -88,6 +88,12 @@ def test_a_disk_that_is_full_is_the_users_to_mend(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
+def test_trouble_with_another_file_is_not_told_of_this_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "file.txt"):
+        (tmp_path / "absent").read_bytes()
+    assert files_in(tmp_path) == []
+
+
 def test_a_users_error_passes_through(tmp_path: Path) -> None:
     inner = UserError("damaged", where="there", remedy="mend it")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,38 @@ def test_a_second_process_waits_and_does_not_train_again(tmp_path: Path, split_f
     thread.join()
     assert time.monotonic() - started > 0.25
     assert (made.out / "record.json").read_text(encoding="utf-8") == "made by the first process"
+
+
+def test_waiting_for_another_process_can_be_stopped(tmp_path: Path, split_file: Path) -> None:
+    made, held, done = job(tmp_path, split_file), threading.Event(), threading.Event()
+    made.work.mkdir()
+
+    def first_process() -> None:
+        with FileLock(made.work / "lock"):
+            held.set()
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.wait(10)
+
+    thread = threading.Thread(target=first_process)
+    thread.start()
+    assert held.wait(10)
+    try:
+        with pytest.raises(Interrupted):
+            train(made, "cpu")
+    finally:
+        done.set()
+        thread.join()
+    assert not made.out.exists()
+
+
+def test_prepared_data_that_are_damaged_are_named(tmp_path: Path, split_file: Path) -> None:
+    folder = tmp_path / "prepared"
+    shutil.copytree(split_file.parent, folder)
+    (folder / "points.parquet").write_bytes(b"PAR1 damaged")
+    error = error_of(lambda: train(job(tmp_path, folder / "split.parquet"), "cpu"))
+    assert error.where == str(folder) and "delete" in error.remedy
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cell_whose_data_are_missing(tmp_path: Path) -> None:

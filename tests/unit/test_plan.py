@@ -148,6 +148,12 @@ def uses(method: str) -> Callable[[Training], bool]:
         ("counterpoise.evaluation.evaluate", lambda _: False),
         ("counterpoise.reproduction.tables", lambda _: False),
         ("counterpoise.spec.paper", lambda _: False),
+        ("counterpoise.prepared", lambda _: True),
+        ("counterpoise.files", lambda _: True),
+        # What jobs use to talk and to record.
+        ("counterpoise.errors", lambda _: False),
+        ("counterpoise.provenance", lambda _: False),
+        ("counterpoise.training.progress", lambda _: False),
         ("counterpoise.plan", lambda _: False),
     ],
 )
@@ -174,6 +180,44 @@ def test_an_edit_of_a_dataset_scores_its_cells_again(demo_plan: Plan, edited: SI
     edited("counterpoise.datasets.toy")  # it defines metrics of its own
     again = changed(digests(demo_plan, "scoring"), digests(plan_of(), "scoring"))
     assert again == named(demo_plan, lambda t: t.cell.dataset == "toy")
+
+
+def raws(plan: Plan) -> dict[str, str]:
+    """Raw file of each dataset."""
+    return {t.cell.dataset: t.data.raw for t in plan.trainings.values()}
+
+
+def test_an_edit_of_a_dataset_generates_its_raw_files_again(
+    demo_plan: Plan, edited: SIMULATE
+) -> None:
+    edited("counterpoise.datasets.toy")
+    before, after = raws(demo_plan), raws(plan_of())
+    assert before["toy"] != after["toy"] and before["multimnist"] == after["multimnist"]
+
+
+def test_an_edit_of_a_dataset_downloads_nothing_again(tiers_copy: Path, edited: SIMULATE) -> None:
+    before = plan_of(tiers_copy, tier="real")
+    edited("counterpoise.datasets.multimnist")
+    after = plan_of(tiers_copy, tier="real")
+    assert raws(before)["multimnist"] == raws(after)["multimnist"]
+    assert changed_data(before, after) == {"multimnist"}
+
+
+def test_another_checksum_is_another_source(tiers_copy: Path) -> None:
+    before = plan_of(tiers_copy, tier="real")
+    edit(tiers_copy / "config/datasets/multimnist.yaml", "sha256: 440fca", "sha256: 540fca")
+    after = plan_of(tiers_copy, tier="real")
+    assert raws(before)["multimnist"] != raws(after)["multimnist"]
+    assert changed_data(before, after) == {"multimnist"}
+
+
+def changed_data(before: Plan, after: Plan) -> set[str]:
+    """Datasets whose prepared data get another place."""
+
+    def places(plan: Plan) -> dict[str, str]:
+        return {t.cell.dataset: t.data.split for t in plan.trainings.values()}
+
+    return changed(places(before), places(after))
 
 
 def exhibits(plan: Plan) -> dict[str, set[str]]:
@@ -438,7 +482,10 @@ def test_a_paper_needs_the_cells_of_its_runs(demo_plan: Plan) -> None:
 def test_an_unknown_cell_is_told_with_the_nearest(demo_plan: Plan) -> None:
     training = next(iter(demo_plan.trainings.values()))
     assert demo_plan.training(training.name, training.digest) is training
+    other = error_of(lambda: demo_plan.training(training.name + "x", training.digest))
+    assert "has no cell" in other.what and training.key in other.remedy
     wrong = error_of(lambda: demo_plan.training(training.name, training.digest[:-1] + "x"))
+    assert "have changed since" in wrong.what.replace("\n", " ")
     assert training.key in wrong.remedy
     assert "no data" in error_of(lambda: demo_plan.data("0" * 12)).what
 

@@ -131,11 +131,27 @@ def test_a_command_line_overrides_the_settings(config_copy: Path) -> None:
     assert (found.tier, found.papers, found.mirror) == ("paper", ("rotograd",), "/x")
 
 
+@pytest.mark.parametrize("words", ["rotograd,thoracic", ["rotograd", "thoracic"]])
+def test_a_command_line_may_list_words_with_commas(config_copy: Path, words: Any) -> None:
+    assert load_config(config_copy, {"papers": words}).papers == ("rotograd", "thoracic")
+    assert load_config(config_copy, {"methods": "uniform"}).methods == ("uniform",)
+    assert load_config(config_copy, {"papers": "all"}).papers == "all"
+
+
 @pytest.mark.parametrize("overrides", [{"tier": "dmo"}, {"mirorr": "x"}, {"device": "gpu"}])
 def test_a_mistake_on_the_command_line(config_copy: Path, overrides: dict[str, Any]) -> None:
     (error,) = errors_of(config_copy, overrides)
     (word,) = overrides.values()
     assert word in error.what or "mirorr" in error.what
+    assert error.where == "command line", "it does not stand in the file"
+
+
+def test_a_value_that_the_file_has_too_is_told_with_its_line(config_copy: Path) -> None:
+    """Snakemake hands the file's own values over as if they were overrides."""
+    path = config_copy / "config" / CONFIG
+    line = edit(path, "tier: demo", "tier: dmo")
+    (error,) = errors_of(config_copy, {"tier": "dmo"})
+    assert error.where == f"{path}:{line}"
 
 
 @pytest.mark.parametrize("content", ["- tier\n", "demo\n"])

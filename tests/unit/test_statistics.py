@@ -8,6 +8,7 @@ from scipy import stats
 
 from counterpoise.evaluation.statistics import (
     Sample,
+    borrowed_interval,
     delta_m,
     mean_interval,
     summarise,
@@ -56,6 +57,16 @@ def test_no_interval_without_a_spread() -> None:
     one, many = summarise([1.0]), summarise([1.0, 2.0])
     assert mean_interval(one) is None
     assert welch_interval(one, many) is None and welch_interval(many, one) is None
+
+
+@pytest.mark.parametrize(("n", "runs"), [(3, 3), (5, 10), (4, 1)])
+def test_a_borrowed_spread_is_one_variance(n: int, runs: int) -> None:
+    """Student's interval of a difference whose variance is known from one of the samples."""
+    ours = summarise(draws(n, n).tolist())
+    low, high = borrowed_interval(ours, 0.25, runs)  # type: ignore[misc]
+    half = stats.t.ppf(0.975, n - 1) * ours.sd * np.sqrt(1 / n + 1 / runs)
+    assert (low, high) == pytest.approx((ours.mean - 0.25 - half, ours.mean - 0.25 + half))
+    assert borrowed_interval(Sample(1.0, None, 1), 0.25, runs) is None
 
 
 def test_samples_without_spread_differ_by_a_point() -> None:

@@ -64,6 +64,7 @@ rule report:
     output:
         PLAN.report,
         PLAN.results,
+        directory(PLAN.csv_folder),
     log:
         f"logs/{TIER}/report.log",
     benchmark:

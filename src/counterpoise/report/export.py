@@ -168,7 +168,7 @@ def table_csv(table: Table, entries: dict[str, Any]) -> str:
 
 def write_tables(root: Path, plan: Plan, inputs: Inputs) -> None:
     """Write every table as CSV beside the report, and remove those of tables that are gone."""
-    folder = (root / plan.report).parent / "tables"
+    folder = root / plan.csv_folder
     kept = set()
     for name, made in plan.papers.items():
         for table in made.paper.tables:

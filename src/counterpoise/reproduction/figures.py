@@ -248,11 +248,15 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     path = root / paper_plan.figure(name)
     write_text(path, svg)
     cells = plan.cells_of_figure(paper_name, name)
-    marks = sorted(
-        {run.mark for run in plan.runs.values() for key in run.cells.values()
-         if run.mark and plan.trainings[key] in cells}
-    )  # fmt: skip
+    if isinstance(figure.content, BarsFigure):
+        entries = read_json(root / paper_plan.tables)["tables"][figure.content.table]
+        marks = {m for row in entries.values() for entry in row.values() for m in entry["marks"]}
+    else:
+        keys = {training.key for training in cells}
+        marks = {
+            run.mark for run in plan.runs.values() if run.mark and keys & {*run.cells.values()}
+        }
     write_json(
         path.with_suffix(".json"),
-        {"data": data, "cells": [training.key for training in cells], "marks": marks},
+        {"data": data, "cells": [training.key for training in cells], "marks": sorted(marks)},
     )
