@@ -16,9 +16,6 @@ min_version("9.9")
 container: "workflow/counterpoise.sif"
 
 
-configfile: "config/config.yaml"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/cells.smk"
@@ -48,6 +45,11 @@ rule results:
 rule report_only:
     input:
         PLAN.report,
+
+
+onsuccess:
+    if Path(PLAN.report).is_file():
+        print(f"The report: {PLAN.report}")
 
 
 onerror:

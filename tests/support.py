@@ -22,6 +22,40 @@ from counterpoise.training.engine import Problem
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
+# Tiers of these tests' own, so that they do not depend on how long the demo may take.
+TIERS = """\
+tiers:
+  demo:
+    title: Small
+    description: Stand-in data, everything reduced.
+    datasets:
+      multimnist: {source: digits, epochs: 10, batch_size: 128, learning_rate: 0.01, seeds: 3}
+      toy: {source: formula}
+  real:
+    title: Real
+    description: Published data, some of it reduced.
+    datasets:
+      multimnist: {source: mnist, epochs: 10, seeds: 2, dataset_options: {train_pairs: 500}}
+      toy: {source: formula, seeds: 20, epochs: 100000}
+  stand_in:
+    title: Stand-in
+    description: The published protocol on stand-in data.
+    datasets:
+      multimnist: {source: digits}
+  full:
+    title: Full
+    description: The published protocol.
+    datasets:
+      multimnist: {source: mnist}
+      toy: {source: formula}
+  two:
+    title: Two
+    description: Two runs.
+    datasets:
+      multimnist: {source: digits, seeds: 1}
+    runs: [rotograd/reduced/uniform, rotograd/reduced/rotograd]
+"""
+
 
 def copy_of_config(folder: Path) -> Path:
     """A checkout that holds nothing but the configuration."""

@@ -159,6 +159,16 @@ def _entry(
         )
     except UserError as error:
         return [UserError(error.what, where=document.where((*at, key)), remedy=error.remedy)]
+    if kind == "methods":
+        lacking = [a for a in ("label", "signal") if not hasattr(registry.method(name), a)]
+        if lacking:
+            return [
+                UserError(
+                    f"method {name!r} has no `{'` and no `'.join(lacking)}`",
+                    where=str(registry.find(kind, name).__file__),
+                    remedy="set them in the class, as methods/gradnorm.py does",
+                )
+            ]
     last = "dataset_options" if kind == "datasets" else "options"
     return check_options(model, options, document, (*at, last))
 

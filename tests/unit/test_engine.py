@@ -18,6 +18,7 @@ import torch
 
 from counterpoise import registry
 from counterpoise.errors import UserError
+from counterpoise.metrics import METRICS, Metric
 from counterpoise.spec.cell import Cell, Schedule
 from counterpoise.training.engine import Interrupted, Replicate, learning_rate
 from counterpoise.training.seeding import generator, seed_of
@@ -163,6 +164,19 @@ def test_what_a_method_remembers_is_kept_with_the_weights(tmp_path: Path) -> Non
     kept = made.best["tensors"]
     assert torch.equal(kept["method.rotation"], made.method_state["rotation"])
     assert kept["method.rotation"] is not made.method_state["rotation"]
+
+
+def test_a_metric_that_is_undefined_on_validation_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An AUROC without positives, say: it is None by the metrics' contract."""
+    undefined = Metric("Accuracy", "higher", lambda *_: None)
+    monkeypatch.setitem(METRICS, "accuracy", undefined)
+    told: list[Any] = []
+    made = replicate(small_cell(epochs=2), tmp_path / "seed.state")
+    made.run(told.append, never)
+    assert made.trouble is None and len(told) == 2
+    assert [row["validation_metric/left"] for row in made.history] == [None, None]
 
 
 # Seeds ---------------------------------------------------------------------------------------

@@ -17,43 +17,9 @@ from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
 from counterpoise.spec.paper import BarsFigure
 
-from ..support import ROOT, copy_of_config, edit, error_of
+from ..support import ROOT, TIERS, copy_of_config, edit, error_of
 
 SIMULATE = Callable[[str], None]
-
-# Tiers of these tests' own, so that they do not depend on how long the demo may take.
-TIERS = """\
-tiers:
-  demo:
-    title: Small
-    description: Stand-in data, everything reduced.
-    datasets:
-      multimnist: {source: digits, epochs: 10, batch_size: 128, learning_rate: 0.01, seeds: 3}
-      toy: {source: formula}
-  real:
-    title: Real
-    description: Published data, some of it reduced.
-    datasets:
-      multimnist: {source: mnist, epochs: 10, seeds: 2, dataset_options: {train_pairs: 500}}
-      toy: {source: formula, seeds: 20, epochs: 100000}
-  stand_in:
-    title: Stand-in
-    description: The published protocol on stand-in data.
-    datasets:
-      multimnist: {source: digits}
-  full:
-    title: Full
-    description: The published protocol.
-    datasets:
-      multimnist: {source: mnist}
-      toy: {source: formula}
-  two:
-    title: Two
-    description: Two runs.
-    datasets:
-      multimnist: {source: digits, seeds: 1}
-    runs: [rotograd/reduced/uniform, rotograd/reduced/rotograd]
-"""
 
 
 def plan_of(root: Path = ROOT, tier: str = "demo", **overrides: Any) -> Plan:
@@ -203,6 +169,17 @@ def test_an_edit_of_a_dataset_downloads_nothing_again(tiers_copy: Path, edited: 
     assert changed_data(before, after) == {"multimnist"}
 
 
+def test_data_with_other_options_have_a_place_of_their_own(demo_plan: Plan) -> None:
+    """One dataset and source, three problems; cells of one problem share the data."""
+    places: dict[str, set[str]] = {}
+    for training in demo_plan.trainings.values():
+        if training.cell.dataset == "toy":
+            problem = training.cell.dataset_options["problem"]
+            places.setdefault(problem, set()).add(training.data.split)
+    assert len(places) == 3 and all(len(found) == 1 for found in places.values())
+    assert len(set.union(*places.values())) == 3
+
+
 def test_another_checksum_is_another_source(tiers_copy: Path) -> None:
     before = plan_of(tiers_copy, tier="real")
     edit(tiers_copy / "config/datasets/multimnist.yaml", "sha256: 440fca", "sha256: 540fca")
@@ -284,6 +261,8 @@ def test_an_edit_of_the_report_builds_only_the_report_again(
          lambda t: t.cell.dataset == "multimnist"),
         ("tiers.yaml", "title: Small", "title: Little", lambda _: False),
         ("datasets/multimnist.yaml", "train_pairs: 2560", "train_pairs: 2561",
+         lambda t: t.cell.dataset == "multimnist"),
+        ("datasets/multimnist.yaml", "card:", "split_seed: 1\ncard:",
          lambda t: t.cell.dataset == "multimnist"),
         ("datasets/multimnist.yaml", "title: MultiMNIST", "title: Two digits", lambda _: False),
         ("papers/rotograd.yaml", "update: closed_form}", "update: closed_form, alpha: 0.4}",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoise.methods._base import Method, State
+from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.training.engine import Problem
 from counterpoise.training.modules import Network
 from counterpoise.training.step import StepReport, task_outputs, train_step
@@ -101,6 +101,28 @@ def test_without_normalisation_losses_are_divided_by_one(problem: Problem) -> No
     network, method = problem.build(0)
     _, normaliser, _ = step(problem, network, method, {})
     assert torch.equal(normaliser, torch.ones(3))
+
+
+def test_a_method_is_shown_normalised_losses_and_their_gradients(problem: Problem) -> None:
+    network, method = problem.build(0)
+    seen: list[Signal] = []
+
+    class Watching(type(method)):  # type: ignore[misc]
+        def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+            seen.append(signal)
+            return super().combine(state, signal)
+
+    watching = Watching(method.options, method.shape)
+    _, normaliser, report = step(problem, network, watching, {}, normalise=True)
+    scale = torch.tensor([2.0, 4.0, 8.0])
+    step(problem, network, watching, {}, normaliser=normaliser * scale, normalise=True, step=7)
+    first, later = seen
+    torch.testing.assert_close(first.losses, torch.ones(3))
+    torch.testing.assert_close(later.losses, 1 / scale)
+    torch.testing.assert_close(later.gradients, first.gradients / scale[:, None, None])
+    assert (first.step, later.step, first.z.shape) == (0, 7, (24, 25))
+    assert not first.z.requires_grad and not first.gradients.requires_grad
+    torch.testing.assert_close(report.losses, normaliser)
 
 
 def test_the_report_shows_norms_and_cosines_at_the_shared_representation(problem: Problem) -> None:

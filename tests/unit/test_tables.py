@@ -13,8 +13,7 @@ from counterpoise.plan import Plan, load_plan
 from counterpoise.reproduction.gate import check_gate, problems
 from counterpoise.reproduction.tables import make_tables
 
-from ..support import error_of
-from .test_plan import TIERS
+from ..support import TIERS, error_of
 
 TASKS = ("left", "right", "sum", "product", "density")
 METRIC = dict(zip(TASKS, ("accuracy", "accuracy", "mse", "mse", "mse"), strict=True))

@@ -12,6 +12,7 @@ from counterpoise.plan import load_plan
 from counterpoise.workflow import job_environment
 
 try:
+    # config/config.yaml is read there, with errors that name its lines; here are its overrides.
     PLAN = load_plan(Path.cwd(), dict(config))
     # The report depends on this list, which changes only when something that it is made of does.
     write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))

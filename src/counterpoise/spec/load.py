@@ -163,7 +163,8 @@ def validation_errors(
         remedy = ""
         if item["type"] == "extra_forbidden":
             what = f"unknown key {key!r}"
-            remedy = nearest(str(location[-1]), _keys_at(model, location[:-1]))
+            known = _keys_at(model, location[:-1])
+            remedy = nearest(str(location[-1]), known) if known else "nothing can be chosen here"
         elif item["type"] == "missing":
             what = f"key {key!r} is missing"
         else:

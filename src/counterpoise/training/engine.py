@@ -299,6 +299,6 @@ class Replicate:
             task = f" in task {self.trouble['task']}" if self.trouble["task"] else ""
             return f"stopped: {self.trouble['what']}{task} at step {self.trouble['step']}"
         row = self.history[-1]
-        names = [task.name for task in self.problem.tasks]
-        scores = " ".join(f"{name} {row[f'validation_metric/{name}']:.4g}" for name in names)
+        values = {t.name: row[f"validation_metric/{t.name}"] for t in self.problem.tasks}
+        scores = " ".join(f"{n} {'-' if v is None else f'{v:.4g}'}" for n, v in values.items())
         return f"validation: {scores} | mean normalised loss {row['selection']:.4f}"
