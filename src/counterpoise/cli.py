@@ -112,15 +112,14 @@ def download(
 
     root = find_root()
     found = {
-        name: (dataset.id, entry)
+        name: entry
         for dataset in load_project(root).datasets.values()
         for name, entry in dataset.sources.items()
     }
     if source not in found:
         raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
-    dataset, entry = found[source]
-    folder = root / "data" / "raw" / f"{source}-{raw_digest(source, entry, dataset)}"
-    fetch_source(source, entry, dataset, folder / "source.json", mirror)
+    folder = root / "data" / "raw" / f"{source}-{raw_digest(source, found[source])}"
+    fetch_source(source, found[source], folder / "source.json", mirror)
 
 
 def _data(digest: str) -> Any:
@@ -196,7 +195,8 @@ def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
     root = find_root()
     name, _, digest = cell.partition("/")
     training = _plan(tier).training(name, digest)
-    run(training.cell, root / training.file("predictions.parquet"), root / training.scores)
+    predictions, record = (root / training.file(n) for n in ("predictions.parquet", "record.json"))
+    run(training.cell, predictions, record, root / training.scores)
 
 
 Methods = Annotated[

@@ -14,9 +14,7 @@ from counterpoise.spec.dataset import DataSource, SourceFile
 log = logging.getLogger(__name__)
 
 
-def fetch_source(
-    name: str, source: DataSource, dataset: str, marker: Path, mirror: str | None
-) -> None:
+def fetch_source(name: str, source: DataSource, marker: Path, mirror: str | None) -> None:
     """Bring all files of a source beside ``marker``, then write the marker with their checksums.
 
     Raises:
@@ -25,8 +23,9 @@ def fetch_source(
     """
     folder = marker.parent
     make_folder(folder)
-    if source.generated:
-        registry.find("datasets", dataset).generate(name, folder)
+    if source.generator is not None:
+        module = registry.find("generators", source.generator.name)
+        module.generate(folder, module.Options(**source.generator.options))
         files = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p != marker}
         log.info("generated %s", ", ".join(files))
     else:

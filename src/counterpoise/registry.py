@@ -1,4 +1,4 @@
-"""The catalogue: one module a method, network or dataset, found by its file name.
+"""The catalogue: one module a method, network, dataset or generator, found by its file name.
 
 Dropping a file into ``methods/`` is all it takes to add a method. Modules whose name starts
 with an underscore are helpers and do not count.
@@ -18,7 +18,7 @@ from counterpoise.errors import UserError, nearest
 if TYPE_CHECKING:
     from counterpoise.methods._base import Method
 
-Kind = Literal["methods", "networks", "datasets"]
+Kind = Literal["methods", "networks", "datasets", "generators"]
 
 
 def names(kind: Kind) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 
 from counterpoise import registry
 from counterpoise.download import fetch_source
+from counterpoise.spec.cell import Component
 from counterpoise.spec.dataset import DataSource, SourceFile
 
 from ..support import error_of, files_in
@@ -39,7 +40,7 @@ def source(mirrors: tuple[str, ...] = ()) -> DataSource:
 
 def fetch(folder: Path, mirror: str | None, mirrors: tuple[str, ...] = ()) -> Path:
     marker = folder / "raw" / "source.json"
-    fetch_source("numbers", source(mirrors), "multimnist", marker, mirror)
+    fetch_source("numbers", source(mirrors), marker, mirror)
     return marker
 
 
@@ -211,17 +212,15 @@ def test_a_page_that_is_gone_is_not_told_as_a_full_disk(tmp_path: Path, server: 
 # Generated -----------------------------------------------------------------------------------
 
 
-def generated(dataset: str) -> Any:
-    return registry.find("datasets", dataset)
-
-
-@pytest.mark.parametrize(("dataset", "name"), [("multimnist", "digits"), ("toy", "formula")])
-def test_a_generated_source_lists_what_it_wrote(tmp_path: Path, dataset: str, name: str) -> None:
-    made = DataSource(title="t", description="d", licence="l", generated=True)
+@pytest.mark.parametrize("name", registry.names("generators"))
+def test_a_generated_source_lists_what_it_wrote(tmp_path: Path, name: str) -> None:
+    options = {"images": 40, "size": 32} if name == "chest_phantom" else {}
+    maker = Component(name=name, options=options)
+    made = DataSource(title="t", description="d", licence="l", generator=maker)
     told = []
     for folder in ("one", "two"):
         marker = tmp_path / folder / "source.json"
-        fetch_source(name, made, dataset, marker, None)
+        fetch_source(name, made, marker, None)
         told.append(json.loads(marker.read_text(encoding="utf-8")))
         assert sorted([*told[-1]["files"], "source.json"]) == files_in(marker.parent)
     assert told[0] == told[1]

@@ -4,14 +4,14 @@ A dataset module defines
 
 - ``Options``: what can be chosen about it (a subclass of :class:`counterpoise.spec.base.Options`),
 - ``tasks(options)``: its tasks,
-- ``generate(source, folder)``: only where a source is generated: writes the same files as the
-  published ones,
 - ``prepare(raw, out, options)``: decode the raw files into arrays,
 - ``split(prepared, options, seed)``: items of each part, as a data frame with columns ``part``
   (train, validation, test) and ``item`` and whatever the dataset needs to find the item,
-- ``load(prepared, items, options)``: the inputs and targets of one part's items.
+- ``load(prepared, items, options)``: the inputs and targets of one part's items,
 
-and, where the common ones do not do, ``LOSSES`` (name to loss) and ``METRICS`` (name to metric).
+where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, one column a
+task, for the dataset's card; and, where the common ones do not do, ``LOSSES`` (name to loss) and
+``METRICS`` (name to metric).
 
 It imports torch through :mod:`counterpoise.lazy`, so that planning need not load it.
 """

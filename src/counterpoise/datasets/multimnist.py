@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from counterpoise.datasets._idx import read_idx, write_idx
+from counterpoise.datasets._idx import read_idx
 from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
 from counterpoise.files import atomic
@@ -61,26 +61,6 @@ def tasks(options: Options) -> tuple[Task, ...]:
         Task("product", "Product", 1, "mse", ("mse",)),
         Task("density", "Density", 1, "mse", ("mse",)),
     )
-
-
-def generate(source: str, folder: Path) -> None:
-    """Write scikit-learn's digits in the files and format of MNIST.
-
-    The 1,797 digits of 8 x 8 pixels are enlarged to 20 x 20 and centred in 28 x 28, as MNIST's
-    own digits are. The first 1,437 stand in for the training file, the rest for the test file
-    (the writers of the two differ in scikit-learn's order).
-    """
-    from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    large = zoom(digits.images / 16.0, (1, 2.5, 2.5), order=1)
-    images = np.zeros((len(large), DIGIT, DIGIT), np.uint8)
-    images[:, 4:24, 4:24] = np.rint(np.clip(large, 0, 1) * 255)
-    labels = digits.target.astype(np.uint8)
-    for part, chosen in (("train", slice(0, 1437)), ("test", slice(1437, None))):
-        write_idx(folder / FILES[part, "images"], images[chosen])
-        write_idx(folder / FILES[part, "labels"], labels[chosen])
 
 
 def prepare(raw: Path, out: Path, options: Options) -> None:

@@ -95,12 +95,6 @@ METRICS = {
 }
 
 
-def generate(source: str, folder: Path) -> None:
-    """Nothing is read: the problems are formulas."""
-    with atomic(folder / "formula.txt") as temporary:
-        temporary.write_text(__doc__ or "", encoding="utf-8")
-
-
 def prepare(raw: Path, out: Path, options: Options) -> None:
     """Points (N, 2) of each part as one Parquet file."""
     if options.problem == "negation":

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from counterpoise.spec.base import Model, Name, Text
+from counterpoise.spec.cell import Component
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
 
@@ -28,8 +29,8 @@ class DataSource(Model):
     citation: Text = "none"
     stand_in: bool = False
     """Made in place of the published data; every number from it is marked."""
-    generated: bool = False
-    """Written by the dataset's module rather than downloaded."""
+    generator: Component | None = None
+    """What writes the files, where they are not downloaded."""
     needs: tuple[str, ...] = ()
     """Libraries whose version decides what is generated."""
     mirrors: tuple[Annotated[str, Field(pattern=r"^https://.*/$")], ...] = ()
@@ -40,7 +41,7 @@ class DataSource(Model):
 
     @model_validator(mode="after")
     def _has_files(self) -> DataSource:
-        if self.generated == bool(self.files):
+        if (self.generator is not None) == bool(self.files):
             raise ValueError("a source is either generated or lists its files")
         return self
 

@@ -1,0 +1,17 @@
+"""Nothing to make: a dataset that is a formula reads no files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from counterpoise.files import write_text
+from counterpoise.spec import base
+
+
+class Options(base.Options):
+    """Nothing can be chosen."""
+
+
+def generate(folder: Path, options: Options) -> None:
+    """Write a note, so that the source has a file as others do."""
+    write_text(folder / "formula.txt", "The data are computed by the dataset's module.\n")
