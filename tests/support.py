@@ -86,7 +86,8 @@ def files_in(folder: Path) -> list[str]:
 def method_of(name: str, tasks: int, features: int, **options: Any) -> Method:
     """A method by name."""
     kind = registry.method(name)
-    return kind(kind.Options(**options), Shape(tasks, features))
+    names = tuple(f"task{k}" for k in range(tasks))
+    return kind(kind.Options(**options), Shape(tasks, features, features, names))
 
 
 def signal_of(
@@ -99,7 +100,10 @@ def signal_of(
     step: int = 0,
     epoch: int = 0,
 ) -> Signal:
-    """What the engine would show of gradients ``own`` (K, B, d) at the task representations."""
+    """What the engine would show of gradients ``own`` (K, B, d) at the task representations.
+
+    The trunk is a bias: its Jacobian is the sum of the gradients at Z over the batch.
+    """
     tasks, batch, features = own.shape
     z = torch.zeros(batch, features) if z is None else z
     return Signal(
@@ -110,6 +114,7 @@ def signal_of(
         gradients=method.pull_back(state, own),
         step=step,
         epoch=epoch,
+        jacobian=method.pull_back(state, own).sum(1) if method.signal == "jacobian" else None,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from counterpoise import registry
-from counterpoise.methods._base import Combined, Method, Shape, Signal, State
+from counterpoise.methods._base import Combined, Epoch, Method, Shape, Signal, State
 from counterpoise.training.step import train_step
 
 from ..support import (
@@ -27,6 +27,16 @@ from ..support import (
 
 K, B, D = 4, 7, 6
 EXTRA: dict[str, list[dict[str, Any]]] = {
+    "db_mtl": [
+        {"log": False, "beta": 0.0},
+        {"norm": False, "schedule": "constant", "beta": 0.9},
+        {"scale": "median"},
+    ],
+    "deepchest": [
+        {"performance": "loss", "floor": 0.9},
+        {"performance": "loss_trend", "normalise": True},
+        {"performance": "validation_accuracy", "growth": 1.3, "cap": 2.0, "decay": 1.2},
+    ],
     "gradnorm": [
         {"target": "mean_of_norms", "weight_optimizer": "sgd", "leader_learning_rate": 0.001},
         {"alpha": 1.5, "decay": 0.9, "decay_unit": "epoch"},
@@ -79,7 +89,7 @@ def test_a_method_explains_itself_and_its_options(name: str) -> None:
     """Its docstring becomes its card in the report, its options the schema's descriptions."""
     module, kind = registry.find("methods", name), registry.method(name)
     assert module.__doc__ and len(module.__doc__) > 100
-    assert kind.label and kind.signal in {"losses", "features"}
+    assert kind.label and kind.signal in {"losses", "features", "jacobian"}
     for option, info in kind.Options.model_fields.items():
         assert info.description, option
         assert not info.is_required(), "the defaults are the paper's"
@@ -208,7 +218,11 @@ def test_represent_treats_items_one_by_one(name: str, options: dict[str, Any]) -
 # Decisions -----------------------------------------------------------------------------------
 
 
-@every
+@pytest.mark.parametrize(
+    ("name", "options"),
+    # A method of the Jacobian decides about the parameters instead.
+    [case for case in CASES if registry.method(case.values[0]).signal != "jacobian"],
+)
 def test_the_shared_gradient_is_that_of_the_weighted_loss(
     name: str, options: dict[str, Any]
 ) -> None:
@@ -273,8 +287,9 @@ def test_the_order_of_the_tasks_is_no_matter(name: str, options: dict[str, Any])
         )
         # Sums over tasks in another order.
         torch.testing.assert_close(two.weights, one.weights[order], rtol=1e-5, atol=1e-6)
-        if one.shared is not None:
-            torch.testing.assert_close(two.shared, one.shared, rtol=1e-4, atol=1e-5)
+        for name in ("shared", "trunk"):
+            if (value := getattr(one, name)) is not None:
+                torch.testing.assert_close(getattr(two, name), value, rtol=1e-4, atol=1e-5)
     turned = method.represent(other, draws(7, B, D))
     torch.testing.assert_close(
         turned, method.represent(state, draws(7, B, D))[order], rtol=1e-4, atol=1e-4
@@ -293,7 +308,8 @@ def test_gradients_of_any_size_leave_a_finite_state(
         shown = signal(method, state, seed=step, scale=scale, step=step)
         combined, state = method.combine(state, shown)
         assert torch.isfinite(combined.weights).all()
-        assert combined.shared is None or torch.isfinite(combined.shared).all()
+        for value in (combined.shared, combined.trunk):
+            assert value is None or torch.isfinite(value).all()
         for key, value in state.items():
             assert torch.isfinite(value).all(), key
     assert torch.isfinite(method.represent(state, draws(1, B, D))).all()
@@ -316,7 +332,13 @@ def test_one_task_without_gradient_leaves_a_finite_state(
     ("name", "options"),
     # A plain SVD turns the directions that a single head leaves free, so that there the
     # representation moves although there is nothing to balance.
-    [case for case in CASES if case.values[1].get("tie_break") != "svd"],
+    # DB-MTL descends the log of the loss and smooths its gradient, with one task too.
+    [
+        case
+        for case in CASES
+        if case.values[1].get("tie_break") != "svd"
+        and (case.values[0] != "db_mtl" or case.values[1].get("log") is False)
+    ],
 )
 def test_with_one_task_a_method_is_plain_training(name: str, options: dict[str, Any]) -> None:
     """There is nothing to balance: the network moves as with uniform weights."""
@@ -355,8 +377,64 @@ def test_a_method_may_see_a_last_batch_of_another_size(name: str, options: dict[
     assert {k: v.shape for k, v in following.items()} == {k: v.shape for k, v in state.items()}
 
 
+# Epochs --------------------------------------------------------------------------------------
+
+
+def epoch_of(seed: int, number: int, order: Tensor | None = None) -> Epoch:
+    values = [draws(seed + i, K).abs() / 4 + 0.1 for i in range(4)]
+    chosen = values if order is None else [value[order] for value in values]
+    return Epoch(*chosen, number)
+
+
+@every
+def test_the_end_of_an_epoch_is_a_pure_function(name: str, options: dict[str, Any]) -> None:
+    method = made(name, options)
+    state = used(method)
+    before = copy.deepcopy(state)
+    for number in range(3):
+        told = epoch_of(7, number)
+        following = method.end_of_epoch(state, told)
+        assert same_tensors(state, before)
+        assert same_tensors(following, method.end_of_epoch(state, epoch_of(7, number)))
+        assert {k: (v.shape, v.dtype) for k, v in following.items()} == {
+            k: (v.shape, v.dtype) for k, v in state.items()
+        }
+        assert all(torch.isfinite(value).all() for value in following.values())
+
+
+@every
+def test_the_order_of_the_tasks_is_no_matter_to_an_epoch(
+    name: str, options: dict[str, Any]
+) -> None:
+    method = made(name, options)
+    order = torch.tensor([2, 0, 3, 1])
+    state = method.initial_state()
+    other = permuted(state, order)
+    for number in range(4):
+        state = method.end_of_epoch(state, epoch_of(number, number))
+        other = method.end_of_epoch(other, epoch_of(number, number, order))
+    one, _ = method.combine(state, signal(method, state))
+    # Sums over tasks in another order.
+    expected = permuted(state, order)
+    for key, value in other.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=1e-7)
+    assert torch.isfinite(one.weights).all()
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_what_is_kept_is_all_that_representations_need(name: str) -> None:
+    method = made(name, {})
+    state = used(method)
+    kept = {key: state[key] for key in method.kept}
+    z = draws(1, B, D)
+    assert torch.equal(method.represent(kept, z), method.represent(state, z))
+
+
 def test_the_base_is_uniform_and_whole() -> None:
-    method = Method(Method.Options(), Shape(K, D))
+    class Plain(Method):
+        signal = "losses"
+
+    method = Plain(Method.Options(), Shape(K, D, D, ("a", "b", "c", "d")))
     combined, state = method.combine({}, signal(method, {}))
     assert isinstance(combined, Combined) and torch.equal(combined.weights, torch.ones(K))
     assert state == {}

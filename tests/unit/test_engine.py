@@ -18,9 +18,16 @@ import torch
 
 from counterpoise import registry
 from counterpoise.errors import UserError
+from counterpoise.methods._base import Epoch
 from counterpoise.metrics import METRICS, Metric
 from counterpoise.spec.cell import Cell, Schedule
-from counterpoise.training.engine import Interrupted, Replicate, learning_rate
+from counterpoise.training.engine import (
+    Interrupted,
+    Replicate,
+    learning_rate,
+    outputs_of,
+    split_batches,
+)
 from counterpoise.training.seeding import generator, seed_of
 from counterpoise.training.state import load_state, save_state
 
@@ -458,3 +465,57 @@ def test_a_run_that_diverges_in_its_last_step_is_no_good_run(
     assert made.step == 1
     assert made.trouble is not None
     assert all(torch.isfinite(value).all() for value in made.best["tensors"].values())
+
+
+# What a method is told of an epoch ----------------------------------------------------------
+
+
+def test_a_method_is_told_of_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses and right answers counted in passing agree with the history; validation with both."""
+    told: list[Epoch] = []
+    kind = registry.method("uniform")
+    monkeypatch.setattr(
+        kind, "end_of_epoch", lambda self, state, epoch: told.append(epoch) or state
+    )
+    made = replicate(small_cell(epochs=2, learning_rate=1e-9), tmp_path / "state")
+    made.run(lambda _: None, lambda: False)
+    assert [epoch.epoch for epoch in told] == [0, 1]
+    history = made.history[-1]
+    tasks = made.problem.tasks
+    for k, task in enumerate(tasks):
+        for name, found in (
+            ("training", told[1].losses),
+            ("validation", told[1].validation_losses),
+        ):
+            assert float(found[k]) == pytest.approx(history[f"{name}_loss/{task.name}"], rel=1e-5)
+        if task.classes is None:
+            assert math.isnan(told[1].accuracies[k]) and math.isnan(
+                told[1].validation_accuracies[k]
+            )
+    left = next(k for k, task in enumerate(tasks) if task.name == "left")
+    assert float(told[1].validation_accuracies[left]) == pytest.approx(
+        history["validation_metric/left"]
+    )
+    # At a learning rate of nothing the count in passing is the accuracy of the network as it is.
+    part = made.problem.parts["train"]
+    outputs = outputs_of(made.network, made.method, made.method_state, part)[left]
+    expected = float((outputs.argmax(1) == part.targets["left"]).float().mean())
+    assert float(told[1].accuracies[left]) == pytest.approx(expected)
+
+
+def test_a_last_batch_of_one_item_joins_the_one_before() -> None:
+    order = torch.arange(9)
+    assert [len(batch) for batch in split_batches(order, 4)] == [4, 5]
+    assert [len(batch) for batch in split_batches(order, 5)] == [5, 4]
+    assert [len(batch) for batch in split_batches(order[:1], 4)] == [1]
+    assert torch.equal(torch.cat(split_batches(order, 4)), order)
+
+
+def test_deepchest_weights_move_once_an_epoch(tmp_path: Path) -> None:
+    cell = small_cell("deepchest", options={"performance": "loss"}, epochs=3)
+    made = replicate(cell, tmp_path / "state")
+    made.run(lambda _: None, lambda: False)
+    weights = [[row[f"weight/{t.name}"] for t in made.problem.tasks] for row in made.history]
+    assert weights[0] == [1.0, 1.0, 1.0]
+    moved = {round(after / before, 4) for before, after in zip(*weights[:2], strict=True)}
+    assert moved <= {1.1, round(1 / 1.05, 4)} and len(moved) == 2

@@ -58,8 +58,10 @@ def cell(**changes: Any) -> Cell:
 @pytest.fixture(scope="session")
 def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    source = DataSource(title="t", description="d", licence="l", generated=True)
-    fetch_source("formula", source, "toy", folder / "raw" / "source.json", None)
+    source = DataSource(
+        title="t", description="d", licence="l", generator=Component(name="formula")
+    )
+    fetch_source("formula", source, folder / "raw" / "source.json", None)
     marker = folder / "prepared" / "prepared.json"
     prepared.prepare("toy", OPTIONS, folder / "raw", marker)
     told = json.loads(marker.read_text(encoding="utf-8"))
@@ -88,6 +90,7 @@ def test_a_cell_leaves_weights_history_and_record(tmp_path: Path, split_file: Pa
     record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
     assert record["weights"] == sha256_file(made.out / "weights.safetensors")
     assert record["data"] == {"split": sha256_file(split_file)}
+    assert record["training_targets"] == {"label": [0.5, 0.5], "negated": [0.5, 0.5]}
     assert Cell(**record["cell"]) == made.cell
     assert record["device"] == "CPU" and record["threads"] == 1
     assert {s["status"] for s in record["seeds"].values()} == {"finished"}
@@ -239,7 +242,8 @@ def test_predictions_hold_targets_and_outputs_of_every_item(trained: Job) -> Non
 def test_predictions_agree_with_the_validation_of_training(trained: Job) -> None:
     """The selected epoch's metric, from the weights and rotations that were saved."""
     predict(trained, trained.out / "predictions.parquet", "cpu")
-    evaluate(trained.cell, trained.out / "predictions.parquet", trained.out / "scores.json")
+    files = [trained.out / f for f in ("predictions.parquet", "record.json", "scores.json")]
+    evaluate(trained.cell, *files)
     scores = json.loads((trained.out / "scores.json").read_text(encoding="utf-8"))
     assert scores["predictions"] == sha256_file(trained.out / "predictions.parquet")
     record = json.loads((trained.out / "record.json").read_text(encoding="utf-8"))
@@ -259,7 +263,9 @@ def test_scores_of_outputs_that_are_not_numbers_are_undefined(tmp_path: Path) ->
          "output.label.0": [np.nan, 1.0], "output.negated.0": [1.0, -1.0]}
     )  # fmt: skip
     table.to_parquet(tmp_path / "predictions.parquet")
-    evaluate(cell(), tmp_path / "predictions.parquet", tmp_path / "scores.json")
+    (tmp_path / "record.json").write_text("{}", encoding="utf-8")
+    files = [tmp_path / f for f in ("predictions.parquet", "record.json", "scores.json")]
+    evaluate(cell(), *files)
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["scores"]
     assert scores["0"]["test"] == {"label": {"accuracy": None}, "negated": {"accuracy": 1.0}}
 
@@ -290,5 +296,6 @@ def test_damaged_files_are_named(trained: Job) -> None:
     assert error_of(lambda: predict(trained, predictions, "cpu")).where == str(weights)
     predictions.write_bytes(b"PAR1 damaged")
     scores = trained.out / "scores.json"
-    error = error_of(lambda: evaluate(trained.cell, predictions, scores))
+    record = trained.out / "record.json"
+    error = error_of(lambda: evaluate(trained.cell, predictions, record, scores))
     assert error.where == str(predictions) and error.remedy and not scores.exists()

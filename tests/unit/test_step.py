@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._base import Combined, Method, Shape, Signal, State
+from counterpoise.tasks import Task
 from counterpoise.training.engine import Problem
 from counterpoise.training.modules import Network
-from counterpoise.training.step import StepReport, task_outputs, train_step
+from counterpoise.training.step import StepReport, count_correct, task_outputs, train_step
 
 from ..support import method_of, random_signals, small_cell, small_problem
 
@@ -151,3 +152,48 @@ def test_the_trunk_is_passed_backward_once_whatever_the_method(problem: Problem)
         count.clear()
         step(problem, network, method, method.initial_state())
         assert len(count) == 1
+
+
+class Watching(Method):
+    """Sees the Jacobian and sums its rows: plain training."""
+
+    signal = "jacobian"
+    seen: Tensor
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        assert signal.jacobian is not None
+        type(self).seen = signal.jacobian
+        return Combined(torch.ones_like(signal.losses), trunk=signal.jacobian.sum(0)), state
+
+
+def test_the_jacobian_is_that_of_the_normalised_losses(problem: Problem) -> None:
+    """Row by row held to autograd through the whole network."""
+    network = network_of(problem)
+    parameters = list(network.trunk.parameters())
+    size = sum(p.numel() for p in parameters)
+    method = Watching(Method.Options(), Shape(3, network.features, size, ("a", "b", "c")))
+    _, normaliser, _ = step(problem, network, method, {}, normalise=True)
+    written = [p.grad.clone() for p in parameters]
+    inputs, targets = problem.parts["train"].batch(torch.arange(24))
+    z = network.trunk(inputs)
+    outputs = task_outputs(network, z.expand(3, *z.shape))
+    for k, (task, loss) in enumerate(zip(problem.tasks, problem.losses(), strict=True)):
+        value = loss(outputs[k], targets[task.name]) / normaliser[k]
+        found = torch.autograd.grad(value, parameters, retain_graph=True)
+        expected = torch.cat([part.flatten() for part in found])
+        torch.testing.assert_close(Watching.seen[k], expected, rtol=1e-4, atol=1e-6)
+    total = Watching.seen.sum(0)
+    assert torch.equal(torch.cat([part.flatten() for part in written]), total)
+    strides = [(p.grad.stride(), p.stride()) for p in parameters if p.grad is not None]
+    assert all(one == other for one, other in strides), "a gradient lies as its parameter does"
+
+
+def test_right_answers_are_counted_where_there_are_classes() -> None:
+    softmax = Task("digit", "Digit", 3, "nll", ("accuracy",), classes=3)
+    outputs = torch.tensor([[0.1, 2.0, 0.3], [3.0, 1.0, 2.0], [0.0, 0.0, 1.0]])
+    assert count_correct(softmax, outputs, torch.tensor([1, 2, 2])) == 2
+    binary = Task("mass", "Mass", 1, "bce", ("auroc",), classes=2)
+    logits = torch.tensor([[-1.0], [0.5], [2.0], [0.0]])
+    assert count_correct(binary, logits, torch.tensor([0, 1, 0, 0])) == 3
+    value = Task("sum", "Sum", 1, "mse", ("mse",))
+    assert torch.isnan(count_correct(value, logits, torch.zeros(4)))

@@ -17,18 +17,29 @@ from counterpoise.spec import base
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from counterpoise.tasks import Task
+
 State = dict[str, "Tensor"]
 """All that a method remembers. Tensors only: it is saved, resumed and moved with the network."""
 
-SignalKind = Literal["losses", "features"]
+SignalKind = Literal["losses", "features", "jacobian"]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a method knows of the problem when it is made: K tasks, d features."""
+    """What a method knows of the problem when it is made.
+
+    Attributes:
+        tasks: K.
+        features: d.
+        parameters: P, the number of shared parameters.
+        names: the tasks' names.
+    """
 
     tasks: int
     features: int
+    parameters: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Signal:
         gradients: (K, B, d) the same at Z, by :meth:`Method.pull_back`.
         step: updates made before this one.
         epoch: full passes over the data made before this step.
+        jacobian: (K, P) gradients of the l_k with respect to all shared parameters; only methods
+            of that signal are shown it.
     """
 
     losses: Tensor
@@ -51,6 +64,26 @@ class Signal:
     task_gradients: Tensor
     gradients: Tensor
     step: int
+    epoch: int
+    jacobian: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What the engine tells of an epoch that has ended, after its validation.
+
+    Attributes:
+        losses: (K,) mean unweighted training losses, counted in passing while weights change.
+        accuracies: (K,) training accuracies, counted likewise; NaN for tasks without classes.
+        validation_losses: (K,) unweighted losses on the validation part.
+        validation_accuracies: (K,); NaN for tasks without classes.
+        epoch: its number, from zero.
+    """
+
+    losses: Tensor
+    accuracies: Tensor
+    validation_losses: Tensor
+    validation_accuracies: Tensor
     epoch: int
 
 
@@ -62,10 +95,13 @@ class Combined:
         weights: (K,) task weights omega_k, which scale the heads' gradients too.
         shared: (B, d) gradient at Z that the trunk receives; None stands for
             sum_k omega_k grad_Z l_k, the gradient of the weighted loss.
+        trunk: (P,) gradient of the shared parameters, from methods that see the Jacobian; it takes
+            the place of ``shared``.
     """
 
     weights: Tensor
     shared: Tensor | None = None
+    trunk: Tensor | None = None
 
 
 class Method:
@@ -75,12 +111,14 @@ class Method:
         label: name for people.
         signal: the cheapest signal that the method needs. ``losses`` methods must not read
             ``gradients``, so that a cheaper engine may leave them out.
+        kept: names of the state that :meth:`represent` reads; it is saved with the weights.
         options: validated hyper-parameters.
         shape: sizes of the problem.
     """
 
     label: ClassVar[str]
     signal: ClassVar[SignalKind]
+    kept: ClassVar[tuple[str, ...]] = ()
 
     class Options(base.Options):
         """No hyper-parameters."""
@@ -88,6 +126,11 @@ class Method:
     def __init__(self, options: base.Options, shape: Shape) -> None:
         self.options = options
         self.shape = shape
+
+    @classmethod
+    def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
+        """Why these options do not fit these tasks, in words; asked before any job starts."""
+        return []
 
     def initial_state(self) -> State:
         """State before the first step."""
@@ -104,3 +147,7 @@ class Method:
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Weigh the tasks for this step and return the state for the next one."""
         return Combined(torch.ones_like(signal.losses)), state
+
+    def end_of_epoch(self, state: State, epoch: Epoch) -> State:
+        """State for the next epoch."""
+        return state

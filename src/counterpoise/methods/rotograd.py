@@ -106,6 +106,7 @@ class RotoGrad(Method):
 
     label = "RotoGrad (2021 submission)"
     signal = "features"
+    kept = ("rotation", "centre", "offset")
 
     class Options(LeaderOptions):
         """Hyper-parameters of the leader."""

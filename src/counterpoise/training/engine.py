@@ -14,7 +14,7 @@ from torch import Tensor
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part
-from counterpoise.methods._base import Method, Shape, State
+from counterpoise.methods._base import Epoch, Method, Shape, State
 from counterpoise.metrics import metric
 from counterpoise.spec.cell import Cell, Schedule
 from counterpoise.tasks import Task
@@ -22,9 +22,10 @@ from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
 from counterpoise.training.seeding import generator
 from counterpoise.training.state import load_state, save_state
-from counterpoise.training.step import StepReport, task_outputs, train_step
+from counterpoise.training.step import StepReport, count_correct, task_outputs, train_step
 
-EVALUATION_BATCH = 2048
+EVALUATION_VALUES = 1 << 21
+"""Input values of one batch of evaluation: 2,674 pictures of MNIST, 41 radiographs at 224 px."""
 
 
 @dataclass
@@ -44,7 +45,9 @@ class Problem:
         shape = next(iter(self.parts.values())).shape
         network = Network(module, options, shape, self.tasks, (cell.seeding, seed, "init"))
         kind = registry.method(cell.method.name)
-        sizes = Shape(len(self.tasks), network.features)
+        shared = sum(p.numel() for p in network.trunk.parameters())
+        names = tuple(task.name for task in self.tasks)
+        sizes = Shape(len(self.tasks), network.features, shared, names)
         return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)
 
     def losses(self) -> tuple[Loss, ...]:
@@ -71,15 +74,26 @@ def outputs_of(network: Network, method: Method, state: State, part: Part) -> li
     """Outputs (N, outputs) of every task, by the method's own representations."""
     network.eval()
     blocks: list[list[Tensor]] = []
+    size = max(1, EVALUATION_VALUES // math.prod(part.shape))
     with torch.inference_mode():
-        for start in range(0, len(part), EVALUATION_BATCH):
-            index = torch.arange(
-                start, min(start + EVALUATION_BATCH, len(part)), device=part.inputs.device
-            )
+        for start in range(0, len(part), size):
+            index = torch.arange(start, min(start + size, len(part)), device=part.inputs.device)
             inputs, _ = part.batch(index)
             blocks.append(task_outputs(network, method.represent(state, network.trunk(inputs))))
     network.train()
     return [torch.cat(outputs) for outputs in zip(*blocks, strict=True)]
+
+
+def split_batches(order: Tensor, size: int) -> list[Tensor]:
+    """The epoch's batches. A last one of a single item joins the one before it.
+
+    Normalisation over a batch has nothing to normalise in a single item.
+    """
+    batches = list(torch.split(order, size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches
 
 
 def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> float:
@@ -134,7 +148,7 @@ class Replicate:
 
     def _tensors(self) -> dict[str, Tensor]:
         network = {f"network.{k}": v.clone() for k, v in self.network.state_dict().items()}
-        method = {f"method.{k}": v.clone() for k, v in self.method_state.items()}
+        method = {f"method.{k}": self.method_state[k].clone() for k in self.method.kept}
         return {**network, **method}
 
     def _save(self) -> None:
@@ -190,7 +204,7 @@ class Replicate:
             )
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            batches = torch.split(order, protocol.batch_size)
+            batches = split_batches(order, protocol.batch_size)
             while self.batch < len(batches) and self.trouble is None:
                 self._step(batches[self.batch])
                 now = time.monotonic()
@@ -230,8 +244,8 @@ class Replicate:
         self.optimizer.step()
         self.method_state, self.normaliser = following, normaliser
         count = len(index)
-        for name in ("losses", "weights", "norms", "cosines"):
-            value = getattr(seen, name) * count
+        for name in ("losses", "weights", "norms", "cosines", "correct"):
+            value = getattr(seen, name) * (1 if name == "correct" else count)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batch += 1
         self.step += 1
@@ -259,10 +273,12 @@ class Replicate:
         dataset = registry.find("datasets", self.problem.cell.dataset)
         outputs = outputs_of(self.network, self.method, self.method_state, part)
         row: dict[str, Any] = {"epoch": self.epoch, "learning_rate": rate}
-        normalised = []
+        normalised, values, correct = [], [], []
         for k, task in enumerate(tasks):
             target = part.targets[task.name]
             value = float(self.losses[k](outputs[k], target))
+            values.append(value)
+            correct.append(float(count_correct(task, outputs[k], target)) / len(part))
             assert self.normaliser is not None
             normalised.append(value / float(self.normaliser[k]))
             score = metric(dataset, task.metrics[0]).compute(
@@ -292,6 +308,14 @@ class Replicate:
         last = self.problem.cell.protocol.selection == "last"
         if last or value < self.best["value"]:
             self.best = {"value": value, "epoch": self.epoch, "tensors": self._tensors()}
+        told = Epoch(
+            self.sums["losses"] / count,
+            self.sums["correct"] / count,
+            torch.tensor(values, device=self.problem.device),
+            torch.tensor(correct, device=self.problem.device),
+            self.epoch,
+        )
+        self.method_state = self.method.end_of_epoch(self.method_state, told)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
 
     def _message(self) -> str:

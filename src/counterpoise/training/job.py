@@ -152,7 +152,20 @@ def _train(job: Job, device: torch.device, save_every: float, stop: _Stop) -> No
                 "seconds": round(replicate.seconds, 3),
                 "resumed": resumed,
             }
-    _write(job, tensors, pd.concat(frames, ignore_index=True), seeds, device)
+    _write(job, tensors, pd.concat(frames, ignore_index=True), seeds, _means(problem), device)
+
+
+def _means(problem: Problem) -> dict[str, list[float]]:
+    """What a constant predictor answers: class frequencies of the training part, or its mean."""
+    means = {}
+    for task in problem.tasks:
+        target = problem.parts["train"].targets[task.name]
+        if task.classes is None:
+            means[task.name] = [float(target.double().mean())]
+        else:
+            counts = torch.bincount(target, minlength=task.classes)
+            means[task.name] = (counts.double() / len(target)).tolist()
+    return means
 
 
 def _history(seed: int, rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -174,6 +187,7 @@ def _write(
     tensors: dict[str, torch.Tensor],
     history: pd.DataFrame,
     seeds: dict[str, Any],
+    means: dict[str, list[float]],
     device: torch.device,
 ) -> None:
     weights = job.out / "weights.safetensors"
@@ -189,6 +203,7 @@ def _write(
             "digest": job.digest,
             "cell": job.cell.model_dump(mode="json"),
             "seeds": seeds,
+            "training_targets": means,
             "data": {"split": sha256_file(job.split)},
             "weights": sha256_file(weights),
             "commit": commit(job.root),

@@ -4,16 +4,21 @@ Z is detached and becomes the leaf that tasks branch from. One backward pass of 
 the losses gives every g^k (the z^k are distinct leaves) and the unweighted gradients of all
 heads; the method then decides, heads are scaled by omega_k, and the trunk receives one gradient.
 So a method of the signals *losses* or *features* costs one trunk backward pass, as uniform does.
+
+The Jacobian of the K losses at all P shared parameters takes K backward passes of the trunk, one
+for each row of the gradients at Z; what such a method decides about the shared parameters is
+written into them, without another pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from counterpoise.methods._base import Method, Signal, State
+from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.tasks import Task
 from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
@@ -27,19 +32,53 @@ class StepReport:
         losses: raw losses.
         weights: omega_k.
         norms: ||grad_Z l_k||_F of the normalised, unweighted losses.
-        cosines: median over the batch of cos(grad_z l_k, g), g being the trunk's gradient at Z.
+        cosines: median over the batch of cos(grad_z l_k, g), g being the trunk's gradient at Z; of
+            a method that decides about parameters instead, g is sum_k omega_k grad_z l_k.
+        correct: right answers; NaN for tasks without classes.
     """
 
     losses: Tensor
     weights: Tensor
     norms: Tensor
     cosines: Tensor
+    correct: Tensor
 
 
 def task_outputs(network: Network, representations: Tensor) -> list[Tensor]:
     """Heads applied to (K, B, d) task representations."""
     parts = zip(network.heads.values(), representations.unbind(0), strict=True)
     return [head(z) for head, z in parts]
+
+
+def count_correct(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
+    """Number of right answers among outputs (B, outputs), a scalar; NaN without classes."""
+    if task.classes is None:
+        return outputs.new_tensor(torch.nan)
+    answer = outputs.argmax(dim=1) if task.outputs > 1 else outputs[:, 0] > 0
+    return (answer == target).sum().to(outputs.dtype)
+
+
+def trunk_jacobian(z: Tensor, parameters: Sequence[Tensor], pulled: Tensor) -> Tensor:
+    """(K, P) gradients of K losses at the shared parameters, from their (K, B, d) gradients at Z.
+
+    K vector-Jacobian products, one after the other: on a CPU a batched product is slower. The
+    graph of Z is used up.
+    """
+    tasks = len(pulled)
+    rows = pulled.new_empty(tasks, sum(p.numel() for p in parameters))
+    for k, gradient in enumerate(pulled):
+        found = torch.autograd.grad(
+            z, parameters, gradient, retain_graph=k < tasks - 1, materialize_grads=True
+        )
+        torch.cat([part.flatten() for part in found], out=rows[k])
+    return rows
+
+
+def _write_gradient(parameters: Sequence[Tensor], flat: Tensor) -> None:
+    """Split a (P,) gradient over the parameters."""
+    parts = torch.split(flat, [p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
 
 
 def train_step(
@@ -82,18 +121,37 @@ def train_step(
     own = leaves.grad
     assert own is not None
     pulled = method.pull_back(state, own)
-    signal = Signal(values / normaliser, base, leaves.detach(), own, pulled, step, epoch)
+    parameters = list(network.trunk.parameters())
+    jacobian = trunk_jacobian(z, parameters, pulled) if method.signal == "jacobian" else None
+    signal = Signal(values / normaliser, base, leaves.detach(), own, pulled, step, epoch, jacobian)
     combined, following = method.combine(state, signal)
-    shared = combined.shared
-    if shared is None:
-        shared = torch.einsum("k,kbd->bd", combined.weights, pulled)
+    shared = _shared_gradient(combined, pulled)
     for head, weight in zip(network.heads.values(), combined.weights, strict=True):
         for parameter in head.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(weight)
-    torch.autograd.backward(z, shared)
+    if combined.trunk is not None:
+        _write_gradient(parameters, combined.trunk)
+    else:
+        torch.autograd.backward(z, shared)
     cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
     report = StepReport(
-        values, combined.weights, pulled.flatten(1).norm(dim=1), cosines.median(dim=1).values
+        values,
+        combined.weights,
+        pulled.flatten(1).norm(dim=1),
+        cosines.median(dim=1).values,
+        torch.stack(
+            [
+                count_correct(task, output.detach(), targets[task.name])
+                for task, output in zip(tasks, outputs, strict=True)
+            ]
+        ),
     )
     return following, normaliser, report
+
+
+def _shared_gradient(combined: Combined, pulled: Tensor) -> Tensor:
+    """(B, d) gradient at Z: the method's, or that of the weighted loss."""
+    if combined.shared is not None:
+        return combined.shared
+    return torch.einsum("k,kbd->bd", combined.weights, pulled)

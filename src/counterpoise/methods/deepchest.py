@@ -1,0 +1,126 @@
+"""DeepChest: task weights that follow training accuracy, once an epoch, without gradients.
+
+Mohamed et al., "DeepChest" (arXiv 2505.23595). The rule is that of the authors' public code,
+written anew from its description. With a_k the training accuracy of task k, counted while the
+epoch runs and its weights change, and theta = (1/K) sum_k a_k::
+
+    omega_k <- min(1.1 omega_k, 1.5)   if a_k < theta   (strictly)
+               omega_k / 1.05          otherwise
+
+The weights are not normalised, the cap holds only where a weight grows, and there is no floor, so
+that easy tasks fade without end. With binary findings accuracy is close to one minus prevalence:
+in effect the rule favours frequent findings.
+
+The abstract speaks of "task-specific loss trends" instead. ``performance`` offers three readings of
+that beside the code's: validation accuracy, the level of the training loss (a task whose loss is
+above the mean grows), and its trend (a task whose loss fell less than the mean since the epoch
+before grows; nothing changes after the first epoch). Floor and normalisation are options that the
+code lacks.
+
+First weights are one unless ``initial_weights`` gives them by task. The code reads them from files;
+all of them fit omega_k(1) = (3 - accuracy of a single-task network) / 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from counterpoise.errors import nearest
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape
+    from counterpoise.tasks import Task
+
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DeepChest(Method):
+    """omega_k grows where a task does worse than the mean, and decays elsewhere."""
+
+    label = "DeepChest"
+    signal = "losses"
+
+    class Options(base.Options):
+        """Hyper-parameters; the defaults are the public code's."""
+
+        performance: Literal["accuracy", "validation_accuracy", "loss", "loss_trend"] = "accuracy"
+        """What the weights follow: training accuracy (the code), accuracy on the validation part,
+        the level of the training loss, or its trend (readings of the abstract)."""
+        growth: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.1
+        """Factor of a weight that grows (the code)."""
+        cap: Weight = 1.5
+        """Largest value after growth (the code)."""
+        decay: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.05
+        """Divisor of every other weight (the code)."""
+        floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+        """Smallest value after decay; the code has none."""
+        normalise: bool = False
+        """Rescale the weights so that they sum to the number of tasks; the code does not."""
+        initial_weights: dict[str, Weight] = {}
+        """First weights by task; one for a task that is not named."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    @classmethod
+    def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
+        """Weights for unknown tasks; accuracy of a task that has none."""
+        assert isinstance(options, cls.Options)
+        names = [task.name for task in tasks]
+        found = [
+            f"initial_weights names no task of this dataset with {name!r}; {nearest(name, names)}"
+            for name in options.initial_weights
+            if name not in names
+        ]
+        without = [task.name for task in tasks if task.classes is None]
+        if without and options.performance in ("accuracy", "validation_accuracy"):
+            found.append(
+                f"performance {options.performance!r} needs classes, which the task "
+                f"{without[0]!r} lacks; take 'loss_trend'"
+            )
+        return found
+
+    def initial_state(self) -> State:
+        """First weights, and no losses of an earlier epoch."""
+        given = self.rule.initial_weights
+        return {
+            "omega": torch.tensor([given.get(name, 1.0) for name in self.shape.names]),
+            "last_losses": torch.zeros(self.shape.tasks),
+        }
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """The epoch's weights."""
+        return Combined(state["omega"]), state
+
+    def end_of_epoch(self, state: State, epoch: Epoch) -> State:
+        """The weights of the next epoch."""
+        omega, rule = state["omega"], self.rule
+        grows = self._does_worse(state, epoch)
+        grown = (rule.growth * omega).clamp(max=rule.cap)
+        faded = (omega / rule.decay).clamp(min=rule.floor)
+        following = torch.where(grows, grown, faded)
+        if rule.performance == "loss_trend" and epoch.epoch == 0:
+            following = omega
+        if rule.normalise:
+            following = self.shape.tasks * following / following.sum()
+        return {"omega": following, "last_losses": epoch.losses.to(omega.dtype)}
+
+    def _does_worse(self, state: State, epoch: Epoch) -> Tensor:
+        """(K,) whether a task is on the worse side of the mean."""
+        if self.rule.performance == "loss":
+            return epoch.losses > epoch.losses.mean()
+        if self.rule.performance == "loss_trend":
+            ratio = epoch.losses / state["last_losses"]
+            return ratio > ratio.mean()
+        accuracies = (
+            epoch.accuracies if self.rule.performance == "accuracy" else epoch.validation_accuracies
+        )
+        return accuracies < accuracies.mean()
