@@ -1,7 +1,8 @@
 """Scores of one task from its outputs and targets, without torch.
 
 Every metric takes outputs (N, outputs) and targets (N,) and gives a number, or None where the
-score is undefined (an AUROC without positives, say).
+score is undefined (an AUROC without positives, say). A binary task has one output, the logit of
+its positive class, and targets 0 and 1.
 """
 
 from __future__ import annotations
@@ -16,32 +17,115 @@ from counterpoise.lazy import np
 if TYPE_CHECKING:
     from numpy import ndarray
 
+Better = Literal["higher", "lower"]
+
 
 @dataclass(frozen=True)
 class Metric:
-    """A score with its direction."""
+    """A score with its direction.
+
+    Attributes:
+        compute: outputs and targets to a number or None.
+        weighted: the same with R rows of weights (R, N) of the items, to (R,), NaN where
+            undefined; None where the score cannot be weighted. The bootstrap needs it.
+    """
 
     label: str
-    better: Literal["higher", "lower"]
+    better: Better
     compute: Callable[[ndarray, ndarray], float | None]
+    weighted: Callable[[ndarray, ndarray, ndarray], ndarray] | None = None
 
 
-def _accuracy(outputs: ndarray, targets: ndarray) -> float | None:
-    if len(targets) == 0:
-        return None
+def _ratio(above: ndarray, below: ndarray) -> ndarray:
+    """A quotient, NaN where the denominator is zero."""
+    quotient: ndarray = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+    return quotient
+
+
+def weighted_mean(values: ndarray, weights: ndarray) -> ndarray:
+    """Means of ``values`` (N,) under weights (R, N): (R,), NaN where nothing has weight."""
+    # Not a matrix product: its last digits would depend on the threads of the BLAS.
+    return _ratio((weights * values).sum(axis=1), weights.sum(axis=1))
+
+
+def _accuracy(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0
-    return float(np.mean(predicted == targets))
+    return weighted_mean(predicted == targets, weights)
 
 
-def _mse(outputs: ndarray, targets: ndarray) -> float | None:
-    if len(targets) == 0:
-        return None
-    return float(np.mean(np.square(outputs[:, 0].astype(np.float64) - targets)))
+def _mse(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    return weighted_mean(np.square(outputs[:, 0].astype(np.float64) - targets), weights)
+
+
+def binary_cross_entropy(logits: ndarray, targets: ndarray) -> ndarray:
+    """-ln p(target) of each item in nats, any shape; finite for saturated logits."""
+    exact = logits.astype(np.float64)
+    entropy: ndarray = np.logaddexp(0.0, exact) - exact * targets
+    return entropy
+
+
+def _bce(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    return weighted_mean(binary_cross_entropy(outputs[:, 0], targets), weights)
+
+
+def _f1(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    predicted, positive = outputs[:, 0] > 0, targets == 1
+    hits, called, there = (
+        weights[:, chosen].sum(axis=1) for chosen in (predicted & positive, predicted, positive)
+    )
+    return np.where(there > 0, _ratio(2 * hits, called + there), np.nan)
+
+
+def _cumulated(values: ndarray, weights: ndarray, bounds: ndarray) -> tuple[ndarray, ndarray]:
+    """Weight of the items whose value is below each bound, and below or at it: (R, bounds) each."""
+    order = np.argsort(values)
+    total = np.zeros((len(weights), len(values) + 1))
+    np.cumsum(weights[:, order], axis=1, out=total[:, 1:])
+    below, upto = (np.searchsorted(values[order], bounds, side) for side in ("left", "right"))
+    return total[:, below], total[:, upto]
+
+
+def _auroc(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    """Share of the pairs of a positive and a negative in the right order, ties counted half."""
+    logits, positive = outputs[:, 0], targets == 1
+    found, others = weights[:, positive], weights[:, ~positive]
+    below, upto = _cumulated(logits[~positive], others, logits[positive])
+    ordered = (found * (below + upto)).sum(axis=1) / 2
+    return _ratio(ordered, found.sum(axis=1) * others.sum(axis=1))
+
+
+def _auprc(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    """Average precision: mean over the positives of the precision at the threshold of each.
+
+    The sum over distinct thresholds of precision times the step in recall, as in scikit-learn.
+    """
+    scores, positive = -outputs[:, 0], targets == 1  # from the highest logit down
+    found = weights[:, positive]
+    _, hits = _cumulated(scores[positive], found, scores[positive])
+    _, alarms = _cumulated(scores[~positive], weights[:, ~positive], scores[positive])
+    precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits > 0)
+    return _ratio((found * precision).sum(axis=1), found.sum(axis=1))
+
+
+def _metric(
+    label: str, better: Better, weighted: Callable[[ndarray, ndarray, ndarray], ndarray]
+) -> Metric:
+    """A metric whose plain value is the one with equal weights."""
+
+    def compute(outputs: ndarray, targets: ndarray) -> float | None:
+        value = weighted(outputs, targets, np.ones((1, len(targets))))[0]
+        return None if np.isnan(value) else float(value)
+
+    return Metric(label, better, compute, weighted)
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric("Accuracy", "higher", _accuracy),
-    "mse": Metric("MSE", "lower", _mse),
+    "accuracy": _metric("Accuracy", "higher", _accuracy),
+    "auroc": _metric("AUROC", "higher", _auroc),
+    "auprc": _metric("AUPRC", "higher", _auprc),
+    "f1": _metric("F1 at 0.5", "higher", _f1),
+    "bce": _metric("BCE", "lower", _bce),
+    "mse": _metric("MSE", "lower", _mse),
 }
 
 

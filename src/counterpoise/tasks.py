@@ -14,7 +14,7 @@ class Task:
         label: name for people.
         outputs: numbers that its head gives per sample.
         loss: key of :data:`counterpoise.training.losses.LOSSES` or of the dataset's own losses.
-        metrics: keys of :data:`counterpoise.evaluation.scores.METRICS`; the first is the main one.
+        metrics: keys of :data:`counterpoise.metrics.METRICS`; the first is the main one.
         classes: number of classes of a classification target, else None.
     """
 

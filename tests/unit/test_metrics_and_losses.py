@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from counterpoise import registry
 from counterpoise.datasets import toy
@@ -94,6 +96,109 @@ def test_error_is_summed_in_double_precision() -> None:
     targets = np.zeros(100_000, np.float32)
     expected = sklearn.metrics.mean_squared_error(targets.astype(float), outputs.astype(float))
     assert score("mse", outputs[:, None], targets) == pytest.approx(expected, rel=1e-10)
+
+
+# A binary task -------------------------------------------------------------------------------
+
+ORACLES = {
+    "auroc": sklearn.metrics.roc_auc_score,
+    "auprc": sklearn.metrics.average_precision_score,
+    "f1": lambda y, logits, **k: sklearn.metrics.f1_score(y, logits > 0, zero_division=0, **k),
+    "accuracy": lambda y, logits, **k: sklearn.metrics.accuracy_score(y, logits > 0, **k),
+    "bce": lambda y, logits, **k: sklearn.metrics.log_loss(y, 1 / (1 + np.exp(-logits)), labels=[0, 1], **k),
+    "mse": sklearn.metrics.mean_squared_error,
+}  # fmt: skip
+
+
+@st.composite
+def binary_scores(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits with many ties, targets of both classes, and four rows of weights with zeros."""
+    size = draw(st.integers(2, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    logits = rng.integers(-3, 4, size) * draw(st.sampled_from([0.0, 0.5, 1.0]))
+    targets = rng.integers(0, 2, size)
+    weights = np.stack([
+        np.ones(size), rng.integers(0, 4, size), rng.random(size), rng.integers(1, 3, size)
+    ]).astype(float)  # fmt: skip
+    there = weights @ targets
+    assume(((there > 0) & (there < weights.sum(1))).all())
+    return logits.astype(np.float32), targets, weights
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@given(drawn=binary_scores())
+def test_a_binary_score_is_scikit_learns(
+    name: str, drawn: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    logits, targets, weights = drawn
+    oracle, weighted = ORACLES[name], METRICS[name].weighted
+    assert weighted is not None
+    # log_loss clips probabilities and works from them, ours from logits: equal to rounding.
+    exact = logits.astype(float)
+    expected = [oracle(targets, exact, sample_weight=row) for row in weights]
+    assert weighted(logits[:, None], targets, weights) == pytest.approx(expected, abs=1e-12)
+    assert score(name, logits[:, None], targets) == pytest.approx(oracle(targets, exact), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@given(drawn=binary_scores())
+def test_a_weight_of_two_is_an_item_twice(
+    name: str, drawn: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    """What the bootstrap rests on: weights count how often an item was drawn."""
+    logits, targets, weights = drawn
+    row = weights[1].astype(int)
+    weighted = METRICS[name].weighted
+    assert weighted is not None
+    found = weighted(logits[:, None], targets, weights[1:2])[0]
+    again = score(name, np.repeat(logits, row)[:, None], np.repeat(targets, row))
+    assert found == pytest.approx(again, abs=1e-12)
+
+
+def test_bce_agrees_with_the_training_loss() -> None:
+    logits = LOGITS[:, :1] * 20  # some saturate
+    assert score("bce", logits, BINARY) == pytest.approx(loss("bce", logits, BINARY), rel=EXACT)
+
+
+def test_bce_of_a_saturated_logit_is_finite() -> None:
+    outputs = np.array([[2000.0], [-2000.0]], np.float32)
+    assert score("bce", outputs, np.array([0, 1])) == 2000.0
+    assert score("bce", outputs, np.array([1, 0])) == 0.0
+
+
+def test_scores_of_logits_that_are_all_equal() -> None:
+    """A constant answer orders nothing: half the pairs, and the share of positives."""
+    targets = np.array([1, 0, 0, 0])
+    found = {name: score(name, np.full((4, 1), -1.5), targets) for name in ("auroc", "auprc", "f1")}
+    assert found == {"auroc": 0.5, "auprc": 0.25, "f1": 0.0}
+
+
+def test_a_perfect_order() -> None:
+    outputs, targets = np.array([[3.0], [1.0], [-1.0], [-2.0]]), np.array([1, 1, 0, 0])
+    assert [score(name, outputs, targets) for name in ("auroc", "auprc", "f1")] == [1.0] * 3
+    assert score("auroc", -outputs, targets) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "alone", "defined"),
+    [("auroc", 1, False), ("auroc", 0, False), ("auprc", 0, False), ("auprc", 1, True),
+     ("f1", 0, False), ("f1", 1, True), ("accuracy", 0, True), ("bce", 0, True)],
+)  # fmt: skip
+def test_scores_of_one_class_alone(name: str, alone: int, defined: bool) -> None:
+    targets = np.full(50, alone)
+    assert (score(name, LOGITS[:, :1], targets) is not None) == defined
+    weighted = METRICS[name].weighted
+    assert weighted is not None
+    # The same where the other class is there and has no weight, beside a row that is defined.
+    targets[:5] = 1 - alone
+    weights = np.ones((2, 50))
+    weights[0, :5] = 0
+    found = weighted(LOGITS[:, :1], targets, weights)
+    assert np.isfinite(found).tolist() == [defined, True]
+
+
+def test_f1_names_its_threshold() -> None:
+    assert "0.5" in METRICS["f1"].label
 
 
 def catalogue() -> list[tuple[str, ModuleType, str]]:

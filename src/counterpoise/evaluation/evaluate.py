@@ -1,4 +1,8 @@
-"""Scores of a cell from its saved predictions, without torch."""
+"""Scores of a cell from its saved predictions, without torch.
+
+Besides the scores of each seed: those of the constant predictor, how uncertain the scores are for
+want of test patients (which more seeds do not cure), and whether the network beats the constant.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,20 @@ import pandas as pd
 
 from counterpoise import registry
 from counterpoise.errors import UserError
-from counterpoise.files import sha256_file, write_json
-from counterpoise.metrics import metric
+from counterpoise.evaluation.constant import constant_outputs, gain_on_items
+from counterpoise.evaluation.resampling import (
+    patient_weights,
+    percentile_interval,
+    standard_error,
+    units_of,
+)
+from counterpoise.files import read_json, sha256_file, write_json
+from counterpoise.metrics import Metric, metric, weighted_mean
 from counterpoise.spec.cell import Cell
+from counterpoise.tasks import Task
+
+Training = dict[str, list[float]]
+"""Of each task the shares of its classes in the training part, or its mean."""
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -31,32 +46,149 @@ def read_predictions(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def score(predictions: pd.DataFrame, cell: Cell) -> dict[str, Any]:
-    """Scores as ``{seed: {part: {task: {metric: value}}}}``; an undefined score is None."""
+def _tasks(cell: Cell) -> list[tuple[Task, dict[str, Metric]]]:
     module = registry.find("datasets", cell.dataset)
-    tasks = [
-        task
+    return [
+        (task, {name: metric(module, name) for name in task.metrics})
         for task in module.tasks(module.Options(**cell.dataset_options))
         if task.name in cell.tasks
     ]
+
+
+def _arrays(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs (N, outputs) and targets (N,) of a task."""
+    names = [f"output.{task.name}.{j}" for j in range(task.outputs)]
+    return frame[names].to_numpy(), frame[f"target.{task.name}"].to_numpy()
+
+
+def _finite(frames: list[pd.DataFrame], task: Task) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Outputs and targets of the seeds whose outputs are numbers; others have no scores."""
+    arrays = [_arrays(frame, task) for frame in frames]
+    return [(outputs, targets) for outputs, targets in arrays if np.isfinite(outputs).all()]
+
+
+def score(predictions: pd.DataFrame, cell: Cell) -> dict[str, Any]:
+    """Scores as ``{seed: {part: {task: {metric: value}}}}``; an undefined score is None."""
     scores: dict[str, Any] = {}
     for (seed, part), frame in predictions.groupby(["seed", "part"], sort=True):
-        values = {}
-        for task in tasks:
-            names = [f"output.{task.name}.{j}" for j in range(task.outputs)]
-            outputs = frame[names].to_numpy()
-            targets = frame[f"target.{task.name}"].to_numpy()
-            if np.isfinite(outputs).all():
-                values[task.name] = {
-                    name: metric(module, name).compute(outputs, targets) for name in task.metrics
-                }
-            else:
-                values[task.name] = dict.fromkeys(task.metrics)
+        values: dict[str, Any] = {}
+        for task, metrics in _tasks(cell):
+            arrays = _finite([frame], task)
+            values[task.name] = {
+                name: known.compute(*arrays[0]) if arrays else None
+                for name, known in metrics.items()
+            }
         scores.setdefault(str(seed), {})[str(part)] = values
     return scores
 
 
-def evaluate(cell: Cell, predictions: Path, target: Path) -> None:
-    """Write the scores of a cell with the digest of the predictions they come from."""
-    scores = score(read_predictions(predictions), cell)
-    write_json(target, {"predictions": sha256_file(predictions), "scores": scores})
+def constant_scores(predictions: pd.DataFrame, cell: Cell, training: Training) -> dict[str, Any]:
+    """Scores of the constant predictor as ``{part: {task: {metric: value}}}``.
+
+    None where a task has no such predictor, as the toy losses.
+    """
+    scores: dict[str, Any] = {}
+    first = predictions[predictions["seed"] == predictions["seed"].min()]
+    for part, frame in first.groupby("part", sort=True):
+        scores[str(part)] = values = {}
+        for task, metrics in _tasks(cell):
+            constant = constant_outputs(task, training[task.name])
+            targets = _arrays(frame, task)[1]
+            values[task.name] = {
+                name: known.compute(np.tile(constant, (len(targets), 1)), targets)
+                if constant is not None
+                else None
+                for name, known in metrics.items()
+            }
+    return scores
+
+
+def standard_errors(frames: list[pd.DataFrame], cell: Cell, part: str) -> dict[str, Any]:
+    """Bootstrap standard errors of the scores' means over seeds: ``{task: {metric: value}}``.
+
+    Args:
+        frames: predictions of each seed for the same items in the same order.
+        cell: whose predictions they are.
+        part: names the draws.
+    """
+    pending = [
+        (task.name, name, known.weighted, _finite(frames, task))
+        for task, metrics in _tasks(cell)
+        for name, known in metrics.items()
+    ]
+    errors: dict[str, Any] = {task: {} for task, *_ in pending}
+    drawn: dict[tuple[str, str], list[np.ndarray]] = {}
+    for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}"):
+        for task, name, weighted, seeds in pending:
+            if weighted is not None and seeds:
+                values = [weighted(*arrays, weights) for arrays in seeds]
+                drawn.setdefault((task, name), []).append(np.mean(values, axis=0))
+    for task, name, *_ in pending:
+        found = drawn.get((task, name))
+        errors[task][name] = standard_error(np.concatenate(found)) if found else None
+    return errors
+
+
+def skill(
+    frames: list[pd.DataFrame], cell: Cell, training: Training, part: str
+) -> dict[str, Any] | None:
+    """How much lower the network's cross-entropy is than the constant predictor's, in nats.
+
+    Mean over the classification tasks, and over the seeds whose outputs are all numbers. Both
+    predictors are resampled together. None where there is no such task or seed: an error of
+    regression has a unit of its own and no place in the mean.
+    """
+    tasks = [task for task, _ in _tasks(cell) if task.classes is not None]
+    gains = []
+    for frame in frames:
+        terms = [
+            gain_on_items(task, training[task.name], outputs, targets)
+            for task in tasks
+            for outputs, targets in _finite([frame], task)
+        ]
+        if terms and len(terms) == len(tasks):
+            gains.append(np.mean(terms, axis=0))
+    if not gains:
+        return None
+    gain = np.mean(gains, axis=0)
+    draws = [
+        weighted_mean(gain, weights)
+        for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}")
+    ]
+    return {
+        "difference": float(gain.mean()),
+        "interval": list(percentile_interval(np.concatenate(draws))),
+        "seeds": len(gains),
+    }
+
+
+def evaluate(cell: Cell, predictions: Path, record: Path, target: Path) -> None:
+    """Write the scores of a cell with the digest of the predictions they come from.
+
+    Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`, None where
+    the record does not tell of the training part; ``errors`` ``{"test": ...}`` as of
+    :func:`standard_errors`; ``skill`` ``{"validation": ...}`` as of :func:`skill`.
+
+    Raises:
+        UserError: predictions or record are missing or damaged.
+    """
+    frame = read_predictions(predictions)
+    training: Training | None = read_json(record).get("training_targets")
+    seeds: dict[str, list[pd.DataFrame]] = {
+        part: [rows for _, rows in frame[frame["part"] == part].groupby("seed", sort=True)]
+        for part in ("validation", "test")
+    }
+    write_json(
+        target,
+        {
+            "predictions": sha256_file(predictions),
+            "scores": score(frame, cell),
+            "constant": constant_scores(frame, cell, training) if training else None,
+            "errors": {"test": standard_errors(seeds["test"], cell, "test")},
+            "skill": {
+                "validation": skill(seeds["validation"], cell, training, "validation")
+                if training
+                else None
+            },
+        },
+    )

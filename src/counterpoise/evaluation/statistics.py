@@ -46,6 +46,23 @@ def mean_interval(sample: Sample, level: float = 0.95) -> tuple[float, float] | 
     return sample.mean - half, sample.mean + half
 
 
+def error_interval(
+    sample: Sample, error: float | None, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Interval of a score over seeds and items: s^2 / n plus the items' squared standard error.
+
+    Degrees of freedom after Satterthwaite, the items' part counting as known. None without an
+    error; one seed has no spread of its own, so that then only the items' part is covered.
+    """
+    if error is None:
+        return None
+    seeds = 0.0 if sample.sd is None else sample.sd**2 / sample.n
+    total = seeds + error**2
+    degrees = (sample.n - 1) * (total / seeds) ** 2 if seeds else math.inf
+    half = t_quantile(level, min(degrees, 1e6)) * math.sqrt(total)
+    return sample.mean - half, sample.mean + half
+
+
 def welch_interval(a: Sample, b: Sample, level: float = 0.95) -> tuple[float, float] | None:
     """Welch's interval of mean(a) - mean(b), degrees of freedom after Satterthwaite."""
     if a.sd is None or b.sd is None or min(a.n, b.n) < 2:

@@ -7,11 +7,11 @@ from typing import Any
 
 from counterpoise.errors import UserError, UserErrors
 from counterpoise.files import read_json, write_json
-from counterpoise.plan import Plan
+from counterpoise.plan import Plan, RunPlan, Training
 
 
 def problems(root: Path, plan: Plan) -> list[UserError]:
-    """Runs that are missing or have come to a bad end that nobody expected."""
+    """Runs that are missing, have come to an unexpected bad end, or show a broken pipeline."""
     found = []
     for run in plan.runs.values():
         for key in dict.fromkeys(run.cells.values()):
@@ -38,14 +38,53 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
                             "if the paper expects this",
                         )
                     )
+            found += _skill_problems(root, plan, run, training)
     return found
+
+
+def _skill_problems(root: Path, plan: Plan, run: RunPlan, training: Training) -> list[UserError]:
+    """What is wrong if even equal weighting learns nothing from real data.
+
+    Then the pipeline is broken for this dataset and network, and no comparison of methods on
+    them means anything. Formulas and stand-ins may be made so that equal weighting fails.
+    """
+    cell = training.cell
+    source = plan.project.datasets[cell.dataset].sources[cell.source]
+    real = bool(source.files) and not source.stand_in
+    if not real or cell.method.name != "uniform" or len(cell.tasks) < 2 or run.may_diverge:
+        return []
+    where = f"{run.paper}/{run.experiment}/{run.run}"
+    path = root / training.scores
+    if not path.is_file():
+        return [
+            UserError(
+                f"cell {training.key} has no scores",
+                where=where,
+                remedy=f"see logs/{plan.tier_name}/evaluate/"
+                f"{training.key.replace('/', '-')}-{training.scoring}.log",
+            )
+        ]
+    skill = read_json(path)["skill"]["validation"]
+    if skill is None or skill["interval"][0] > 0:
+        return []
+    low, high = skill["interval"]
+    return [
+        UserError(
+            f"the pipeline is broken for {cell.dataset} with {cell.network.name}: on validation, "
+            f"cell {training.key} is not better than a constant answer (cross-entropy lower by "
+            f"{skill['difference']:.4g}, 95 % interval {low:.4g} to {high:.4g})",
+            where=where,
+            remedy="look at its training loss in the report; then at the pictures and labels that "
+            "it is given, its learning rate and its number of epochs",
+        )
+    ]
 
 
 def check_gate(root: Path, plan: Plan) -> None:
     """Write the gate's file, or fail with all problems.
 
     Raises:
-        UserErrors: runs are missing or have failed.
+        UserErrors: runs are missing or have failed, or a pipeline is broken.
     """
     found = problems(root, plan)
     if found:

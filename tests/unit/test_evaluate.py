@@ -1,0 +1,381 @@
+"""Scores from saved predictions: the constant predictor, the bootstrap, the skill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from counterpoise import registry
+from counterpoise.evaluation import resampling
+from counterpoise.evaluation.constant import constant_outputs, gain_on_items
+from counterpoise.evaluation.evaluate import constant_scores, evaluate, skill, standard_errors
+from counterpoise.evaluation.resampling import (
+    patient_weights,
+    percentile_interval,
+    standard_error,
+    units_of,
+)
+from counterpoise.files import read_json, write_json
+from counterpoise.metrics import METRICS, weighted_mean
+from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.tasks import Task
+
+SCORES = ("auroc", "auprc", "accuracy", "f1", "bce")
+MASS = Task("mass", "Mass", 1, "bce", SCORES, classes=2)
+HERNIA = Task("hernia", "Hernia", 1, "bce", SCORES, classes=2)
+DIGIT = Task("digit", "Digit", 3, "nll", ("accuracy",), classes=3)
+EACH = Task("each", "Each", 3, "bce_one_hot", ("accuracy",), classes=3)
+AGE = Task("age", "Age", 1, "mse", ("mse",))
+PLANE = Task("plane", "Plane", 2, "landscape", ("accuracy",))
+
+
+@pytest.fixture
+def dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset of two findings and an age in place of the catalogue."""
+    module = SimpleNamespace(tasks=lambda _: (MASS, HERNIA, AGE), Options=dict)
+    monkeypatch.setattr(registry, "find", lambda kind, name: module)
+
+
+def cell_of(*tasks: str, seeds: int = 2) -> Cell:
+    return Cell(
+        dataset="two_findings", source="x", dataset_options={}, network=Component(name="n"),
+        method=Component(name="uniform"), tasks=tasks, seeds=tuple(range(seeds)),
+        protocol=Protocol(epochs=1, batch_size=1),
+    )  # fmt: skip
+
+
+def frame_of(
+    seed: int, part: str = "test", size: int = 400, signal: float = 1.0, per_patient: int = 1
+) -> pd.DataFrame:
+    """Predictions of one seed; items and targets do not depend on the seed."""
+    data, noise = np.random.default_rng(1), np.random.default_rng(100 + seed)
+    columns: dict[str, Any] = {"seed": seed, "part": part, "item": np.arange(size)}
+    columns["patient"] = np.arange(size) // per_patient
+    for task, share in (("mass", 0.3), ("hernia", 0.05)):
+        target = (data.random(size) < share).astype(np.int64)
+        columns[f"target.{task}"] = target
+        prior = np.log(share / (1 - share))
+        outputs = prior + signal * (target - share) + 0.3 * noise.normal(size=size)
+        columns[f"output.{task}.0"] = outputs.astype(np.float32)
+    columns["target.age"] = data.normal(50, 10, size).astype(np.float32)
+    columns["output.age.0"] = columns["target.age"] + noise.normal(0, 2, size).astype(np.float32)
+    return pd.DataFrame(columns)
+
+
+TRAINING = {"mass": [0.7, 0.3], "hernia": [0.95, 0.05], "age": [49.0]}
+
+# The constant predictor ----------------------------------------------------------------------
+
+# Of the findings of ChestX-ray14, from config/papers/deepchest.yaml.
+PREVALENCE = (.1031, .0248, .0416, .0205, .1188, .0224, .0150, .0020, .1774, .0516, .0565, .0302,
+              .0128, .0473)  # fmt: skip
+
+
+def test_the_constant_predictor_at_published_prevalence() -> None:
+    """The figure to beat on ChestX-ray14: anything above a mean BCE of 0.183 has learned nothing."""
+    found = []
+    for share in PREVALENCE:
+        outputs = constant_outputs(MASS, [1 - share, share])
+        assert outputs is not None
+        targets = np.arange(10_000) < round(10_000 * share)
+        value = METRICS["bce"].compute(np.tile(outputs, (10_000, 1)), targets.astype(int))
+        assert value == pytest.approx(special.entr([share, 1 - share]).sum(), rel=1e-9)
+        found.append(value)
+    assert np.mean(found) == pytest.approx(0.183, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "training", "expected"),
+    [
+        (MASS, [0.75, 0.25], [np.log(0.25 / 0.75)]),
+        (DIGIT, [0.5, 0.3, 0.2], np.log([0.5, 0.3, 0.2])),
+        (EACH, [0.5, 0.3, 0.2], np.log([1.0, 3 / 7, 0.25])),
+        (AGE, [48.5], [48.5]),
+    ],
+)
+def test_a_constant_answer(task: Task, training: list[float], expected: list[float]) -> None:
+    assert constant_outputs(task, training) == pytest.approx(np.array(expected))
+
+
+def test_a_toy_loss_has_no_constant_answer() -> None:
+    assert constant_outputs(PLANE, [0.0]) is None
+
+
+@pytest.mark.parametrize("task", [MASS, DIGIT, EACH])
+@pytest.mark.parametrize("certain", [0, 1])
+def test_a_class_that_training_never_saw_is_finite(task: Task, certain: int) -> None:
+    shares = [0.0] * int(task.classes or 0)
+    shares[certain] = 1.0
+    outputs = constant_outputs(task, shares)
+    assert outputs is not None and np.isfinite(outputs).all()
+    other = np.array([1 - certain])
+    assert np.isfinite(gain_on_items(task, shares, np.zeros((1, task.outputs)), other)).all()
+
+
+def test_scores_of_the_constant_predictor(dataset: None) -> None:
+    frame = pd.concat([frame_of(0), frame_of(1), frame_of(0, "validation", 100)])
+    found = constant_scores(frame, cell_of("mass", "age"), TRAINING)
+    assert set(found) == {"test", "validation"} and set(found["test"]) == {"mass", "age"}
+    target, age = frame_of(0)["target.mass"], frame_of(0)["target.age"].astype(float)
+    share = target.mean()
+    assert found["test"]["mass"] == pytest.approx(
+        {
+            "auroc": 0.5,
+            "auprc": share,
+            "accuracy": 1 - share,
+            "f1": 0.0,
+            "bce": -(share * np.log(0.3) + (1 - share) * np.log(0.7)),
+        }
+    )
+    assert found["test"]["age"]["mse"] == pytest.approx(((age - 49) ** 2).mean())
+
+
+@pytest.mark.parametrize("task", [MASS, DIGIT, EACH])
+def test_a_gain_is_the_difference_of_two_cross_entropies(task: Task) -> None:
+    rng = np.random.default_rng(0)
+    size, classes = 60, int(task.classes or 0)
+    labels = rng.integers(0, classes, size)
+    outputs = rng.normal(0, 2, (size, task.outputs))
+    shares = np.full(classes, 1 / classes)
+    shares[:2] += [0.1, -0.1]
+    if task is MASS:
+        network = sklearn.metrics.log_loss(labels, special.expit(outputs[:, 0]))
+        constant = sklearn.metrics.log_loss(labels, np.full(size, shares[1]))
+    elif task is DIGIT:
+        network = sklearn.metrics.log_loss(labels, special.softmax(outputs, axis=1))
+        constant = sklearn.metrics.log_loss(labels, np.tile(shares, (size, 1)))
+    else:
+        hot = np.eye(classes)[labels]
+        network, constant = (
+            sum(sklearn.metrics.log_loss(hot[:, c], p[:, c]) for c in range(classes))
+            for p in (special.expit(outputs), np.tile(shares, (size, 1)))
+        )
+    gain = gain_on_items(task, shares.tolist(), outputs, labels)
+    assert gain.shape == (size,)
+    assert gain.mean() == pytest.approx(constant - network, rel=1e-9)
+    # No gain where the network itself answers with the constant.
+    same = np.tile(constant_outputs(task, shares.tolist()), (size, 1))  # type: ignore[arg-type]
+    assert gain_on_items(task, shares.tolist(), same, labels) == pytest.approx(np.zeros(size))
+
+
+# The bootstrap -------------------------------------------------------------------------------
+
+
+def all_weights(units: np.ndarray, word: str = "w", resamples: int = 1000) -> np.ndarray:
+    return np.concatenate(list(patient_weights(units, word, resamples)))
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(1, 20))
+def test_as_many_units_are_drawn_as_there_are(patients: list[int], resamples: int) -> None:
+    units = units_of(pd.DataFrame({"patient": patients}))
+    weights = all_weights(units, resamples=resamples)
+    assert weights.shape == (resamples, len(patients))
+    first = np.unique(units, return_index=True)[1]
+    assert (weights[:, first].sum(1) == len(first)).all()
+    for unit in range(len(first)):  # all items of a patient are drawn together
+        assert (np.ptp(weights[:, units == unit], axis=1) == 0).all()
+
+
+def test_units_are_patients_where_they_are_known() -> None:
+    frame = pd.DataFrame({"item": range(4), "patient": ["b", "a", "b", "c"]})
+    assert units_of(frame).tolist() == [1, 0, 1, 2]
+    assert units_of(frame[["item"]]).tolist() == [0, 1, 2, 3]
+
+
+def test_draws_depend_on_the_word_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = np.arange(31)
+    weights = all_weights(units, "bootstrap/test", 50)
+    assert (all_weights(units, "bootstrap/test", 50) == weights).all()
+    assert (all_weights(units, "bootstrap/validation", 50) != weights).any()
+    # Neither the size of the chunks nor the number of resamples moves the first ones.
+    monkeypatch.setattr(resampling, "CHUNK", 31 * 7)
+    chunks = list(patient_weights(units, "bootstrap/test", 50))
+    assert [len(chunk) for chunk in chunks] == [7] * 7 + [1]
+    assert (np.concatenate(chunks) == weights).all()
+
+
+def test_chunks_bound_the_memory() -> None:
+    units = np.arange(25_596)
+    first = next(patient_weights(units, "w"))
+    assert first.nbytes <= 16e6 and len(first) > 1
+
+
+def test_draws_are_multinomial() -> None:
+    """Mean 1, variance 1 - 1/n, covariance -1/n between two units."""
+    weights = all_weights(np.arange(5), resamples=20_000)
+    assert weights.mean(0) == pytest.approx(np.ones(5), abs=0.03)
+    expected = np.eye(5) - 0.2
+    assert np.cov(weights.T) == pytest.approx(expected, abs=0.03)
+
+
+def test_standard_error_of_a_mean() -> None:
+    """sd / sqrt(n) for items; sqrt(m) times as large where m items of a patient are the same."""
+    values = np.random.default_rng(2).normal(0, 3, 500)
+    alone = standard_error(weighted_mean(values, all_weights(np.arange(500), resamples=4000)))
+    # 4000 resamples know a standard deviation to 1/sqrt(8000) = 1.1 percent.
+    assert alone == pytest.approx(values.std() / np.sqrt(500), rel=0.04)
+    four, units = np.repeat(values, 4), np.repeat(np.arange(500), 4)
+    grouped = standard_error(weighted_mean(four, all_weights(units, resamples=4000)))
+    ungrouped = standard_error(weighted_mean(four, all_weights(np.arange(2000), resamples=4000)))
+    assert grouped is not None and ungrouped is not None
+    assert grouped == pytest.approx(alone)
+    assert grouped / ungrouped == pytest.approx(2.0, rel=0.06)
+
+
+def test_standard_error_of_an_auroc() -> None:
+    """Against the asymptotic variance of DeLong, DeLong and Clarke-Pearson (1988)."""
+    frame = frame_of(0, size=1500)
+    target = frame["target.mass"].to_numpy() == 1
+    logits = frame["output.mass.0"].to_numpy()
+    higher = logits[target][:, None] > logits[~target][None, :]
+    ours, theirs = higher.mean(1), higher.mean(0)
+    expected = np.sqrt(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(theirs))
+    weighted = METRICS["auroc"].weighted
+    assert weighted is not None
+    draws = weighted(logits[:, None], target, all_weights(np.arange(1500)))
+    assert standard_error(draws) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_score_that_is_often_undefined_has_no_error() -> None:
+    values = np.arange(100.0)
+    values[:5] = np.nan
+    assert standard_error(values) == pytest.approx(np.arange(5, 100).std(ddof=1))
+    values[5] = np.nan
+    assert standard_error(values) is None
+
+
+def test_an_interval_holds_the_middle() -> None:
+    assert percentile_interval(np.arange(1001.0)) == pytest.approx((25.0, 975.0))
+    assert percentile_interval(np.arange(1001.0), 0.5) == pytest.approx((250.0, 750.0))
+
+
+def test_the_error_is_that_of_the_mean_over_seeds(dataset: None) -> None:
+    """Noise of training averages out over seeds, the choice of patients does not."""
+    frames = [frame_of(seed) for seed in range(3)]
+    cell = cell_of("mass", "age", seeds=3)
+    found = standard_errors(frames, cell, "test")
+    assert set(found) == {"mass", "age"} and set(found["mass"]) == set(SCORES)
+    weights = all_weights(np.arange(400), "bootstrap/test")
+    error = [np.square(f["output.age.0"].astype(float) - f["target.age"]) for f in frames]
+    draws = weighted_mean(np.mean(error, axis=0), weights)
+    assert found["age"]["mse"] == pytest.approx(draws.std(ddof=1))
+    assert standard_errors(frames, cell, "test") == found
+
+
+def test_patients_with_several_images_widen_the_error(dataset: None) -> None:
+    frame = frame_of(0, size=200)
+    same = frame.loc[np.repeat(frame.index, 4)].reset_index(drop=True)
+    alone = standard_errors([same.assign(patient=np.arange(800))], cell_of("mass"), "test")
+    grouped = standard_errors([same], cell_of("mass"), "test")
+    for name in ("auroc", "accuracy", "bce"):
+        assert grouped["mass"][name] / alone["mass"][name] == pytest.approx(2.0, rel=0.15)
+
+
+def test_errors_where_a_score_is_undefined(dataset: None) -> None:
+    frames = [frame_of(0, size=60), frame_of(1, size=60)]
+    for frame in frames:
+        frame["target.mass"] = 0
+        frame["target.hernia"] = (np.arange(60) == 7).astype(int)
+    found = standard_errors(frames, cell_of("mass", "hernia"), "test")
+    assert {n for n, v in found["mass"].items() if v is None} == {"auroc", "auprc", "f1"}
+    # One positive is not drawn in about 37 percent of the resamples.
+    assert {n for n, v in found["hernia"].items() if v is None} == {"auroc", "auprc", "f1"}
+
+
+def test_a_seed_without_numbers_has_no_part_in_the_error(dataset: None) -> None:
+    good, bad = frame_of(0), frame_of(1)
+    bad.loc[3, "output.mass.0"] = np.inf
+    found = standard_errors([good, bad], cell_of("mass", "age"), "test")
+    assert found["mass"] == standard_errors([good], cell_of("mass"), "test")["mass"]
+    assert found["age"] != standard_errors([good], cell_of("age"), "test")["age"]
+    alone = standard_errors([bad], cell_of("mass"), "test")
+    assert alone == {"mass": dict.fromkeys(SCORES)}
+
+
+# Skill ---------------------------------------------------------------------------------------
+
+
+def test_a_network_that_learned_beats_the_constant(dataset: None) -> None:
+    frames = [frame_of(seed, signal=3.0) for seed in range(2)]
+    found = skill(frames, cell_of("mass", "hernia", "age"), TRAINING, "validation")
+    assert found is not None and found["seeds"] == 2
+    constant = constant_scores(pd.concat(frames), cell_of("mass", "hernia"), TRAINING)["test"]
+    expected = np.mean([
+        constant[task]["bce"]
+        - METRICS["bce"].compute(f[[f"output.{task}.0"]].to_numpy(), f[f"target.{task}"].to_numpy())
+        for f in frames
+        for task in ("mass", "hernia")
+    ])  # fmt: skip
+    assert found["difference"] == pytest.approx(expected)
+    low, high = found["interval"]
+    assert 0 < low < found["difference"] < high
+
+
+def test_noise_does_not_beat_the_constant(dataset: None) -> None:
+    found = skill([frame_of(0, signal=0.0)], cell_of("mass", "hernia"), TRAINING, "validation")
+    assert found is not None and found["difference"] < 0 and found["interval"][0] < 0
+
+
+def test_the_constant_does_not_beat_itself(dataset: None) -> None:
+    frame = frame_of(0).assign(**{"output.mass.0": np.log(0.3 / 0.7)})
+    found = skill([frame], cell_of("mass"), TRAINING, "validation")
+    assert found is not None
+    assert [found["difference"], *found["interval"]] == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_regression_alone_has_no_skill(dataset: None) -> None:
+    assert skill([frame_of(0)], cell_of("age"), TRAINING, "validation") is None
+
+
+def test_the_skill_of_the_seeds_whose_outputs_are_numbers(dataset: None) -> None:
+    good, bad = frame_of(0), frame_of(1)
+    bad.loc[0, "output.hernia.0"] = np.nan
+    cell = cell_of("mass", "hernia")
+    found = skill([good, bad], cell, TRAINING, "validation")
+    assert found is not None and found["seeds"] == 1
+    assert found == skill([good], cell, TRAINING, "validation")
+    assert skill([bad], cell, TRAINING, "validation") is None
+
+
+# The file ------------------------------------------------------------------------------------
+
+
+def files_of(folder: Path, record: dict[str, Any]) -> tuple[Path, Path, Path]:
+    parts = [("validation", 120), ("test", 300)]
+    frames = [frame_of(s, part, size, per_patient=3) for s in range(2) for part, size in parts]
+    pd.concat(frames, ignore_index=True).to_parquet(folder / "predictions.parquet")
+    write_json(folder / "record.json", record)
+    return folder / "predictions.parquet", folder / "record.json", folder / "scores.json"
+
+
+def test_what_a_file_of_scores_holds(dataset: None, tmp_path: Path) -> None:
+    files, cell = files_of(tmp_path, {"training_targets": TRAINING}), cell_of("mass", "age")
+    evaluate(cell, *files)
+    found = read_json(files[2])
+    assert set(found) == {"predictions", "scores", "constant", "errors", "skill"}
+    shape = {"mass": set(SCORES), "age": {"mse"}}
+    for scores in (*found["scores"].values(), found["constant"]):
+        assert set(scores) == {"validation", "test"}
+        assert {task: set(values) for task, values in scores["test"].items()} == shape
+    assert {task: set(values) for task, values in found["errors"]["test"].items()} == shape
+    assert set(found["skill"]["validation"]) == {"difference", "interval", "seeds"}
+    first = files[2].read_bytes()
+    evaluate(cell, *files)
+    assert files[2].read_bytes() == first
+
+
+def test_a_record_that_says_nothing_of_the_training_part(dataset: None, tmp_path: Path) -> None:
+    files = files_of(tmp_path, {})
+    evaluate(cell_of("mass"), *files)
+    found = read_json(files[2])
+    assert found["constant"] is None and found["skill"] == {"validation": None}
+    assert found["errors"]["test"]["mass"]["auroc"] > 0
