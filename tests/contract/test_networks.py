@@ -26,6 +26,9 @@ SHORT = (Task("first", "First", 2, "a", ("a",)), Task("second", "Second", 1, "b"
 TAKES: dict[str, tuple[list[tuple[int, ...]], list[dict[str, Any]], tuple[Task, ...]]] = {
     "lenet": ([(1, 28, 28), (1, 28, 56)], [{"size": "original"}, {"size": "reduced"}], TASKS),
     "mlp": ([(2,), (5,)], [{}, {"hidden": 3, "features": 4}], SHORT),
+    "small_cnn": ([(1, 64, 64), (1, 33, 48)], [{}], TASKS),
+    "resnet": ([(1, 64, 64)], [{"depth": 18}, {"depth": 50}], TASKS),
+    "densenet": ([(1, 64, 64)], [{}], TASKS),
 }
 CASES = [
     pytest.param(name, options, shape, id=f"{name}-{list(options.values())}-{shape}")
@@ -93,7 +96,9 @@ def test_the_trunk_treats_items_one_by_one(
     inputs = inputs_of(shape)
     together = network.trunk(inputs)
     alone = torch.cat([network.trunk(item[None]) for item in inputs])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    # Fifty layers of sums in another order; small features are differences of large ones.
+    scale = float(together.detach().abs().max())
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=2e-6 * max(scale, 1.0))
 
 
 @every
@@ -104,7 +109,12 @@ def test_the_initial_weights_follow_from_names_and_seed(
     torch.manual_seed(99)
     assert same_tensors(first, build(name, options, shape).state_dict())
     other = build(name, options, shape, seed=1).state_dict()
-    assert not any(torch.equal(first[key], other[key]) for key in first)
+    # Scales and counts of a normalisation start at one value; everything else is drawn.
+    drawn = [key for key, value in first.items() if value.unique().numel() > 1]
+    assert {key.rsplit(".", 1)[0] for key in drawn} >= {
+        key.rsplit(".", 1)[0] for key, value in first.items() if value.ndim > 1
+    }
+    assert not any(torch.equal(first[key], other[key]) for key in drawn)
 
 
 @every
@@ -120,7 +130,16 @@ def test_a_single_task_network_starts_like_the_network_for_all(
         assert same_tensors(alone, {key: together[key] for key in alone})
 
 
-@pytest.mark.parametrize(("name", "shape"), [("lenet", (784,)), ("mlp", (1, 28, 28))])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("lenet", (784,)),
+        ("mlp", (1, 28, 28)),
+        ("small_cnn", (9,)),
+        ("resnet", (2, 64, 64)),
+        ("densenet", (64, 64)),
+    ],
+)
 def test_inputs_of_another_form_are_refused(name: str, shape: tuple[int, ...]) -> None:
     assert str(shape) in error_of(lambda: build(name, {}, shape)).what
 
@@ -168,3 +187,33 @@ def test_mlp_is_two_ten_two_without_heads() -> None:
 def test_mlp_refuses_more_outputs_than_it_has() -> None:
     wide = (Task("wide", "Wide", 3, "a", ("a",)),)
     assert "3 outputs" in error_of(lambda: build("mlp", {}, (2,), tasks=wide)).what
+
+
+# torchvision's: parameters without the classifier of 1,000 classes ---------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "features", "published"),
+    [
+        # Parameters that torchvision's documentation lists, with features * 1000 + 1000 of the head.
+        ("resnet", {"depth": 18}, 512, 11_689_512),
+        ("resnet", {"depth": 34}, 512, 21_797_672),
+        ("resnet", {"depth": 50}, 2048, 25_557_032),
+        ("resnet", {"depth": 101}, 2048, 44_549_160),
+        ("resnet", {"depth": 152}, 2048, 60_192_808),
+        ("densenet", {}, 1024, 7_978_856),
+    ],
+)
+def test_torchvisions_networks_have_its_parameters(
+    name: str, options: dict[str, Any], features: int, published: int
+) -> None:
+    network = build(name, options, (1, 64, 64))
+    assert network.features == features
+    assert size(network.trunk) == published - (features * 1000 + 1000)
+
+
+@pytest.mark.parametrize("name", ["resnet", "densenet"])
+def test_a_grey_picture_is_a_colour_picture_of_three_equal_channels(name: str) -> None:
+    network = build(name, {}, (1, 64, 64)).eval()
+    grey = inputs_of((1, 64, 64), 2)
+    torch.testing.assert_close(network.trunk(grey), network.trunk(grey.repeat(1, 3, 1, 1)))

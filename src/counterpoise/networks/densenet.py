@@ -1,0 +1,31 @@
+"""DenseNet-121 as torchvision builds it, without its last layer: the network of CheXNet.
+
+Huang et al., "Densely Connected Convolutional Networks" (CVPR 2017); Rajpurkar et al., "CheXNet"
+(2017), whose model the RotoGrad submission takes for ChestX-ray14. Z is the globally pooled
+feature, d = 1024; the trunk has 6,953,856 parameters. Weights are random.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(base.Options):
+    """Nothing can be chosen."""
+
+
+def features(options: Options) -> int:
+    """Channels after the last dense block."""
+    return 1024
+
+
+def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+    """The dense blocks, the last normalisation and the global average."""
+    from counterpoise.networks._torchvision import trunk_of
+
+    return trunk_of("densenet121", "classifier", shape)

@@ -1,0 +1,33 @@
+"""Residual networks as torchvision builds them, without their last layer.
+
+He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016). Z is the globally pooled
+feature: d = 512 for 18 and 34 layers, 2048 for 50, 101 and 152. Weights are random.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(base.Options):
+    """Which of the five."""
+
+    depth: Literal[18, 34, 50, 101, 152] = 18
+    """Layers. DeepChest names 18 as its example, the thoracic paper uses 152."""
+
+
+def features(options: Options) -> int:
+    """Channels of the last stage: 512 or 2048."""
+    return 512 if options.depth < 50 else 2048
+
+
+def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+    """All convolutional stages and the global average."""
+    from counterpoise.networks._torchvision import trunk_of
+
+    return trunk_of(f"resnet{options.depth}", "fc", shape)
