@@ -107,7 +107,7 @@ def download(
     """Fetch or generate one source of raw files and check its checksums."""
     from counterpoise.download import fetch_source
     from counterpoise.errors import nearest
-    from counterpoise.plan import raw_digest
+    from counterpoise.identity import raw_digest
     from counterpoise.project import load_project
 
     root = find_root()

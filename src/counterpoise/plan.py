@@ -7,7 +7,6 @@ for exactly the files that it changes, in a fresh clone too, and going back find
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,158 +14,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 from counterpoise import registry
-from counterpoise.code import code_digests, library_version
+from counterpoise.code import code_digests
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
-from counterpoise.project import SINGLE_TASK, Project, load_project
-from counterpoise.spec.cell import Cell, Component
-from counterpoise.spec.dataset import DataSource
+from counterpoise.identity import plan_data, plan_training
+from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
+from counterpoise.project import Project, load_project
+from counterpoise.spec.cell import Component
 from counterpoise.spec.paper import (
+    SINGLE_TASK,
     BarsFigure,
-    DecisionFigure,
     Experiment,
     Figure,
-    HistoryFigure,
     Paper,
+    RunsFigure,
     Table,
-    TrajectoriesFigure,
 )
 from counterpoise.spec.tier import Reduction, Tier
 
-Mark = Literal["demo", "reduced"]
-
-TRAINING = ("counterpoise.training.job", "counterpoise.training.predict")
-SCORING = "counterpoise.evaluation.evaluate"
 TABLES = "counterpoise.reproduction.tables"
 CLAIMS = "counterpoise.reproduction.claims"
 FIGURES = "counterpoise.reproduction.figures"
+DRAWINGS = "counterpoise.reproduction.drawings"
 REPORT = "counterpoise.report.build"
 GATE = "counterpoise.reproduction.gate"
-PREPARING = "counterpoise.prepared"
-TRAINING_LIBRARIES = ("numpy", "torch")
-DATA_LIBRARIES = ("numpy", "pandas")
-
-DISPLAY = frozenset(
-    f"counterpoise.{name}" for name in ("code", "errors", "provenance", "training.progress")
-)
-"""Modules that jobs import to talk and to record, and that change no result."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Prepared data: a dataset, from one of its sources, with its options."""
-
-    dataset: str
-    source: str
-    options: dict[str, Any]
-    seed: int
-    raw_digest: str
-    digest: str
-
-    @property
-    def raw(self) -> str:
-        """Marker of the downloaded or generated source."""
-        return f"data/raw/{self.source}-{self.raw_digest}/source.json"
-
-    @property
-    def folder(self) -> str:
-        """Folder of the prepared arrays."""
-        return f"data/prepared/{self.source}/{self.dataset}-{self.digest}"
-
-    @property
-    def prepared(self) -> str:
-        """Marker of the prepared arrays."""
-        return f"{self.folder}/prepared.json"
-
-    @property
-    def split(self) -> str:
-        """Items of each part."""
-        return f"{self.folder}/split.parquet"
-
-
-@dataclass(frozen=True)
-class Training:
-    """One cell with its place on disk."""
-
-    tier: str
-    name: str
-    digest: str
-    cell: Cell
-    data: Data
-    scoring: str
-
-    @property
-    def key(self) -> str:
-        """``name/digest``."""
-        return f"{self.name}/{self.digest}"
-
-    @property
-    def folder(self) -> str:
-        """Folder of its results."""
-        return f"results/{self.tier}/cells/{self.key}"
-
-    @property
-    def work(self) -> str:
-        """Folder of its resumable state."""
-        return f"work/{self.tier}/{self.key}"
-
-    @property
-    def scores(self) -> str:
-        """Its scores, named by the digest of the code that computes them."""
-        return f"{self.folder}/scores-{self.scoring}.json"
-
-    def file(self, name: str) -> str:
-        """A file of its results."""
-        return f"{self.folder}/{name}"
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """A run of a paper: which cell gives each task."""
-
-    paper: str
-    experiment: str
-    run: str
-    cells: dict[str, str]
-    """Task to cell key; a multi-task run has one cell for all."""
-    mark: Mark | None
-    reductions: tuple[str, ...]
-    may_diverge: bool
-
-
-@dataclass(frozen=True)
-class PaperPlan:
-    """What is made for one paper in one tier."""
-
-    paper: Paper
-    tier: str
-    tables_digest: str
-    claims_digest: str
-    figure_digests: dict[str, str]
-
-    @property
-    def folder(self) -> str:
-        """Folder of its tables, claims and figures."""
-        return f"results/{self.tier}/papers/{self.paper.id}"
-
-    @property
-    def tables(self) -> str:
-        """All its tables."""
-        return f"{self.folder}/tables-{self.tables_digest}.json"
-
-    @property
-    def claims(self) -> str:
-        """All its claims."""
-        return f"{self.folder}/claims-{self.claims_digest}.json"
-
-    def figure(self, figure: str) -> str:
-        """One of its figures as SVG; the numbers behind it lie beside as JSON."""
-        return f"{self.folder}/figures/{figure}-{self.figure_digests[figure]}.svg"
-
-    @property
-    def figures(self) -> list[str]:
-        """All its figures that can be drawn."""
-        return [self.figure(name) for name in self.figure_digests]
 
 
 @dataclass
@@ -277,7 +148,7 @@ class Plan:
     def cells_of_figure(self, paper: str, figure: str) -> list[Training]:
         """All cells that a figure shows."""
         content = _figure(self.papers[paper].paper, figure).content
-        if not isinstance(content, HistoryFigure | TrajectoriesFigure | DecisionFigure):
+        if not isinstance(content, RunsFigure):
             return []
         keys: dict[str, None] = {}
         for run in content.runs:
@@ -343,7 +214,8 @@ def make_plan(
                     continue
                 if methods != "all" and run.method not in {*methods, SINGLE_TASK}:
                     continue
-                _add_run(plan, name, experiment_name, experiment, run_name, reduction)
+                own = reduction.of(f"{name}/{experiment_name}")
+                _add_run(plan, name, experiment_name, experiment, run_name, own)
     for name in chosen:
         plan.papers[name] = _plan_paper(plan, project.papers[name])
     return plan
@@ -359,7 +231,7 @@ def _add_run(
     alone = run.method == SINGLE_TASK
     cells: dict[str, str] = {}
     for group in [(task,) for task in tasks] if alone else [tasks]:
-        training = _train(plan, experiment, run_name, reduction, data, group)
+        training = plan_training(plan.tier_name, experiment, run_name, reduction, data, group)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
@@ -384,114 +256,15 @@ def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]
         changes.append(
             f"learning rate {reduction.learning_rate} instead of {protocol.learning_rate}"
         )
+    if reduction.network not in (None, experiment.network):
+        changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
     changes += [f"{key} {value}" for key, value in sorted(reduction.dataset_options.items())]
     return tuple(changes)
 
 
-def raw_digest(name: str, source: DataSource, dataset: str) -> str:
-    """Identity of a source's files: published checksums, or what generates them."""
-    identity: dict[str, Any] = {
-        "source": name,
-        "files": {file.name: file.sha256 for file in source.files},
-        "needs": {library: library_version(library) for library in source.needs},
-    }
-    if source.generated:
-        identity["code"] = code_digests([registry.module_name("datasets", dataset)], DISPLAY)
-    return digest_of(identity, length=8)
-
-
-def plan_data(project: Project, experiment: Experiment, reduction: Reduction) -> Data:
-    """The data of an experiment in a tier, with their identity.
-
-    The digest covers what the data are derived from (checksums of the published files, or the
-    generating code and the libraries it needs), the options, the split's seed and the code.
-    """
-    dataset = project.datasets[experiment.dataset]
-    source = dataset.sources[reduction.source]
-    module = registry.find("datasets", dataset.id)
-    options = module.Options(
-        **{
-            **dataset.options,
-            **source.options,
-            **experiment.dataset_options,
-            **reduction.dataset_options,
-        }
-    ).model_dump(mode="json")
-    raw = raw_digest(reduction.source, source, dataset.id)
-    identity = {
-        "dataset": dataset.id,
-        "raw": raw,
-        "libraries": {name: library_version(name) for name in DATA_LIBRARIES},
-        "options": options,
-        "split seed": dataset.split_seed,
-        "code": code_digests([PREPARING, registry.module_name("datasets", dataset.id)], DISPLAY),
-    }
-    return Data(dataset.id, reduction.source, options, dataset.split_seed, raw, digest_of(identity))
-
-
-def _train(
-    plan: Plan,
-    experiment: Experiment,
-    run_name: str,
-    reduction: Reduction,
-    data: Data,
-    tasks: tuple[str, ...],
-) -> Training:
-    run = experiment.runs[run_name]
-    alone = run.method == SINGLE_TASK
-    method = "uniform" if alone else run.method
-    options = registry.method(method).Options(**run.options)
-    network = experiment.network
-    network_options = registry.find("networks", network.name).Options(**network.options)
-    changes = {
-        key: value
-        for key in ("epochs", "batch_size", "learning_rate")
-        if (value := getattr(reduction, key)) is not None
-    }
-    repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
-    cell = Cell(
-        dataset=data.dataset,
-        source=data.source,
-        dataset_options=data.options,
-        network=Component(name=network.name, options=network_options.model_dump(mode="json")),
-        method=Component(name=method, options=options.model_dump(mode="json")),
-        tasks=tasks,
-        protocol=experiment.protocol.model_copy(update=changes),
-        seeds=tuple(range(repeats)),
-    )
-    parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment)]
-    parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
-    name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
-    catalogue = (
-        registry.module_name("methods", method),
-        registry.module_name("networks", network.name),
-        registry.module_name("datasets", data.dataset),
-    )
-    identity = {
-        "cell": cell.model_dump(mode="json"),
-        "data": data.digest,
-        "libraries": {library: library_version(library) for library in TRAINING_LIBRARIES},
-        "code": code_digests([*TRAINING, *catalogue], DISPLAY),
-    }
-    scorers = [SCORING, registry.module_name("datasets", data.dataset)]
-    scoring = code_digests(scorers, DISPLAY)
-    return Training(
-        plan.tier_name, name, digest_of(identity), cell, data, digest_of(scoring, length=8)
-    )
-
-
-def _shown(options: Any) -> list[str]:
-    """Options that differ from their defaults, for a cell's name."""
-    fields = type(options).model_fields
-    changed = {k: v for k, v in options.model_dump().items() if v != fields[k].default}
-    return [
-        str(value) if isinstance(value, str) else f"{key.replace('_', '-')}-{value}"
-        for key, value in changed.items()
-    ]
-
-
-def _shown_data(experiment: Experiment) -> list[str]:
-    return [str(value) for value in experiment.dataset_options.values()]
+def _named(component: Component) -> str:
+    options = [f"{key} {value}" for key, value in component.options.items()]
+    return " ".join([component.name, *options])
 
 
 def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
@@ -525,7 +298,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         content = figure.content
         if isinstance(content, BarsFigure):
             shown: Any = tables
-        elif isinstance(content, HistoryFigure | TrajectoriesFigure | DecisionFigure):
+        elif isinstance(content, RunsFigure):
             found = {r: runs.get(f"{content.experiment}/{r}") for r in content.runs}
             if not any(found.values()):
                 continue
@@ -536,7 +309,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             {
                 "figure": figure.model_dump(mode="json"),
                 "shown": shown,
-                "code": code_digests([FIGURES]),
+                "code": code_digests([FIGURES, f"{DRAWINGS}.{content.kind}"]),
             }
         )
     return PaperPlan(paper, plan.tier_name, tables, claims, figures)

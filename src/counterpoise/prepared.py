@@ -12,6 +12,9 @@ from counterpoise.files import atomic, read_json, sha256_file, write_json
 from counterpoise.lazy import pd
 
 PARTS = ("train", "validation", "test")
+PATIENT = "patient"
+"""Column of a split that names the unit which must not be in two parts."""
+SUMMARY = "summary.json"
 
 
 def prepare(dataset: str, options: dict[str, Any], raw: Path, marker: Path) -> None:
@@ -31,19 +34,64 @@ def prepare(dataset: str, options: dict[str, Any], raw: Path, marker: Path) -> N
 
 
 def split(dataset: str, options: dict[str, Any], seed: int, target: Path) -> None:
-    """Write the items of each part.
+    """Write the items of each part, and beside them ``summary.json`` with what is in them.
 
     Raises:
-        UserError: a part is empty.
+        UserError: a part is empty, or a patient is in two.
     """
     module = registry.find("datasets", dataset)
-    items = module.split(target.parent, module.Options(**options), seed)
+    chosen = module.Options(**options)
+    items = module.split(target.parent, chosen, seed)
     counts = items["part"].value_counts()
     for part in PARTS:
         if counts.get(part, 0) == 0:
             raise UserError(f"the {part} part of {dataset} is empty", where=target)
+    if PATIENT in items.columns:
+        _refuse_leaks(items, dataset, target)
+    has_labels = hasattr(module, "labels")
+    labels = module.labels(target.parent, items, chosen) if has_labels else None
+    write_json(target.parent / SUMMARY, summarise(items, labels))
     with atomic(target) as temporary:
         items.to_parquet(temporary, index=False)
+
+
+def _refuse_leaks(items: pd.DataFrame, dataset: str, target: Path) -> None:
+    """Two images of one patient are near duplicates: a patient on two sides is a leak."""
+    parts = items.groupby(PATIENT)["part"].nunique()
+    if (shared := parts[parts > 1]).size:
+        first = shared.index[0]
+        where = " and ".join(sorted(items.loc[items[PATIENT] == first, "part"].unique()))
+        raise UserError(
+            f"{shared.size} patients of {dataset} are in more than one part; patient {first} is in "
+            f"{where}",
+            where=target,
+            remedy="split by patient",
+        )
+
+
+def summarise(items: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any]:
+    """What a split holds: items and patients of each part; how often labels occur, and together.
+
+    Args:
+        items: all parts' items.
+        labels: 0 or 1, one row an item and one column a task, or None.
+    """
+    parts: dict[str, Any] = {}
+    for name in PARTS:
+        rows = (items["part"] == name).to_numpy()
+        entry: dict[str, Any] = {"items": int(rows.sum())}
+        if PATIENT in items.columns:
+            entry["patients"] = int(items.loc[rows, PATIENT].nunique())
+        if labels is not None:
+            entry["positives"] = {k: int(v) for k, v in labels[rows].sum().items()}
+        parts[name] = entry
+    summary: dict[str, Any] = {"parts": parts}
+    if labels is not None:
+        values = labels.to_numpy().astype(int)
+        summary["labels"] = list(labels.columns)
+        summary["together"] = (values.T @ values).tolist()
+        summary["none"] = int((values.sum(axis=1) == 0).sum())
+    return summary
 
 
 def load_items(split_file: Path) -> pd.DataFrame:

@@ -29,7 +29,17 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             ("overlap", "side_by_side"), ("percent", "count"), ("softmax", "one_vs_rest")
         )
     ],
+    "chestxray14": [
+        {"size": 32, "split": split, "training_share": share}
+        for split, share in (("stratified", 1.0), ("stratified", 0.4), ("official", 1.0))
+    ],
     "toy": [{"problem": problem} for problem in ("conflict", "magnitude", "negation")],
+}
+# The generator that stands in for each dataset's files, and its options.
+GENERATORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "multimnist": ("digits", {}),
+    "toy": ("formula", {}),
+    "chestxray14": ("chest_phantom", {"images": 160, "size": 48}),
 }
 CASES = [
     pytest.param(name, options, id=f"{name}-{'-'.join(map(str, options.values()))}")
@@ -61,8 +71,14 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for name in registry.names("datasets"):
         folders[name] = tmp_path_factory.mktemp(name)
-        registry.find("datasets", name).generate("", folders[name])
+        make_raw(name, folders[name])
     return folders
+
+
+def make_raw(dataset: str, folder: Path) -> None:
+    name, options = GENERATORS[dataset]
+    module = registry.find("generators", name)
+    module.generate(folder, module.Options(**options))
 
 
 @pytest.fixture
@@ -155,7 +171,7 @@ def test_preparing_again_gives_the_same_bytes(data: Data, raw: dict[str, Path]) 
 def test_generating_again_gives_the_same_bytes(
     raw: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    registry.find("datasets", name).generate("", tmp_path)
+    make_raw(name, tmp_path)
     assert files_in(tmp_path) == files_in(raw[name])
     for file in files_in(tmp_path):
         assert (tmp_path / file).read_bytes() == (raw[name] / file).read_bytes(), file

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from counterpoise.project import Project, references
+from counterpoise.checks import references
+from counterpoise.project import Project
 from counterpoise.spec.paper import Table, parse_printed, slug
 
 from ..support import ROOT

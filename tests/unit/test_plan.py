@@ -12,10 +12,11 @@ import pytest
 
 from counterpoise import code
 from counterpoise.code import module_digest
-from counterpoise.plan import Plan, Training, load_plan
+from counterpoise.layout import Training
+from counterpoise.plan import Plan, load_plan
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
-from counterpoise.spec.paper import BarsFigure
+from counterpoise.spec.paper import BarsFigure, RocFigure
 
 from ..support import ROOT, TIERS, copy_of_config, edit, error_of
 
@@ -153,12 +154,37 @@ def raws(plan: Plan) -> dict[str, str]:
     return {t.cell.dataset: t.data.raw for t in plan.trainings.values()}
 
 
-def test_an_edit_of_a_dataset_generates_its_raw_files_again(
+def test_an_edit_of_a_generator_makes_its_raw_files_again(
     demo_plan: Plan, edited: SIMULATE
 ) -> None:
-    edited("counterpoise.datasets.toy")
+    edited("counterpoise.generators.digits")
     before, after = raws(demo_plan), raws(plan_of())
-    assert before["toy"] != after["toy"] and before["multimnist"] == after["multimnist"]
+    assert before["multimnist"] != after["multimnist"] and before["toy"] == after["toy"]
+
+
+def test_an_edit_of_a_generator_leaves_real_data_alone(tiers_copy: Path, edited: SIMULATE) -> None:
+    before = plan_of(tiers_copy, tier="real")
+    edited("counterpoise.generators.digits")
+    assert set(before.trainings) == set(plan_of(tiers_copy, tier="real").trainings)
+
+
+def test_a_tier_may_change_one_experiment_more_than_the_others(tiers_copy: Path) -> None:
+    path = tiers_copy / "config" / "tiers.yaml"
+    edit(
+        path,
+        "multimnist: {source: digits, epochs: 10, batch_size: 128, learning_rate: 0.01, seeds: 3}",
+        "multimnist: {source: digits, epochs: 10, seeds: 3, experiments: {rotograd/original: "
+        "{epochs: 2, network: {name: lenet, options: {size: reduced}}}}}",
+    )
+    plan = plan_of(tiers_copy)
+    of = {name: plan.runs["rotograd", name, "uniform"] for name in ("reduced", "original")}
+    cells = {name: plan.trainings[run.cells["left"]].cell for name, run in of.items()}
+    assert cells["reduced"].protocol.epochs == 10 and cells["original"].protocol.epochs == 2
+    assert cells["original"].seeds == cells["reduced"].seeds == (0, 1, 2)
+    assert cells["original"].network.options == {"size": "reduced"}
+    told = of["original"].reductions
+    assert "network lenet size reduced for lenet size original" in told
+    assert not any("network" in text for text in of["reduced"].reductions)
 
 
 def test_an_edit_of_a_dataset_downloads_nothing_again(tiers_copy: Path, edited: SIMULATE) -> None:
@@ -204,21 +230,25 @@ def exhibits(plan: Plan) -> dict[str, set[str]]:
         p.figure(f.id): f for p in plans for f in p.paper.figures if f.id in p.figure_digests
     }
     bars = {path for path, f in figures.items() if isinstance(f.content, BarsFigure)}
+    roc = {path for path, f in figures.items() if isinstance(f.content, RocFigure)}
     return {
         "tables": {p.tables for p in plans},
         "claims": {p.claims for p in plans},
         "bars": bars,
-        "curves": set(figures) - bars,
+        "roc": roc,
+        "curves": set(figures) - bars - roc,
     }
 
 
 @pytest.mark.parametrize(
     ("module", "kinds"),
     [
-        ("counterpoise.reproduction.tables", {"tables", "claims", "bars"}),
-        ("counterpoise.evaluation.statistics", {"tables", "claims", "bars"}),
+        # Areas under a curve come with the intervals of the tables.
+        ("counterpoise.reproduction.tables", {"tables", "claims", "bars", "roc"}),
+        ("counterpoise.evaluation.statistics", {"tables", "claims", "bars", "roc"}),
         ("counterpoise.reproduction.claims", {"claims"}),
-        ("counterpoise.reproduction.figures", {"bars", "curves"}),
+        ("counterpoise.reproduction.figures", {"bars", "roc", "curves"}),
+        ("counterpoise.reproduction.drawings.roc", {"roc"}),
         ("counterpoise.report.build", set()),
     ],
 )
@@ -308,10 +338,10 @@ def test_where_data_come_from_and_what_computes_is_no_part_of_a_result(
 def test_the_version_of_a_library_is_part_of_a_result(
     demo_plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from counterpoise import plan
+    from counterpoise import identity
 
-    known = plan.library_version
-    monkeypatch.setattr(plan, "library_version", lambda n: "0" if n == "torch" else known(n))
+    known = identity.library_version
+    monkeypatch.setattr(identity, "library_version", lambda n: "0" if n == "torch" else known(n))
     assert changed(digests(demo_plan), digests(plan_of())) == set(digests(demo_plan))
 
 

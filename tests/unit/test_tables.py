@@ -13,7 +13,7 @@ from counterpoise.plan import Plan, load_plan
 from counterpoise.reproduction.gate import check_gate, problems
 from counterpoise.reproduction.tables import make_tables
 
-from ..support import TIERS, error_of
+from ..support import TIERS, edit, error_of
 
 TASKS = ("left", "right", "sum", "product", "density")
 METRIC = dict(zip(TASKS, ("accuracy", "accuracy", "mse", "mse", "mse"), strict=True))
@@ -145,7 +145,9 @@ def test_a_row_that_is_not_part_of_the_plan_says_so(results: Results) -> None:
 def test_what_cannot_be_measured_says_why(results: Results) -> None:
     table = results.tables()["table-4"]
     entry = table["atelectasis"]["uniform"]
-    assert entry["verdict"] == "not run" and "ChestX-ray14" in entry["reason"]
+    assert entry["verdict"] == "not run" and "tier" in entry["reason"]
+    entry = table["atelectasis"]["d-grad"]
+    assert entry["verdict"] == "not run" and "d_grad" in entry["reason"]
 
 
 def test_a_bad_end_is_shown_in_all_numbers_of_the_run(results: Results) -> None:
@@ -252,3 +254,74 @@ def test_the_gate_lets_an_expected_bad_end_pass(config_copy: Path) -> None:
     bad = {"what": "non-finite loss", "task": "sum", "epoch": 3, "step": 177}
     write_json(record, {"seeds": {"0": {"trouble": bad}}})
     assert problems(made.root, made.plan) == []
+
+
+SKILL = {"difference": 0.02, "interval": [0.001, 0.04], "seeds": 2}
+NONE = {"difference": -0.02, "interval": [-0.04, -0.001], "seeds": 2}
+
+
+def with_skill(root: Path, tier: str, skill: dict[str, Any] | None) -> Results:
+    """Results of all cells; methods other than equal weighting have learned nothing."""
+    made = Results(root, tier)
+    for training in made.plan.trainings.values():
+        seeds = {str(seed): {"trouble": None} for seed in training.cell.seeds}
+        write_json(root / training.file("record.json"), {"seeds": seeds})
+        told = skill if training.cell.method.name == "uniform" else NONE
+        write_json(root / training.scores, {"scores": {}, "skill": {"validation": told}})
+    return made
+
+
+@pytest.mark.parametrize("skill", [SKILL, None])
+def test_the_gate_lets_pass_what_beats_a_constant_answer(
+    config_copy: Path, skill: dict[str, Any] | None
+) -> None:
+    made = with_skill(config_copy, "full", skill)
+    assert problems(made.root, made.plan) == []
+
+
+@pytest.mark.parametrize("interval", [[-0.01, 0.05], [0.0, 0.05], [-0.3, -0.2]])
+def test_the_gate_stops_where_equal_weighting_has_learned_nothing(
+    config_copy: Path, interval: list[float]
+) -> None:
+    skill = {"difference": sum(interval) / 2, "interval": interval, "seeds": 2}
+    made = with_skill(config_copy, "full", skill)
+    found = problems(made.root, made.plan)
+    # Of the real data alone, and of the multi-task runs alone: formulas are made to be hard.
+    runs = made.plan.runs.values()
+    expected = [
+        f"{run.paper}/{run.experiment}/{run.run}"
+        for run in runs
+        for cell in [made.plan.trainings[next(iter(run.cells.values()))].cell]
+        if cell.dataset != "toy" and cell.method.name == "uniform" and len(cell.tasks) > 1
+    ]
+    assert "rotograd/reduced/uniform" in expected
+    assert [error.where for error in found] == expected
+    error = next(e for e in found if e.where == "rotograd/reduced/uniform")
+    key = made.plan.runs["rotograd", "reduced", "uniform"].cells["left"]
+    assert "pipeline is broken" in error.what and key in error.what
+    assert f"{interval[0]:.4g} to {interval[1]:.4g}" in error.what and error.remedy
+
+
+def test_stand_in_data_need_not_be_learned(config_copy: Path) -> None:
+    made = with_skill(config_copy, "stand_in", NONE)
+    assert problems(made.root, made.plan) == []
+
+
+def test_a_run_that_may_diverge_need_not_learn(config_copy: Path) -> None:
+    edit(
+        config_copy / "config/papers/rotograd.yaml",
+        "uniform: {method: uniform,",
+        "uniform: {method: uniform, may_diverge: true,",
+    )
+    made = with_skill(config_copy, "full", NONE)
+    assert made.plan.runs["rotograd", "reduced", "uniform"].may_diverge
+    where = [error.where for error in problems(made.root, made.plan)]
+    assert "rotograd/reduced/uniform" not in where
+
+
+def test_the_gate_names_scores_that_are_missing(config_copy: Path) -> None:
+    made = with_skill(config_copy, "full", SKILL)
+    scores, _ = made.cell_files("uniform")
+    scores.unlink()
+    error = next(e for e in problems(made.root, made.plan) if "reduced/uniform" in e.where)
+    assert "has no scores" in error.what and "evaluate" in error.remedy

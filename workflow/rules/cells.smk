@@ -45,6 +45,7 @@ rule predict:
 rule evaluate:
     input:
         ancient("results/{tier}/cells/{cell}/{digest}/predictions.parquet"),
+        ancient("results/{tier}/cells/{cell}/{digest}/record.json"),
     output:
         "results/{tier}/cells/{cell}/{digest}/scores-{scoring}.json",
     log:

@@ -68,6 +68,7 @@ def inputs_of_figure(wildcards):
     cells = PLAN.cells_of_figure(wildcards.paper, wildcards.figure)
     names = ("history.parquet", "predictions.parquet")
     files = [training.file(name) for training in cells for name in names]
+    files += [training.scores for training in cells]
     return files or [PLAN.papers[wildcards.paper].tables]
 
 

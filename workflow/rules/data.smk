@@ -42,6 +42,7 @@ rule split:
         ancient("data/prepared/{source}/{dataset}-{digest}/prepared.json"),
     output:
         "data/prepared/{source}/{dataset}-{digest}/split.parquet",
+        "data/prepared/{source}/{dataset}-{digest}/summary.json",
     log:
         "logs/split/{source}-{dataset}-{digest}.log",
     benchmark:

@@ -10,8 +10,9 @@ A dataset module defines
 - ``load(prepared, items, options)``: the inputs and targets of one part's items,
 
 where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, one column a
-task, for the dataset's card; and, where the common ones do not do, ``LOSSES`` (name to loss) and
-``METRICS`` (name to metric).
+task, for the dataset's card; where others than numpy and pandas decide what is prepared,
+``LIBRARIES``; and where the common ones do not do, ``LOSSES`` (name to loss) and ``METRICS`` (name
+to metric).
 
 It imports torch through :mod:`counterpoise.lazy`, so that planning need not load it.
 """

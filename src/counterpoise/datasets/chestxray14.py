@@ -32,6 +32,7 @@ from counterpoise.tasks import Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LIBRARIES = ("pillow",)
 FINDINGS = _nih.FINDINGS
 TASKS = list(_nih.TASKS.values())
 

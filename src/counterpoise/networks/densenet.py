@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+LIBRARIES = ("torchvision",)
+
+
 class Options(base.Options):
     """Nothing can be chosen."""
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+LIBRARIES = ("torchvision",)
+
+
 class Options(base.Options):
     """Which of the five."""
 

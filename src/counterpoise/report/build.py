@@ -53,7 +53,7 @@ def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> d
         "papers": papers,
         "methods": method_cards(plan),
         "networks": network_cards(plan),
-        "datasets": dataset_cards(plan),
+        "datasets": dataset_cards(plan, inputs),
         "number_terms": legend.NUMBERS.values(),
         "claim_terms": legend.CLAIMS.values(),
         "mark_terms": legend.MARKS.values(),

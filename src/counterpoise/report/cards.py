@@ -10,10 +10,12 @@ from pydantic import BaseModel
 
 from counterpoise import registry
 from counterpoise.plan import Plan
-from counterpoise.project import SINGLE_TASK
+from counterpoise.report.inputs import Inputs
 from counterpoise.report.numbers import count, options_text, plural, value_text
+from counterpoise.report.splits import SplitView, split_view
 from counterpoise.report.text import Block, anchor, blocks
 from counterpoise.spec.dataset import Dataset, DataSource
+from counterpoise.spec.paper import SINGLE_TASK
 
 SIGNALS = {
     "losses": "the losses only; costs no more than equal weights",
@@ -62,7 +64,7 @@ class SourceCard:
     name: str
     spec: DataSource
     size: str
-    used: tuple[str, ...]
+    used: tuple[SplitView, ...]
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,12 @@ def network_cards(plan: Plan) -> list[Card]:
     return cards
 
 
-def dataset_cards(plan: Plan) -> list[DatasetCard]:
+def dataset_cards(plan: Plan, inputs: Inputs) -> list[DatasetCard]:
     """Every dataset that is configured."""
     cards = []
     for name, dataset in plan.project.datasets.items():
         module = registry.find("datasets", name)
-        sources = tuple(_source(plan, name, key, s) for key, s in dataset.sources.items())
+        sources = tuple(_source(plan, inputs, name, key, s) for key, s in dataset.sources.items())
         cards.append(
             DatasetCard(
                 anchor("data", name),
@@ -189,9 +191,9 @@ def dataset_cards(plan: Plan) -> list[DatasetCard]:
     return cards
 
 
-def _source(plan: Plan, dataset: str, name: str, source: DataSource) -> SourceCard:
+def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSource) -> SourceCard:
     used = {
-        training.data.folder: options_text(training.data.options)
+        training.data.folder: training.data
         for training in plan.trainings.values()
         if (training.data.dataset, training.data.source) == (dataset, name)
     }
@@ -200,5 +202,8 @@ def _source(plan: Plan, dataset: str, name: str, source: DataSource) -> SourceCa
         name,
         source,
         f"{plural(len(source.files), 'file')}, {count(size)} bytes" if source.files else "",
-        tuple(f"{folder} ({options})" for folder, options in sorted(used.items())),
+        tuple(
+            split_view(data, options_text(data.options), inputs.summaries.get(folder))
+            for folder, data in sorted(used.items())
+        ),
     )

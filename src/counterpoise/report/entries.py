@@ -65,7 +65,7 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
     ours = entry["ours"]
     state = state_of(entry)
     shown = NUMBERS[state] if state and state not in WITHOUT_RUN else None
-    if entry["verdict"] in ("failed", "missing"):
+    if entry["verdict"] in ("failed", "missing", "undefined"):
         shown = NUMBERS[entry["verdict"]]
     run = anchor("run", paper.id, *entry["run"].split("/")) if entry["run"] else ""
     if ours is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from counterpoise.plan import PaperPlan
+from counterpoise.layout import PaperPlan
 from counterpoise.report.inputs import FigureFiles, PaperFiles
 from counterpoise.report.legend import Term, mark
 from counterpoise.report.numbers import count, significant

@@ -13,7 +13,8 @@ from typing import Any
 
 from counterpoise.errors import UserError
 from counterpoise.files import read_json
-from counterpoise.plan import PaperPlan, Plan, RunPlan, Training
+from counterpoise.layout import PaperPlan, RunPlan, Training
+from counterpoise.plan import Plan
 from counterpoise.provenance import commit
 from counterpoise.reproduction.claims import Numbers, judge_claim
 from counterpoise.reproduction.tables import Scores, make_entry
@@ -70,18 +71,29 @@ class PaperFiles:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that the report shows, besides the plan."""
+    """Everything that the report shows, besides the plan.
+
+    Attributes:
+        summaries: folder of prepared data to what its parts hold.
+    """
 
     commit: dict[str, Any]
     cells: dict[str, CellFiles]
     papers: dict[str, PaperFiles]
+    summaries: dict[str, dict[str, Any]]
 
 
 def read_inputs(root: Path, plan: Plan) -> Inputs:
     """Read the results of a plan."""
     cells = {key: _cell(root, training) for key, training in plan.trainings.items()}
     papers = {name: _paper(root, plan, made, cells) for name, made in plan.papers.items()}
-    return Inputs(commit(root), cells, papers)
+    used = {training.data.folder: training.data for training in plan.trainings.values()}
+    summaries = {
+        folder: read_json(root / data.summary)
+        for folder, data in used.items()
+        if _read(root / data.summary, "parts") is not None
+    }
+    return Inputs(commit(root), cells, papers, summaries)
 
 
 def log_of(training: Training, step: str) -> str:

@@ -50,6 +50,10 @@ NUMBERS = _index(
         "marked", "no verdict", "flag", "marked",
         "We have a number, but its marks say why it cannot be held against the printed one.",
     ),
+    Term(
+        "undefined", "undefined", "void", "none",
+        "Our run has no such score: its items lack positives or negatives of a finding.",
+    ),
     Term("not run", "not run", "dash", "none", "There is no number of ours; the reason is given."),
 )  # fmt: skip
 """What may become of a printed number, in the order of the bars."""

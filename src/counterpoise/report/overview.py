@@ -147,7 +147,7 @@ def _headline(
     numbers: dict[str, int], words: dict[str, int], contradicted: int, stand_in: bool
 ) -> str:
     total, judged = sum(numbers.values()), sum(numbers[k] for k in ("agrees", "differs"))
-    with_ours = total - numbers["not run"] - numbers["missing"]
+    with_ours = total - numbers["not run"] - numbers["missing"] - numbers["undefined"]
     if judged:
         parts = [
             f"Of {plural(total, 'printed number')}, {count(with_ours)} were measured again: "

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterpoise import registry
+from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
-from counterpoise.plan import Plan, RunPlan
-from counterpoise.project import SINGLE_TASK
+from counterpoise.plan import Plan
 from counterpoise.report.inputs import CellFiles, Inputs, log_of
 from counterpoise.report.legend import RUNS, Term, mark
 from counterpoise.report.numbers import (
@@ -23,7 +23,7 @@ from counterpoise.report.numbers import (
 )
 from counterpoise.report.text import anchor
 from counterpoise.spec.cell import Cell, Component, Protocol
-from counterpoise.spec.paper import Experiment, Run
+from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
 
 PART = "test"
 

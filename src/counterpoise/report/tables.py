@@ -163,8 +163,8 @@ def _only(counts: dict[str, int]) -> str:
 def _reason(entry: dict[str, Any]) -> str:
     if entry["verdict"] == "failed":
         return f"{NUMBERS['failed'].word}: {entry['rule']}"
-    if entry["ours"] is not None:
-        return ""
+    if entry["ours"] is not None or entry["verdict"] == "undefined":
+        return str(entry["reason"])
     if entry["verdict"] in WITHOUT_RUN and (entry["printed"] or entry["run"]):
         return f"{entry['verdict']}: {entry['reason']}"
     return ""

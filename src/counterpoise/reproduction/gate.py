@@ -7,7 +7,8 @@ from typing import Any
 
 from counterpoise.errors import UserError, UserErrors
 from counterpoise.files import read_json, write_json
-from counterpoise.plan import Plan, RunPlan, Training
+from counterpoise.layout import RunPlan, Training
+from counterpoise.plan import Plan
 
 
 def problems(root: Path, plan: Plan) -> list[UserError]:

@@ -10,11 +10,21 @@ from typing import Any
 from counterpoise import registry
 from counterpoise.evaluation.statistics import Sample, delta_m, summarise
 from counterpoise.files import read_json, write_json
+from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
-from counterpoise.plan import Plan, RunPlan
-from counterpoise.project import DELTA_M
+from counterpoise.plan import Plan
 from counterpoise.reproduction.verdicts import judge, margin_of
-from counterpoise.spec.paper import Column, Paper, Quantity, Row, Run, Table, parse_printed
+from counterpoise.spec.paper import (
+    ALL_TASKS,
+    DELTA_M,
+    Column,
+    Paper,
+    Quantity,
+    Row,
+    Run,
+    Table,
+    parse_printed,
+)
 from counterpoise.tasks import Task
 
 PART = "test"
@@ -29,12 +39,14 @@ class Ours:
         from_means: Delta_m from the means over seeds, where the cell is a Delta_m.
         cells: keys of the cells that the numbers come from.
         trouble: what went wrong in which run, if something did.
+        undefined: tasks that a mean over tasks leaves out, because they have no score.
     """
 
     values: dict[str, float]
     from_means: float | None
     cells: list[str]
     trouble: str | None
+    undefined: tuple[str, ...] = ()
 
 
 class Scores:
@@ -42,15 +54,14 @@ class Scores:
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self.root, self.plan = root, plan
-        self._scores: dict[str, Any] = {}
+        self._files: dict[str, Any] = {}
         self._records: dict[str, Any] = {}
 
-    def scores(self, key: str) -> Any:
-        """``{seed: {part: {task: {metric: value}}}}`` of a cell."""
-        if key not in self._scores:
-            path = self.root / self.plan.trainings[key].scores
-            self._scores[key] = read_json(path)["scores"]
-        return self._scores[key]
+    def file(self, key: str) -> Any:
+        """The scores of a cell as :mod:`counterpoise.evaluation.evaluate` writes them."""
+        if key not in self._files:
+            self._files[key] = read_json(self.root / self.plan.trainings[key].scores)
+        return self._files[key]
 
     def record(self, key: str) -> Any:
         """The training record of a cell."""
@@ -59,11 +70,20 @@ class Scores:
             self._records[key] = read_json(path)
         return self._records[key]
 
-    def values(self, run: RunPlan, task: str, name: str) -> dict[str, float | None]:
-        """Seed to score of one task."""
-        return {
-            seed: parts[PART][task][name] for seed, parts in self.scores(run.cells[task]).items()
-        }
+    def values(
+        self, run: RunPlan, task: str, name: str, predictor: str | None = None
+    ) -> dict[str, float | None]:
+        """Seed to score of one task; the constant predictor has one score for all seeds."""
+        content = self.file(run.cells[task])
+        if predictor == "constant":
+            return {"constant": content["constant"][PART][task][name]}
+        return {seed: parts[PART][task][name] for seed, parts in content["scores"].items()}
+
+    def error(self, run: RunPlan, task: str, name: str) -> float | None:
+        """Standard error over resampled items of the score's mean over seeds."""
+        content = self.file(run.cells[task])
+        value: float | None = content["errors"][PART][task].get(name)
+        return value
 
     def trouble(self, keys: Iterable[str]) -> str | None:
         """The first bad end among some cells."""
@@ -134,10 +154,17 @@ def ours_of(
             return None, "its single-task reference is not run"
         return _delta(scores, run, reference, scale), ""
     assert quantity.task is not None
-    found = scores.values(run, quantity.task, quantity.metric)
-    values = {seed: scale * value for seed, value in found.items() if value is not None}
-    cells = [run.cells[quantity.task]]
-    return Ours(values, None, cells, scores.trouble(cells)), ""
+    tasks = list(run.cells) if quantity.task == ALL_TASKS else [quantity.task]
+    found = {t: scores.values(run, t, quantity.metric, quantity.predictor) for t in tasks}
+    values = {}
+    for seed in found[tasks[0]]:
+        defined = [v for by_seed in found.values() if (v := by_seed.get(seed)) is not None]
+        if defined:
+            values[seed] = scale * summarise(defined).mean
+    # The same items are scored for every seed, so that a score is undefined for all or for none.
+    undefined = tuple(task for task, by_seed in found.items() if None in by_seed.values())
+    cells = list(dict.fromkeys(run.cells[task] for task in tasks))
+    return Ours(values, None, cells, scores.trouble(cells), undefined), ""
 
 
 def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
@@ -167,8 +194,11 @@ def make_entry(
     sample: Sample | None = None
     if ours is not None and ours.values:
         sample = summarise(list(ours.values.values()))
+        if ours.undefined:
+            left = ", ".join(ours.undefined)
+            reason = f"mean without {left}, whose score is undefined on these items"
     elif ours is not None:
-        reason = "the score is undefined for every seed"
+        reason = "undefined: the test items lack positives or negatives"
     marks = _marks(run, spec, row)
     margin = (
         margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin)
@@ -184,6 +214,8 @@ def make_entry(
         failed=bool(ours is not None and ours.trouble),
     )
     verdict = judgement.verdict
+    if verdict == "not run" and ours is not None:
+        verdict = "undefined"
     if verdict == "not run" and printed is None and reason == "the reference itself":
         verdict = None
     return {

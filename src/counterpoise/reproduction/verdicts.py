@@ -6,6 +6,7 @@ With D = ours - printed, its 95 % Welch interval CI and a margin m that is decla
 - *differs*: CI excludes zero and |D| > m;
 - *inconclusive*: everything else, and always below three seeds;
 - *failed*: a run has come to a bad end;
+- *undefined*: a run of ours exists, but not this score of it;
 - *not run*: there is no number of ours.
 
 A marked number (stand-in data, reduced protocol, calibrated, a sensitivity reading, a printed
@@ -21,10 +22,10 @@ from typing import Literal
 from counterpoise.evaluation.statistics import Sample, borrowed_interval, welch_interval
 from counterpoise.spec.paper import Printed
 
-Verdict = Literal["agrees", "differs", "inconclusive", "failed", "not run"]
+Verdict = Literal["agrees", "differs", "inconclusive", "failed", "undefined", "not run"]
 
 FEWEST_SEEDS = 3
-SHARES = {"accuracy", "auroc", "auprc", "f1_macro"}
+SHARES = {"accuracy", "auroc", "auprc", "f1"}
 """Metrics between 0 and 1 whose margin is 0.01 where no spread is printed."""
 
 

@@ -15,6 +15,14 @@ Better = Literal["higher", "lower"]
 Mark = Literal["second_hand", "plot_read"]
 Word = Literal["holds", "does not hold", "inconclusive", "not testable"]
 
+SINGLE_TASK = "single_task"
+"""Not a method but a plan: one network per task, each trained alone."""
+
+DELTA_M = "delta_m"
+
+ALL_TASKS = "all"
+"""In place of a task: the mean over all of them."""
+
 _PRINTED = re.compile(
     r"(?P<about>≈)?(?P<value>[-+]?\d*\.?\d+(e[-+]?\d+)?)(\s*±\s*(?P<spread>\d*\.?\d+))?"
 )
@@ -125,7 +133,11 @@ class Quantity(Model):
     experiment: Name | None = None
     run: Name | None = None
     task: Name | None = None
+    """A task of the dataset, or ``all`` for the mean over its tasks."""
     metric: Name | None = None
+    predictor: Literal["network", "constant"] | None = None
+    """Whose score: the run's, or that of always answering the training part's mean, scored on the
+    same items."""
     better: Better | None = None
     percent: bool | None = None
     """The paper prints this quantity times one hundred."""
@@ -332,6 +344,14 @@ class DecisionFigure(Model):
     runs: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+class RocFigure(Model):
+    """Receiver operating characteristics, one panel a task, one line a run."""
+
+    kind: Literal["roc"]
+    experiment: Name
+    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
 class BarsFigure(Model):
     """A table as grouped bars: printed beside ours."""
 
@@ -339,13 +359,11 @@ class BarsFigure(Model):
     table: Name
 
 
+RunsFigure = HistoryFigure | TrajectoriesFigure | DecisionFigure | RocFigure
+"""A figure of some runs of one experiment."""
+
 FigureContent = Annotated[
-    SchematicFigure
-    | UnavailableFigure
-    | HistoryFigure
-    | TrajectoriesFigure
-    | DecisionFigure
-    | BarsFigure,
+    SchematicFigure | UnavailableFigure | RunsFigure | BarsFigure,
     Field(discriminator="kind"),
 ]
 

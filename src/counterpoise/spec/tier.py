@@ -7,18 +7,37 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from counterpoise.spec.base import Model, Name, Text
+from counterpoise.spec.cell import Component
 
 
-class Reduction(Model):
-    """What a tier changes for one dataset. What is not named stays as published."""
+class Change(Model):
+    """What a tier changes of an experiment. What is not named stays as published."""
 
-    source: Name
-    """Which of the dataset's sources is used."""
     dataset_options: dict[str, Any] = {}
     epochs: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     seeds: Annotated[int, Field(ge=1)] | None = None
+    network: Component | None = None
+    """A network in place of the published one."""
+
+
+class Reduction(Change):
+    """What a tier changes for one dataset."""
+
+    source: Name
+    """Which of the dataset's sources is used."""
+    experiments: dict[str, Change] = {}
+    """``paper/experiment`` to what is changed for it besides, and instead."""
+
+    def of(self, experiment: str) -> Reduction:
+        """All that is changed for one experiment, ``paper/experiment``."""
+        own = self.experiments.get(experiment)
+        if own is None:
+            return self
+        given = {key: getattr(own, key) for key in own.model_fields_set}
+        options = {**self.dataset_options, **own.dataset_options}
+        return self.model_copy(update={**given, "dataset_options": options})
 
 
 class Tier(Model):

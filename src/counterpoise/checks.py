@@ -1,0 +1,311 @@
+"""Whether configuration files fit together and name what exists. Every problem has its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from counterpoise import registry
+from counterpoise.errors import UserError, nearest
+from counterpoise.spec.dataset import Dataset
+from counterpoise.spec.load import Document, Path_, validation_errors
+from counterpoise.spec.paper import (
+    ALL_TASKS,
+    DELTA_M,
+    SINGLE_TASK,
+    ChangeTest,
+    CompareTest,
+    Experiment,
+    LimitTest,
+    Paper,
+    Quantity,
+    Run,
+    RunsFigure,
+    TrendTest,
+)
+from counterpoise.spec.tier import Change, Config, Tiers
+from counterpoise.tasks import Task
+
+
+def check_options(
+    model: type[BaseModel], options: dict[str, Any], document: Document, at: Path_
+) -> list[UserError]:
+    """Problems of the options of a method, network or dataset."""
+    try:
+        model.model_validate(options)
+    except ValidationError as error:
+        return validation_errors(error, model, document, at)
+    return []
+
+
+def _entry(
+    kind: registry.Kind, name: str, options: dict[str, Any], document: Document, at: Path_
+) -> list[UserError]:
+    """Problems of a reference to the catalogue, and of the options given with it."""
+    keys = {"methods": "method", "networks": "name", "datasets": "dataset", "generators": "name"}
+    key = keys[kind]
+    try:
+        if kind == "methods" and name == SINGLE_TASK:
+            name = "uniform"
+        model = (
+            registry.method(name).Options
+            if kind == "methods"
+            else registry.find(kind, name).Options
+        )
+    except UserError as error:
+        return [UserError(error.what, where=document.where((*at, key)), remedy=error.remedy)]
+    if kind == "methods":
+        lacking = [a for a in ("label", "signal") if not hasattr(registry.method(name), a)]
+        if lacking:
+            return [
+                UserError(
+                    f"method {name!r} has no `{'` and no `'.join(lacking)}`",
+                    where=str(registry.find(kind, name).__file__),
+                    remedy="set them in the class, as methods/gradnorm.py does",
+                )
+            ]
+    last = "dataset_options" if kind == "datasets" else "options"
+    return check_options(model, options, document, (*at, last))
+
+
+def check_dataset(dataset: Dataset, document: Document) -> list[UserError]:
+    """Problems of a dataset: its module, its options and those of its sources."""
+    try:
+        model = registry.find("datasets", dataset.id).Options
+    except UserError as error:
+        return [UserError(error.what, where=document.where(("id",)), remedy=error.remedy)]
+    errors = check_options(model, dataset.options, document, ("options",))
+    for name, source in dataset.sources.items():
+        merged = {**dataset.options, **source.options}
+        errors += check_options(model, merged, document, ("sources", name, "options"))
+        if (maker := source.generator) is not None:
+            at = ("sources", name, "generator")
+            errors += _entry("generators", maker.name, maker.options, document, at)
+    return errors
+
+
+def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) -> list[UserError]:
+    """Problems of what a paper file refers to: catalogue, runs, tables."""
+    errors: list[UserError] = []
+
+    def missing(what: str, name: str, choices: Any, at: Path_) -> None:
+        errors.append(
+            UserError(f"unknown {what} {name!r}", where=document.where(at),
+                      remedy=nearest(name, choices) if choices else "define it first")
+        )  # fmt: skip
+
+    for name, experiment in paper.experiments.items():
+        at: Path_ = ("experiments", name)
+        if experiment.dataset not in datasets:
+            missing("dataset", experiment.dataset, datasets, (*at, "dataset"))
+            continue
+        errors += _entry("datasets", experiment.dataset, experiment.dataset_options, document, at)
+        network = experiment.network
+        errors += _entry("networks", network.name, network.options, document, (*at, "network"))
+        for run_name, run in experiment.runs.items():
+            run_at = (*at, "runs", run_name)
+            unknown = _entry("methods", run.method, run.options, document, run_at)
+            errors += unknown or _misfits(experiment, run, document, (*run_at, "options"))
+    if errors:
+        return errors
+    for t, table in enumerate(paper.tables):
+        for r, row in enumerate(table.rows):
+            for c, column in enumerate(table.columns):
+                quantity = table.quantity(row, column)
+                if quantity.unavailable or not (quantity.experiment and quantity.run):
+                    continue
+                givers: list[tuple[Any, Path_]] = [
+                    (column, ("columns", c)), (row, ("rows", r)), (table, ())
+                ]  # fmt: skip
+
+                def place(key: str, givers: Any = givers, t: int = t) -> Path_:
+                    """Where the table, row or column that gives a key does so."""
+                    found = (at for part, at in givers if getattr(part, key, None) is not None)
+                    return ("tables", t, *next(found, ()), key)
+
+                chosen = paper.experiments.get(quantity.experiment)
+                if chosen is None:
+                    at = place("experiment")
+                    missing("experiment", quantity.experiment, paper.experiments, at)
+                elif quantity.run not in chosen.runs:
+                    missing("run", quantity.run, chosen.runs, place("run"))
+                else:
+                    errors += _check_quantity(chosen, quantity, document, place, table.baseline)
+    tables = {table.id: table for table in paper.tables}
+    for c, claim in enumerate(paper.claims):
+        for ref in references(claim.test):
+            table_id, row_id, column_id = ref.split("/")
+            at = ("claims", c, "test")
+            if table_id not in tables:
+                missing("table", table_id, tables, at)
+                continue
+            found = tables[table_id]
+            if row_id not in (ids := [row.id for row in found.rows]):
+                missing(f"row of {table_id}", row_id, ids, at)
+            if column_id not in (ids := [column.id for column in found.columns]):
+                missing(f"column of {table_id}", column_id, ids, at)
+    for f, figure in enumerate(paper.figures):
+        content, at = figure.content, ("figures", f, "content")
+        if isinstance(content, RunsFigure):
+            chosen = paper.experiments.get(content.experiment)
+            if chosen is None:
+                missing("experiment", content.experiment, paper.experiments, at)
+                continue
+            for run_id in content.runs:
+                if run_id not in chosen.runs:
+                    missing("run", run_id, chosen.runs, at)
+        elif content.kind == "bars" and content.table not in tables:
+            missing("table", content.table, tables, at)
+    return _unique(errors)
+
+
+def _tasks(experiment: Experiment) -> tuple[Task, ...]:
+    module = registry.find("datasets", experiment.dataset)
+    tasks: tuple[Task, ...] = module.tasks(module.Options(**experiment.dataset_options))
+    return tasks
+
+
+def _misfits(experiment: Experiment, run: Run, document: Document, at: Path_) -> list[UserError]:
+    """Options of a method that do not fit the experiment's tasks."""
+    if run.method == SINGLE_TASK:
+        return []
+    method = registry.method(run.method)
+    problems = method.problems(method.Options(**run.options), _tasks(experiment))
+    return [UserError(problem, where=document.where(at)) for problem in problems]
+
+
+def _unique(errors: list[UserError]) -> list[UserError]:
+    return list({str(error): error for error in errors}.values())
+
+
+def _check_quantity(
+    experiment: Experiment,
+    quantity: Quantity,
+    document: Document,
+    place: Callable[[str], Path_],
+    baseline: str | None,
+) -> list[UserError]:
+    tasks = {task.name: task for task in _tasks(experiment)}
+
+    def wrong(key: str, what: str, remedy: str) -> list[UserError]:
+        return [UserError(what, where=document.where(place(key)), remedy=remedy)]
+
+    if quantity.metric == DELTA_M:
+        if baseline in experiment.runs:
+            return []
+        what = f"delta_m needs a `baseline` run of the experiment, not {baseline!r}"
+        return wrong("baseline", what, f"write `baseline: {SINGLE_TASK}`")
+    chosen = tasks if quantity.task == ALL_TASKS else {str(quantity.task)}
+    for task in chosen:
+        if task not in tasks:
+            return wrong("task", f"unknown task {task!r}", nearest(task, [*tasks, ALL_TASKS]))
+        metrics = tasks[task].metrics
+        if quantity.metric not in metrics:
+            name = str(quantity.metric)
+            what = f"task {task!r} has no metric {name!r}"
+            return wrong("metric", what, nearest(name, metrics))
+    return []
+
+
+def references(test: Any) -> list[str]:
+    """All table cells that a claim's test reads."""
+    if isinstance(test, CompareTest):
+        sides = [side for c in test.comparisons for side in (c.left, c.right)]
+        return [side for side in sides if isinstance(side, str)]
+    if isinstance(test, TrendTest):
+        return list(test.along)
+    if isinstance(test, ChangeTest):
+        return [test.start, test.end]
+    if isinstance(test, LimitTest):
+        return list(test.trivial)
+    return []
+
+
+def check_tiers(
+    tiers: Tiers, document: Document | None, datasets: dict[str, Dataset], papers: dict[str, Paper]
+) -> list[UserError]:
+    """Problems of what the tiers refer to: datasets, sources, experiments, runs."""
+    assert document is not None
+    errors: list[UserError] = []
+    for name, tier in tiers.tiers.items():
+        for dataset_id, reduction in tier.datasets.items():
+            at: Path_ = ("tiers", name, "datasets", dataset_id)
+            if dataset_id not in datasets:
+                errors.append(
+                    UserError(
+                        f"unknown dataset {dataset_id!r}",
+                        where=document.where(at),
+                        remedy=nearest(dataset_id, datasets),
+                    )
+                )
+                continue
+            sources = datasets[dataset_id].sources
+            if reduction.source not in sources:
+                errors.append(
+                    UserError(
+                        f"{dataset_id} has no source {reduction.source!r}",
+                        where=document.where((*at, "source")),
+                        remedy=nearest(reduction.source, sources),
+                    )
+                )
+            errors += _check_change(reduction, dataset_id, document, at)
+            for key, change in reduction.experiments.items():
+                here = (*at, "experiments", key)
+                paper_id, _, experiment_id = key.partition("/")
+                chosen = papers[paper_id].experiments if paper_id in papers else {}
+                fitting = chosen.get(experiment_id)
+                if fitting is None or fitting.dataset != dataset_id:
+                    errors.append(
+                        UserError(
+                            f"no experiment {key!r} uses {dataset_id}",
+                            where=document.where(here),
+                            remedy="write paper/experiment as in config/papers",
+                        )
+                    )
+                errors += _check_change(change, dataset_id, document, here)
+        for r, run in enumerate(tier.runs or ()):
+            paper_id, _, rest = run.partition("/")
+            experiment_id, _, run_id = rest.partition("/")
+            paper = papers.get(paper_id)
+            experiment = paper.experiments.get(experiment_id) if paper else None
+            if experiment is None or run_id not in experiment.runs:
+                errors.append(
+                    UserError(
+                        f"there is no run {run!r}",
+                        where=document.where(("tiers", name, "runs", r)),
+                        remedy="write paper/experiment/run as in config/papers",
+                    )
+                )
+    return errors
+
+
+def _check_change(change: Change, dataset: str, document: Document, at: Path_) -> list[UserError]:
+    model = registry.find("datasets", dataset).Options
+    errors = check_options(model, change.dataset_options, document, (*at, "dataset_options"))
+    if (network := change.network) is not None:
+        where = (*at, "network")
+        errors += _entry("networks", network.name, network.options, document, where)
+    return errors
+
+
+def check_config(
+    document: Document, config: Config, tiers: Tiers, papers: dict[str, Paper]
+) -> list[UserError]:
+    """Problems of what the settings refer to: tier, papers, methods."""
+    chosen: list[tuple[str, str, list[str]]] = [("tier", config.tier, list(tiers.tiers))]
+    if config.papers != "all":
+        chosen += [("paper", paper, list(papers)) for paper in config.papers]
+    if config.methods != "all":
+        known = [SINGLE_TASK, *registry.names("methods")]
+        chosen += [("method", method, known) for method in config.methods]
+    return [
+        UserError(
+            f"unknown {kind} {name!r}",
+            where=document.where((kind if kind == "tier" else f"{kind}s",)),
+            remedy=nearest(name, choices),
+        )
+        for kind, name, choices in chosen
+        if name not in choices
+    ]

@@ -1,0 +1,147 @@
+"""Identities of data and trainings: digests of specification, sources, libraries and code."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any
+
+from counterpoise import registry
+from counterpoise.code import code_digests, library_version
+from counterpoise.files import digest_of
+from counterpoise.layout import Data, Training
+from counterpoise.project import Project
+from counterpoise.spec.cell import Cell, Component
+from counterpoise.spec.dataset import DataSource
+from counterpoise.spec.paper import SINGLE_TASK, Experiment
+from counterpoise.spec.tier import Reduction
+
+TRAINING = ("counterpoise.training.job", "counterpoise.training.predict")
+SCORING = "counterpoise.evaluation.evaluate"
+PREPARING = "counterpoise.prepared"
+TRAINING_LIBRARIES = ("numpy", "torch")
+DATA_LIBRARIES = ("numpy", "pandas")
+
+DISPLAY = frozenset(
+    f"counterpoise.{name}" for name in ("code", "errors", "provenance", "training.progress")
+)
+"""Modules that jobs import to talk and to record, and that change no result."""
+
+
+def raw_digest(name: str, source: DataSource) -> str:
+    """Identity of a source's files: published checksums, or what generates them."""
+    identity: dict[str, Any] = {
+        "source": name,
+        "files": {file.name: file.sha256 for file in source.files},
+        "needs": {library: library_version(library) for library in source.needs},
+    }
+    if source.generator is not None:
+        chosen = registry.find("generators", source.generator.name)
+        options = chosen.Options(**source.generator.options)
+        identity["generator"] = [source.generator.name, options.model_dump(mode="json")]
+        identity["code"] = code_digests([chosen.__name__], DISPLAY)
+    return digest_of(identity, length=8)
+
+
+def _versions(common: tuple[str, ...], module: ModuleType) -> dict[str, str]:
+    """Versions of the common libraries and of those that a module of the catalogue names."""
+    own: tuple[str, ...] = getattr(module, "LIBRARIES", ())
+    return {name: library_version(name) for name in (*common, *own)}
+
+
+def plan_data(project: Project, experiment: Experiment, reduction: Reduction) -> Data:
+    """The data of an experiment in a tier, with their identity.
+
+    The digest covers what the data are derived from (checksums of the published files, or the
+    generating code and the libraries it needs), the options, the split's seed and the code.
+    """
+    dataset = project.datasets[experiment.dataset]
+    source = dataset.sources[reduction.source]
+    module = registry.find("datasets", dataset.id)
+    options = module.Options(
+        **{
+            **dataset.options,
+            **source.options,
+            **experiment.dataset_options,
+            **reduction.dataset_options,
+        }
+    ).model_dump(mode="json")
+    raw = raw_digest(reduction.source, source)
+    identity = {
+        "dataset": dataset.id,
+        "raw": raw,
+        "libraries": _versions(DATA_LIBRARIES, module),
+        "options": options,
+        "split seed": dataset.split_seed,
+        "code": code_digests([PREPARING, registry.module_name("datasets", dataset.id)], DISPLAY),
+    }
+    return Data(dataset.id, reduction.source, options, dataset.split_seed, raw, digest_of(identity))
+
+
+def plan_training(
+    tier: str,
+    experiment: Experiment,
+    run_name: str,
+    reduction: Reduction,
+    data: Data,
+    tasks: tuple[str, ...],
+) -> Training:
+    """One cell of a run: the tasks trained together, with all that its digest covers."""
+    run = experiment.runs[run_name]
+    alone = run.method == SINGLE_TASK
+    method = "uniform" if alone else run.method
+    options = registry.method(method).Options(**run.options)
+    network = reduction.network or experiment.network
+    network_options = registry.find("networks", network.name).Options(**network.options)
+    changes = {
+        key: value
+        for key in ("epochs", "batch_size", "learning_rate")
+        if (value := getattr(reduction, key)) is not None
+    }
+    repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
+    cell = Cell(
+        dataset=data.dataset,
+        source=data.source,
+        dataset_options=data.options,
+        network=Component(name=network.name, options=network_options.model_dump(mode="json")),
+        method=Component(name=method, options=options.model_dump(mode="json")),
+        tasks=tasks,
+        protocol=experiment.protocol.model_copy(update=changes),
+        seeds=tuple(range(repeats)),
+    )
+    parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment, data)]
+    parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
+    name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
+    catalogue = (
+        registry.module_name("methods", method),
+        registry.module_name("networks", network.name),
+        registry.module_name("datasets", data.dataset),
+    )
+    identity = {
+        "cell": cell.model_dump(mode="json"),
+        "data": data.digest,
+        "libraries": _versions(TRAINING_LIBRARIES, registry.find("networks", network.name)),
+        "code": code_digests([*TRAINING, *catalogue], DISPLAY),
+    }
+    scorers = [SCORING, registry.module_name("datasets", data.dataset)]
+    scoring = code_digests(scorers, DISPLAY)
+    return Training(tier, name, digest_of(identity), cell, data, digest_of(scoring, length=8))
+
+
+def _shown(options: Any) -> list[str]:
+    """Options that differ from their defaults, for a cell's name."""
+    fields = type(options).model_fields
+    changed = {k: v for k, v in options.model_dump().items() if v != fields[k].default}
+    return [_word(key, value) for key, value in changed.items()]
+
+
+def _shown_data(experiment: Experiment, data: Data) -> list[str]:
+    """What the tier makes of the options that the experiment chooses, for a cell's name."""
+    return [_word(key, data.options[key]) for key in experiment.dataset_options]
+
+
+def _word(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    name = key.replace("_", "-")
+    return name if isinstance(value, dict) else f"{name}-{value}"

@@ -1,0 +1,133 @@
+"""What a plan is made of, and where each part lies: the identity of a result is in its path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from counterpoise.spec.cell import Cell
+from counterpoise.spec.paper import Paper
+
+Mark = Literal["demo", "reduced"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepared data: a dataset, from one of its sources, with its options."""
+
+    dataset: str
+    source: str
+    options: dict[str, Any]
+    seed: int
+    raw_digest: str
+    digest: str
+
+    @property
+    def raw(self) -> str:
+        """Marker of the downloaded or generated source."""
+        return f"data/raw/{self.source}-{self.raw_digest}/source.json"
+
+    @property
+    def folder(self) -> str:
+        """Folder of the prepared arrays."""
+        return f"data/prepared/{self.source}/{self.dataset}-{self.digest}"
+
+    @property
+    def prepared(self) -> str:
+        """Marker of the prepared arrays."""
+        return f"{self.folder}/prepared.json"
+
+    @property
+    def split(self) -> str:
+        """Items of each part."""
+        return f"{self.folder}/split.parquet"
+
+    @property
+    def summary(self) -> str:
+        """What the parts hold, for the dataset's card."""
+        return f"{self.folder}/summary.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One cell with its place on disk."""
+
+    tier: str
+    name: str
+    digest: str
+    cell: Cell
+    data: Data
+    scoring: str
+
+    @property
+    def key(self) -> str:
+        """``name/digest``."""
+        return f"{self.name}/{self.digest}"
+
+    @property
+    def folder(self) -> str:
+        """Folder of its results."""
+        return f"results/{self.tier}/cells/{self.key}"
+
+    @property
+    def work(self) -> str:
+        """Folder of its resumable state."""
+        return f"work/{self.tier}/{self.key}"
+
+    @property
+    def scores(self) -> str:
+        """Its scores, named by the digest of the code that computes them."""
+        return f"{self.folder}/scores-{self.scoring}.json"
+
+    def file(self, name: str) -> str:
+        """A file of its results."""
+        return f"{self.folder}/{name}"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run of a paper: which cell gives each task."""
+
+    paper: str
+    experiment: str
+    run: str
+    cells: dict[str, str]
+    """Task to cell key; a multi-task run has one cell for all."""
+    mark: Mark | None
+    reductions: tuple[str, ...]
+    may_diverge: bool
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """What is made for one paper in one tier."""
+
+    paper: Paper
+    tier: str
+    tables_digest: str
+    claims_digest: str
+    figure_digests: dict[str, str]
+
+    @property
+    def folder(self) -> str:
+        """Folder of its tables, claims and figures."""
+        return f"results/{self.tier}/papers/{self.paper.id}"
+
+    @property
+    def tables(self) -> str:
+        """All its tables."""
+        return f"{self.folder}/tables-{self.tables_digest}.json"
+
+    @property
+    def claims(self) -> str:
+        """All its claims."""
+        return f"{self.folder}/claims-{self.claims_digest}.json"
+
+    def figure(self, figure: str) -> str:
+        """One of its figures as SVG; the numbers behind it lie beside as JSON."""
+        return f"{self.folder}/figures/{figure}-{self.figure_digests[figure]}.svg"
+
+    @property
+    def figures(self) -> list[str]:
+        """All its figures that can be drawn."""
+        return [self.figure(name) for name in self.figure_digests]

@@ -1,0 +1,89 @@
+"""What the parts of prepared data hold: items, patients, prevalence and co-occurrence of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from counterpoise import registry
+from counterpoise.layout import Data
+from counterpoise.report.numbers import count
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count, its share of a whole as text, and the share for shading (0 to 1)."""
+
+    count: str
+    percent: str
+    value: float
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One label: how often in each part, and together with every label.
+
+    Attributes:
+        together: of the items with this label, the share that have each label; None on itself
+            or where no item has it.
+    """
+
+    label: str
+    parts: tuple[Share, ...]
+    together: tuple[Share | None, ...]
+
+
+@dataclass(frozen=True)
+class SplitView:
+    """The parts of one prepared dataset."""
+
+    folder: str
+    options: str
+    parts: tuple[tuple[str, str], ...]
+    """Name of a part and what it holds."""
+    rows: tuple[LabelRow, ...]
+    short: tuple[str, ...]
+    none: str
+
+
+def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> SplitView:
+    """The view of one summary; without one, only where the data are."""
+    if summary is None:
+        return SplitView(data.folder, options, (), (), (), "")
+    parts = summary["parts"]
+    held = tuple((name, _held(part)) for name, part in parts.items())
+    if "labels" not in summary:
+        return SplitView(data.folder, options, held, (), (), "")
+    module = registry.find("datasets", data.dataset)
+    names = {task.name: task.label for task in module.tasks(module.Options(**data.options))}
+    together = summary["together"]
+    order = sorted(range(len(together)), key=lambda k: -together[k][k])
+    keys = summary["labels"]
+    rows = tuple(
+        LabelRow(
+            names[keys[k]],
+            tuple(_share(p["positives"][keys[k]], p["items"]) for p in parts.values()),
+            tuple(
+                _share(together[k][j], together[k][k]) if j != k and together[k][k] else None
+                for j in order
+            ),
+        )
+        for k in order
+    )
+    total = sum(part["items"] for part in parts.values())
+    none = _share(summary["none"], total)
+    return SplitView(
+        data.folder, options, held, rows, tuple(names[keys[k]] for k in order),
+        f"{none.count} of {count(total)} images ({none.percent}) have none of them.",
+    )  # fmt: skip
+
+
+def _held(part: dict[str, Any]) -> str:
+    patients = f" of {count(part['patients'])} patients" if "patients" in part else ""
+    return f"{count(part['items'])} items{patients}"
+
+
+def _share(number: int, whole: int) -> Share:
+    value = number / whole if whole else 0.0
+    percent = f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
+    return Share(count(number), f"{percent} %", round(value, 3))

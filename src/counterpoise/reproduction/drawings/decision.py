@@ -1,0 +1,53 @@
+"""Predicted classes of a toy classifier over its plane of inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from counterpoise.plan import Plan
+from counterpoise.reproduction.panels import grid, label_of, runs_of
+from counterpoise.spec.paper import DecisionFigure, Paper
+
+
+def draw(
+    root: Path, plan: Plan, paper: Paper, content: DecisionFigure
+) -> tuple[Canvas, list[dict[str, Any]]]:
+    """Predicted probability of a label and of its negation over the plane of inputs."""
+    from counterpoise.datasets import toy
+
+    runs = runs_of(plan, paper, content.experiment, content.runs)
+    tasks = ("label", "negated")
+    figure, axes = grid(len(runs) * len(tasks), len(tasks), 3.0, 2.6)
+    data, image = [], None
+    for row, run in enumerate(runs):
+        training = plan.trainings[next(iter(run.cells.values()))]
+        predictions = pd.read_parquet(root / training.file("predictions.parquet"))
+        label = label_of(paper, content.experiment, run.run)
+        seen = predictions[predictions["seed"] == 0]
+        plane, held = seen[seen["part"] == "test"], seen[seen["part"] == "validation"]
+        points = pd.read_parquet(root / training.data.folder / "points.parquet")
+        points = points.iloc[held["point"].to_numpy()]
+        for column, task in enumerate(tasks):
+            axis = axes[row * len(tasks) + column]
+            logits = plane[f"output.{task}.0"].to_numpy().reshape(toy.GRID, toy.GRID)
+            image = axis.imshow(
+                1 / (1 + np.exp(-logits)), origin="lower", cmap="cividis", vmin=0, vmax=1,
+                extent=(-toy.EXTENT, toy.EXTENT, -toy.EXTENT, toy.EXTENT),
+            )  # fmt: skip
+            targets = held[f"target.{task}"].to_numpy()
+            accuracy = float(np.mean((held[f"output.{task}.0"] > 0) == (targets == 1)))
+            for value, marker in ((0, "o"), (1, "x")):
+                chosen = points[targets == value][::4]
+                axis.plot(chosen["x"], chosen["y"], marker, color="#ffffff", markersize=3,
+                          markeredgewidth=0.9, fillstyle="none")  # fmt: skip
+            what = "label" if task == "label" else "negation"
+            axis.set_title(f"{label}: {what}, accuracy {accuracy:.2f}", loc="left")
+            data.append({"run": label, "task": what, "validation accuracy": accuracy})
+    if image is not None:
+        figure.colorbar(image, ax=axes, label="predicted probability", shrink=0.7)
+    return figure, data

@@ -1,0 +1,88 @@
+"""Receiver operating characteristics of binary tasks, with the area under each and its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from counterpoise.evaluation.statistics import error_interval, summarise
+from counterpoise.layout import RunPlan
+from counterpoise.plan import Plan
+from counterpoise.reproduction.panels import grid, label_of, runs_of
+from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.reproduction.tables import PART, Scores, tasks_of_run
+from counterpoise.spec.paper import Paper, RocFigure
+from counterpoise.tasks import Task
+
+FALSE_POSITIVES = np.linspace(0, 1, 51)
+
+
+def draw(
+    root: Path, plan: Plan, paper: Paper, content: RocFigure
+) -> tuple[Canvas, list[dict[str, Any]]]:
+    """One panel a task: the mean curve over seeds, on the test part."""
+    scores = Scores(root, plan)
+    runs = runs_of(plan, paper, content.experiment, content.runs)
+    tasks = tasks_of_run(plan, runs[0])
+    canvas, axes = grid(len(tasks), min(4, len(tasks)), 1.9, 1.95)
+    data = []
+    for number, run in enumerate(runs):
+        label = label_of(paper, content.experiment, run.run)
+        style = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6], "lw": 1.2}
+        read: dict[str, pd.DataFrame] = {}
+        for task, axis in zip(tasks, axes, strict=True):
+            key = run.cells[task.name]
+            if key not in read:
+                path = root / plan.trainings[key].file("predictions.parquet")
+                read[key] = pd.read_parquet(path)
+            curve = mean_curve(read[key], task)
+            if curve is not None:
+                axis.plot(FALSE_POSITIVES, curve, label=label, **style)
+            data.append({"run": label, **_area(scores, run, task)})
+    for task, axis in zip(tasks, axes, strict=True):
+        axis.plot([0, 1], [0, 1], color="#888888", lw=0.6, linestyle=":")
+        axis.set_title(task.label, loc="left")
+        axis.set_aspect("equal")
+        axis.set_xticks([0, 0.5, 1])
+        axis.set_yticks([0, 0.5, 1])
+        axis.label_outer()
+    handles, labels = next(
+        (found for axis in axes if (found := axis.get_legend_handles_labels())[1]), ([], [])
+    )
+    canvas.supxlabel("false positive rate", size=8.5)
+    canvas.supylabel("true positive rate", size=8.5)
+    canvas.legend(handles, labels, loc="outside lower center", ncols=min(3, max(1, len(labels))))
+    return canvas, data
+
+
+def mean_curve(predictions: pd.DataFrame, task: Task) -> np.ndarray | None:
+    """True positive rates at :data:`FALSE_POSITIVES`, the mean over seeds; None if undefined."""
+    from sklearn.metrics import roc_curve
+
+    curves = []
+    for _, rows in predictions[predictions["part"] == PART].groupby("seed"):
+        target, output = rows[f"target.{task.name}"], rows[f"output.{task.name}.0"]
+        if target.nunique() < 2 or not np.isfinite(output).all():
+            return None
+        false, true, _ = roc_curve(target, output)
+        curves.append(np.interp(FALSE_POSITIVES, false, true))
+    mean: np.ndarray = np.mean(curves, axis=0)
+    return mean
+
+
+def _area(scores: Scores, run: RunPlan, task: Task) -> dict[str, Any]:
+    """AUROC of one task with its 95 % interval over seeds and resampled patients."""
+    found = scores.values(run, task.name, "auroc").values()
+    values = [value for value in found if value is not None]
+    row: dict[str, Any] = {"finding": task.label, "AUROC": None, "low": None, "high": None}
+    if values:
+        sample = summarise(values)
+        row["AUROC"] = round(sample.mean, 4)
+        interval = error_interval(sample, scores.error(run, task.name, "auroc"))
+        if interval is not None:
+            row |= {"low": round(interval[0], 4), "high": round(interval[1], 4)}
+    return row

@@ -1,0 +1,41 @@
+"""What all figures of runs need: labels, histories, runs and panels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from counterpoise.layout import RunPlan
+from counterpoise.plan import Plan
+from counterpoise.spec.paper import Paper
+
+
+def label_of(paper: Paper, experiment: str, run: str) -> str:
+    """A run's name for people."""
+    return paper.experiments[experiment].runs[run].label or run.replace("_", " ")
+
+
+def history_of(root: Path, plan: Plan, run: RunPlan) -> pd.DataFrame:
+    """History of all cells of a run."""
+    frames = [
+        pd.read_parquet(root / plan.trainings[key].file("history.parquet"))
+        for key in dict.fromkeys(run.cells.values())
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def runs_of(plan: Plan, paper: Paper, experiment: str, names: tuple[str, ...]) -> list[RunPlan]:
+    """Those of the named runs that the tier plans."""
+    found = [plan.runs.get((paper.id, experiment, name)) for name in names]
+    return [run for run in found if run is not None]
+
+
+def grid(panels: int, columns: int, width: float, height: float) -> tuple[Canvas, list[Axes]]:
+    """A canvas of panels, each of a width and height in inches."""
+    rows = -(-panels // columns)
+    figure = Canvas(figsize=(width * columns, height * rows), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
+    return figure, axes

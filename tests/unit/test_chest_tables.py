@@ -1,0 +1,169 @@
+"""Tables and curves over fourteen findings: means, the constant predictor, undefined scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from counterpoise.datasets.chestxray14 import Options, tasks
+from counterpoise.files import read_json, write_json
+from counterpoise.plan import Plan, load_plan
+from counterpoise.reproduction.drawings.roc import FALSE_POSITIVES, mean_curve
+from counterpoise.reproduction.figures import make_figure
+from counterpoise.reproduction.tables import make_tables
+
+TASKS = tasks(Options())
+NAMES = [task.name for task in TASKS]
+TIER = """\
+tiers:
+  chest:
+    title: Chest
+    description: The sample.
+    datasets:
+      chestxray14: {source: nih-chestxray14-sample, seeds: 3}
+"""
+SCORES = ("auroc", "auprc", "accuracy", "f1", "bce")
+
+
+def value(seed: int, task: str, metric: str) -> float:
+    """A score that depends on seed, task and metric."""
+    return 0.5 + 0.01 * NAMES.index(task) + 0.001 * seed + 0.1 * SCORES.index(metric)
+
+
+class Results:
+    """Made-up results of the experiments on chest X-rays."""
+
+    def __init__(self, root: Path) -> None:
+        (root / "config/tiers.yaml").write_text(TIER, encoding="utf-8")
+        self.root = root
+        self.plan: Plan = load_plan(root, {"tier": "chest"})
+        for training in self.plan.trainings.values():
+            names, seeds = training.cell.tasks, training.cell.seeds
+            scores = {
+                str(s): {"test": {t: {m: value(s, t, m) for m in SCORES} for t in names}}
+                for s in seeds
+            }
+            constant = {"test": {t: dict.fromkeys(SCORES, 0.25) for t in names}}
+            errors = {"test": {t: dict.fromkeys(SCORES, 0.02) for t in names}}
+            content = {"predictions": "0", "scores": scores, "constant": constant}
+            write_json(root / training.scores, {**content, "errors": errors})
+            ends = {str(seed): {"trouble": None} for seed in seeds}
+            write_json(root / training.file("record.json"), {"seeds": ends})
+
+    def change(self, paper: str, experiment: str, run: str, task: str, metric: str) -> None:
+        """Make one score undefined for every seed."""
+        training = self.plan.trainings[self.plan.runs[paper, experiment, run].cells[task]]
+        content = read_json(self.root / training.scores)
+        for parts in content["scores"].values():
+            parts["test"][task][metric] = None
+        write_json(self.root / training.scores, content)
+
+    def table(self, paper: str, name: str) -> Any:
+        make_tables(self.root, self.plan, paper)
+        return read_json(self.root / self.plan.papers[paper].tables)["tables"][name]
+
+
+@pytest.fixture
+def results(config_copy: Path) -> Results:
+    return Results(config_copy)
+
+
+def test_a_mean_over_findings_is_taken_seed_by_seed(results: Results) -> None:
+    entry = results.table("deepchest", "comparison")["deepchest"]["auroc"]
+    expected = {str(s): 100 * np.mean([value(s, t, "auroc") for t in NAMES]) for s in range(3)}
+    assert entry["ours"]["values"] == pytest.approx(expected)
+    assert entry["reason"] == "" and entry["ours"]["undefined"] == []
+
+
+def test_a_mean_of_single_task_networks_spans_their_cells(results: Results) -> None:
+    entry = results.table("rotograd", "chest-scores")["single-task"]["auroc"]
+    assert len(entry["ours"]["cells"]) == 14 and entry["ours"]["n"] == 3
+
+
+def test_the_constant_predictor_has_one_score(results: Results) -> None:
+    row = results.table("deepchest", "comparison")["always-the-prevalence"]
+    assert row["accuracy"]["ours"]["values"] == {"constant": 25.0}
+    assert row["bce"]["ours"]["mean"] == 0.25 and row["bce"]["ours"]["sd"] is None
+
+
+def test_an_undefined_score_is_shown_as_such(results: Results) -> None:
+    results.change("rotograd", "chest", "uniform", "hernia", "auroc")
+    table = results.table("rotograd", "table-4")
+    entry = table["hernia"]["uniform"]
+    assert entry["ours"] is None and entry["verdict"] == "undefined"
+    assert "positives or negatives" in entry["reason"] and entry["run"] == "chest/uniform"
+    assert table["mass"]["uniform"]["verdict"] != "undefined"
+    assert table["delta_m"]["uniform"]["verdict"] == "undefined", "it needs every finding"
+
+
+def test_a_mean_says_which_findings_it_leaves_out(results: Results) -> None:
+    results.change("rotograd", "chest", "uniform", "hernia", "auroc")
+    entry = results.table("rotograd", "chest-scores")["uniform"]["auroc"]
+    others = [value(0, task, "auroc") for task in NAMES if task != "hernia"]
+    assert entry["ours"]["values"]["0"] == pytest.approx(100 * np.mean(others))
+    assert entry["ours"]["undefined"] == ["hernia"] and "hernia" in entry["reason"]
+
+
+def test_methods_that_do_not_exist_yet_say_so(results: Results) -> None:
+    entry = results.table("rotograd", "table-4")["mass"]["d-grad"]
+    assert entry["verdict"] == "not run" and "d_grad" in entry["reason"]
+
+
+def predictions(seeds: int = 2, none: str = "") -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    frames = []
+    for seed in range(seeds):
+        for part in ("validation", "test"):
+            frame = pd.DataFrame({"seed": seed, "part": part, "item": np.arange(60)})
+            for task in NAMES:
+                target = rng.integers(0, 2, 60) * (task != none)
+                frame[f"target.{task}"] = target
+                frame[f"output.{task}.0"] = rng.normal(size=60) + target
+            frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_curve_is_the_mean_over_seeds() -> None:
+    table = pd.DataFrame(
+        {
+            "seed": [0, 0, 0, 0, 1, 1, 1, 1], "part": "test",
+            "target.mass": [0, 1, 0, 1, 0, 1, 0, 1],
+            "output.mass.0": [0.1, 0.9, 0.2, 0.8, 0.9, 0.1, 0.8, 0.2],
+        }
+    )  # fmt: skip
+    task = next(task for task in TASKS if task.name == "mass")
+    curve = mean_curve(table, task)
+    assert curve is not None
+    # One seed is always right and one always wrong: one half, but for the last point.
+    assert curve[1:-1] == pytest.approx(0.5) and curve[-1] == 1.0
+    assert mean_curve(table[table["target.mass"] == 0], task) is None
+    assert len(curve) == len(FALSE_POSITIVES)
+
+
+def test_curves_come_with_areas_and_intervals(results: Results) -> None:
+    for run in ("uniform", "rotograd"):
+        training = results.plan.trainings[results.plan.runs["rotograd", "chest", run].cells["mass"]]
+        predictions(none="hernia").to_parquet(
+            results.root / training.file("predictions.parquet"), index=False
+        )
+    for key in results.plan.runs["rotograd", "chest", "single_task"].cells.values():
+        path = results.root / results.plan.trainings[key].file("predictions.parquet")
+        predictions().to_parquet(path, index=False)
+    results.change("rotograd", "chest", "uniform", "hernia", "auroc")
+    make_figure(results.root, results.plan, "rotograd", "chest-roc")
+    path = results.root / results.plan.papers["rotograd"].figure("chest-roc")
+    data = read_json(path.with_suffix(".json"))
+    rows = {(row["run"], row["finding"]): row for row in data["data"]}
+    assert len(rows) == 3 * 14 and data["marks"] == ["reduced"]
+    undefined = rows["uniform", "Hernia"]
+    assert undefined["AUROC"] is None and undefined["low"] is None
+    row = rows["rotograd", "Mass"]
+    # Seeds 0.001 apart, items 0.02: s^2 / n + 0.02^2, hardly more than the items' part.
+    half = 1.96 * np.sqrt(0.001**2 / 3 + 0.02**2)
+    assert row["AUROC"] == pytest.approx(value(1, "mass", "auroc"), abs=1e-4)
+    assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.01)
+    assert path.read_text(encoding="utf-8").count("Hernia") >= 1

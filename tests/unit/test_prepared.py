@@ -1,0 +1,64 @@
+"""Splits: what they refuse, and what their summary counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from counterpoise import prepared, registry
+from counterpoise.files import read_json
+from counterpoise.spec.base import Options
+
+from ..support import error_of
+
+ITEMS = pd.DataFrame(
+    {
+        "part": ["train", "train", "validation", "test", "test"],
+        "item": [0, 1, 0, 0, 1],
+        "patient": [1, 1, 2, 3, 4],
+    }
+)
+LABELS = pd.DataFrame({"mass": [1, 0, 1, 0, 1], "nodule": [1, 0, 0, 0, 1]})
+
+
+@pytest.fixture
+def dataset(monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = SimpleNamespace(
+        Options=Options, items=ITEMS, labels=lambda folder, items, options: LABELS
+    )
+    made.split = lambda folder, options, seed: made.items
+    monkeypatch.setattr(registry, "find", lambda kind, name: made)
+    return made
+
+
+def test_a_summary_counts_items_patients_and_labels(dataset: Any, tmp_path: Path) -> None:
+    prepared.split("x", {}, 0, tmp_path / "split.parquet")
+    summary = read_json(tmp_path / "summary.json")
+    assert summary["parts"]["train"] == {
+        "items": 2, "patients": 1, "positives": {"mass": 1, "nodule": 1},
+    }  # fmt: skip
+    assert summary["parts"]["test"]["positives"] == {"mass": 1, "nodule": 1}
+    assert summary["labels"] == ["mass", "nodule"]
+    # Three items with a mass, two of which have a nodule too; two without either.
+    assert summary["together"] == [[3, 2], [2, 2]] and summary["none"] == 2
+
+
+def test_data_without_labels_or_patients_have_a_summary_too(dataset: Any, tmp_path: Path) -> None:
+    del dataset.labels
+    dataset.items = ITEMS.drop(columns="patient")
+    prepared.split("x", {}, 0, tmp_path / "split.parquet")
+    assert read_json(tmp_path / "summary.json") == {
+        "parts": {"train": {"items": 2}, "validation": {"items": 1}, "test": {"items": 2}}
+    }
+
+
+def test_a_patient_on_two_sides_is_an_error(dataset: Any, tmp_path: Path) -> None:
+    dataset.items = ITEMS.assign(patient=[1, 5, 2, 3, 5])
+    target = tmp_path / "split.parquet"
+    error = error_of(lambda: prepared.split("x", {}, 0, target))
+    assert "patient 5 is in test and train" in error.what and error.remedy
+    assert not target.exists() and not (tmp_path / "summary.json").exists()
