@@ -15,7 +15,7 @@ from torch import Tensor
 from counterpoise import registry
 from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
-from counterpoise.methods._base import Method, Shape, Signal, State
+from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.training.engine import Problem
 
@@ -99,23 +99,45 @@ def signal_of(
     z: Tensor | None = None,
     step: int = 0,
     epoch: int = 0,
+    draws: dict[str, Tensor] | None = None,
 ) -> Signal:
     """What the engine would show of gradients ``own`` (K, B, d) at the task representations.
 
-    The trunk is a bias: its Jacobian is the sum of the gradients at Z over the batch.
+    The trunk is a bias: its Jacobian is the sum of the gradients at Z over the batch. Only what
+    the method asks for is shown.
     """
     tasks, batch, features = own.shape
     z = torch.zeros(batch, features) if z is None else z
+    pulled = method.pull_back(state, own)
+    jacobian = pulled.sum(1)
+    levels = {"last_layer": jacobian, "gramian": jacobian @ jacobian.T, "jacobian": jacobian}
+    drawn = method.draw(torch.Generator().manual_seed(step), batch) if draws is None else draws
     return Signal(
         losses=torch.ones(tasks) if losses is None else losses,
         z=z,
         representations=method.represent(state, z),
         task_gradients=own,
-        gradients=method.pull_back(state, own),
+        gradients=pulled,
         step=step,
         epoch=epoch,
-        jacobian=method.pull_back(state, own).sum(1) if method.signal == "jacobian" else None,
+        draws=drawn,
+        **{k: v for k, v in levels.items() if k == method.signal},
     )
+
+
+def received(method: Method, signal: Signal, combined: Combined) -> tuple[Tensor, Tensor]:
+    """What the shared parameters receive, (n,), and the tasks' own gradients there, (K, n).
+
+    At the parameters for methods that look at those, else at Z.
+    """
+    at_parameters = method.signal in ("gramian", "jacobian")
+    rows = signal.gradients.sum(1) if at_parameters else signal.gradients.flatten(1)
+    if combined.trunk is not None:
+        return combined.trunk, rows
+    if combined.shared is not None:
+        return combined.shared.flatten(), rows
+    mixing = combined.weights if combined.mixing is None else combined.mixing
+    return mixing @ rows, rows
 
 
 def random_signals(method: Method, state: State, count: int, batch: int = 6) -> State:

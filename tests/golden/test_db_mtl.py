@@ -18,7 +18,7 @@ def shown(losses: list[float], jacobian: list[list[float]], step: int) -> Signal
     nothing = torch.zeros(len(losses), 1, 2)
     return Signal(
         torch.tensor(losses), nothing[0], nothing, nothing, nothing, step, 0,
-        torch.tensor(jacobian),
+        jacobian=torch.tensor(jacobian),
     )  # fmt: skip
 
 

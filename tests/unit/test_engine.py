@@ -18,7 +18,7 @@ import torch
 
 from counterpoise import registry
 from counterpoise.errors import UserError
-from counterpoise.methods._base import Epoch
+from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
 from counterpoise.metrics import METRICS, Metric
 from counterpoise.spec.cell import Cell, Schedule
 from counterpoise.training.engine import (
@@ -30,6 +30,7 @@ from counterpoise.training.engine import (
 )
 from counterpoise.training.seeding import generator, seed_of
 from counterpoise.training.state import load_state, save_state
+from counterpoise.training.step import task_outputs
 
 from ..support import files_in, same_tensors, small_cell, small_problem
 
@@ -519,3 +520,79 @@ def test_deepchest_weights_move_once_an_epoch(tmp_path: Path) -> None:
     assert weights[0] == [1.0, 1.0, 1.0]
     moved = {round(after / before, 4) for before, after in zip(*weights[:2], strict=True)}
     assert moved <= {1.1, round(1 / 1.05, 4)} and len(moved) == 2
+
+
+class Affine(Method):
+    """One gain a task, trained beside the network; draws noise and looks back."""
+
+    label, signal = "affine", "features"
+    kept, trained, looks_back = ("gain",), ("gain",), True
+
+    def initial_state(self) -> State:
+        return {"gain": torch.ones(self.shape.tasks), "looked": torch.zeros(self.shape.tasks)}
+
+    def represent(self, state: State, z: torch.Tensor) -> torch.Tensor:
+        return state["gain"][:, None, None] * z
+
+    def pull_back(self, state: State, gradients: torch.Tensor) -> torch.Tensor:
+        return state["gain"][:, None, None] * gradients
+
+    def draw(self, generator: torch.Generator, batch: int) -> dict[str, torch.Tensor]:
+        return {"noise": torch.rand(self.shape.tasks, generator=generator)}
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        gradient = (signal.task_gradients * signal.z).sum((1, 2))
+        weights = 0.5 + signal.draws["noise"]
+        return Combined(weights, gradients={"gain": gradient}), state
+
+    def after_step(self, state: State, losses: torch.Tensor) -> State:
+        return {**state, "looked": losses}
+
+
+@pytest.fixture
+def affine(monkeypatch: pytest.MonkeyPatch) -> Cell:
+    known = registry.method
+    monkeypatch.setattr(registry, "method", lambda n: Affine if n == "affine" else known(n))
+    return small_cell("affine", optimizer="sgd", epochs=1, weight_decay=0.5, learning_rate=1e-3)
+
+
+def test_state_of_a_method_is_trained_beside_the_network(affine: Cell, tmp_path: Path) -> None:
+    """One step of SGD on the gains: gain - rate * gradient, without weight decay."""
+    made = replicate(affine, tmp_path / "state")
+    index = torch.arange(16)
+    inputs, targets = made.problem.parts["train"].batch(index)
+    gain = torch.ones(3, requires_grad=True)
+    z = gain[:, None, None] * made.network.trunk(inputs).detach()
+    outputs = task_outputs(made.network, z)
+    total = sum(
+        loss(output, targets[task.name])
+        for task, loss, output in zip(made.problem.tasks, made.losses, outputs, strict=True)
+    )
+    total.backward()
+    made._step(index)
+    torch.testing.assert_close(made.method_state["gain"], 1 - 1e-3 * gain.grad)
+    # The losses that it looks back at are those of the new network and gains.
+    now = outputs_of(made.network, made.method, made.method_state, made.problem.parts["train"])
+    for k, task in enumerate(made.problem.tasks):
+        expected = made.losses[k](now[k][:16], targets[task.name])
+        torch.testing.assert_close(made.method_state["looked"][k], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_resumed_run_trains_a_methods_state_to_the_same_bits(
+    affine: Cell, tmp_path: Path
+) -> None:
+    """Draws come from words alone, and the optimizer goes on with the state that was saved."""
+    cell = affine.model_copy(
+        update={"protocol": affine.protocol.model_copy(update={"epochs": 3, "optimizer": "adam"})}
+    )
+    whole = trained(cell, tmp_path / "whole")
+    stopped = replicate(cell, tmp_path / "part")
+    with pytest.raises(Interrupted):
+        stopped.run(lambda _: None, after(5))
+    resumed = replicate(cell, tmp_path / "part")
+    assert resumed.resume()
+    resumed.run(lambda _: None, never)
+    assert same_tensors(whole.method_state, resumed.method_state)
+    assert same_tensors(whole.network.state_dict(), resumed.network.state_dict())
+    assert same_tensors(whole.best["tensors"], resumed.best["tensors"])
+    assert not torch.equal(whole.method_state["gain"], torch.ones(3))

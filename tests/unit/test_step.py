@@ -197,3 +197,50 @@ def test_right_answers_are_counted_where_there_are_classes() -> None:
     assert count_correct(binary, logits, torch.tensor([0, 1, 0, 0])) == 3
     value = Task("sum", "Sum", 1, "mse", ("mse",))
     assert torch.isnan(count_correct(value, logits, torch.zeros(4)))
+
+
+def test_the_gramian_is_that_of_the_jacobian(problem: Problem) -> None:
+    seen = {}
+
+    class Mixing(Method):
+        signal = "gramian"
+
+        def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+            seen["gramian"] = signal.gramian
+            ones = torch.ones_like(signal.losses)
+            return Combined(ones, mixing=torch.tensor([0.5, 2.0, -1.0])), state
+
+    network = network_of(problem)
+    parameters = list(network.trunk.parameters())
+    shape = Shape(3, network.features, 0, ("a", "b", "c"))
+    step(problem, network, Watching(Method.Options(), shape), {})
+    heads = [p.grad.clone() for p in network.heads.parameters()]
+    network.zero_grad()
+    step(problem, network, Mixing(Method.Options(), shape), {})
+    jacobian = Watching.seen
+    torch.testing.assert_close(seen["gramian"], jacobian @ jacobian.T)
+    # The trunk receives the mixture, and every head its own gradient.
+    found = torch.cat([p.grad.flatten() for p in parameters])
+    expected = torch.tensor([0.5, 2.0, -1.0]) @ jacobian
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    for one, other in zip(heads, network.heads.parameters(), strict=True):
+        assert torch.equal(one, other.grad)
+
+
+def test_gradients_at_the_last_shared_layer(problem: Problem) -> None:
+    """Of the reduced LeNet the second fully connected layer: 30 x 25 weights and 25 biases."""
+    seen = {}
+
+    class Looking(Method):
+        signal = "last_layer"
+
+        def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+            seen["rows"] = signal.last_layer
+            return Combined(torch.ones_like(signal.losses)), state
+
+    network = network_of(problem)
+    shape = Shape(3, network.features, 0, ("a", "b", "c"))
+    step(problem, network, Looking(Method.Options(), shape), {})
+    assert seen["rows"].shape == (3, 30 * 25 + 25)
+    total = torch.cat([p.grad.flatten() for p in network.trunk[-2].parameters()])
+    torch.testing.assert_close(seen["rows"].sum(0), total, rtol=1e-4, atol=1e-6)

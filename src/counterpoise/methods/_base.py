@@ -8,8 +8,8 @@ respect to z^k.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterpoise.lazy import torch
 from counterpoise.spec import base
@@ -22,7 +22,31 @@ if TYPE_CHECKING:
 State = dict[str, "Tensor"]
 """All that a method remembers. Tensors only: it is saved, resumed and moved with the network."""
 
-SignalKind = Literal["losses", "features", "jacobian"]
+SignalKind = Literal["losses", "features", "last_layer", "gramian", "jacobian"]
+"""What a method needs to see, from cheap to dear. The last three are shown only to methods that
+name them; ``losses`` methods must not read gradients."""
+
+
+Property = Literal[
+    "neutral_start",
+    "weighted_loss",
+    "weights_sum_to_tasks",
+    "equal_tasks_equal_weights",
+    "plain_with_one_task",
+    "blind_to_gradient_scale",
+    "never_conflicts",
+]
+"""What a method promises; each picks a contract test.
+
+- neutral_start: the first step is that of uniform weights;
+- weighted_loss: the shared gradient is that of the loss weighted as the heads are;
+- weights_sum_to_tasks: the task weights are positive and sum to K at every step;
+- equal_tasks_equal_weights: tasks that cannot be told apart get equal weights;
+- plain_with_one_task: with K = 1 it is plain training;
+- blind_to_gradient_scale: scaling one task's gradient leaves the shared gradient's direction as it
+  is;
+- never_conflicts: the shared gradient has no negative inner product with any task's.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,8 +78,10 @@ class Signal:
         gradients: (K, B, d) the same at Z, by :meth:`Method.pull_back`.
         step: updates made before this one.
         epoch: full passes over the data made before this step.
-        jacobian: (K, P) gradients of the l_k with respect to all shared parameters; only methods
-            of that signal are shown it.
+        last_layer: (K, p) gradients of the l_k with respect to the last shared layer W.
+        gramian: (K, K) inner products of the gradients with respect to all shared parameters.
+        jacobian: (K, P) those gradients themselves.
+        draws: what :meth:`Method.draw` gave for this step.
     """
 
     losses: Tensor
@@ -65,7 +91,10 @@ class Signal:
     gradients: Tensor
     step: int
     epoch: int
+    last_layer: Tensor | None = None
+    gramian: Tensor | None = None
     jacobian: Tensor | None = None
+    draws: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,19 +118,24 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Combined:
-    """What a method decides.
+    """What a method decides: the heads' weights, and what the shared parameters receive.
+
+    At most one of ``mixing``, ``shared`` and ``trunk`` is given; without any, the shared parameters
+    receive the gradient of the weighted loss, sum_k omega_k grad l_k.
 
     Attributes:
-        weights: (K,) task weights omega_k, which scale the heads' gradients too.
-        shared: (B, d) gradient at Z that the trunk receives; None stands for
-            sum_k omega_k grad_Z l_k, the gradient of the weighted loss.
-        trunk: (P,) gradient of the shared parameters, from methods that see the Jacobian; it takes
-            the place of ``shared``.
+        weights: (K,) task weights omega_k, by which the heads' gradients are scaled.
+        mixing: (K,) v_k; the shared parameters receive sum_k v_k grad l_k.
+        shared: (B, d) gradient at Z, from which the trunk's follows.
+        trunk: (P,) gradient of the shared parameters.
+        gradients: gradients of the state that :attr:`Method.trained` names.
     """
 
     weights: Tensor
+    mixing: Tensor | None = None
     shared: Tensor | None = None
     trunk: Tensor | None = None
+    gradients: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Method:
@@ -109,16 +143,25 @@ class Method:
 
     Attributes:
         label: name for people.
-        signal: the cheapest signal that the method needs. ``losses`` methods must not read
-            ``gradients``, so that a cheaper engine may leave them out.
+        signal: the cheapest signal that the method needs; an instance may set its own, where an
+            option decides.
         kept: names of the state that :meth:`represent` reads; it is saved with the weights.
+        trained: names of the state that the network's optimizer trains, without weight decay, by
+            :attr:`Combined.gradients`.
+        looks_back: the method is shown the losses of the same batch after the update.
+        properties: what it promises.
+        variants: option sets that the contract tests try besides the defaults.
         options: validated hyper-parameters.
         shape: sizes of the problem.
     """
 
     label: ClassVar[str]
-    signal: ClassVar[SignalKind]
+    signal: SignalKind
     kept: ClassVar[tuple[str, ...]] = ()
+    trained: ClassVar[tuple[str, ...]] = ()
+    looks_back: ClassVar[bool] = False
+    properties: ClassVar[frozenset[Property]] = frozenset()
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ()
 
     class Options(base.Options):
         """No hyper-parameters."""
@@ -144,9 +187,17 @@ class Method:
         """Gradients (K, B, d) at the task representations to gradients (K, B, d) at Z."""
         return gradients
 
+    def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
+        """Random numbers for one step, from the replicate's own generator."""
+        return {}
+
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Weigh the tasks for this step and return the state for the next one."""
         return Combined(torch.ones_like(signal.losses)), state
+
+    def after_step(self, state: State, losses: Tensor) -> State:
+        """State after an update, from the (K,) losses l_k of the same batch by the new weights."""
+        return state
 
     def end_of_epoch(self, state: State, epoch: Epoch) -> State:
         """State for the next epoch."""

@@ -43,6 +43,13 @@ class DBMTL(Method):
 
     label = "DB-MTL"
     signal = "jacobian"
+    # With one task, too, it descends the log of the loss and smooths the gradient.
+    properties = frozenset({"equal_tasks_equal_weights"})
+    variants = (
+        {"log": False, "beta": 0.0},
+        {"norm": False, "schedule": "constant", "beta": 0.9},
+        {"scale": "median"},
+    )
 
     class Options(base.Options):
         """Hyper-parameters of Algorithm 1."""

@@ -46,6 +46,14 @@ class DeepChest(Method):
 
     label = "DeepChest"
     signal = "losses"
+    properties = frozenset(
+        {"neutral_start", "weighted_loss", "equal_tasks_equal_weights", "plain_with_one_task"}
+    )
+    variants = (
+        {"performance": "loss", "floor": 0.9},
+        {"performance": "loss_trend", "normalise": True},
+        {"performance": "validation_accuracy", "growth": 1.3, "cap": 2.0, "decay": 1.2},
+    )
 
     class Options(base.Options):
         """Hyper-parameters; the defaults are the public code's."""

@@ -25,6 +25,19 @@ class GradNorm(Method):
 
     label = "GradNorm (Z)"
     signal = "features"
+    properties = frozenset(
+        {
+            "neutral_start",
+            "weighted_loss",
+            "weights_sum_to_tasks",
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+        }
+    )
+    variants = (
+        {"target": "mean_of_norms", "weight_optimizer": "sgd", "leader_learning_rate": 0.001},
+        {"alpha": 1.5, "decay": 0.9, "decay_unit": "epoch"},
+    )
 
     class Options(LeaderOptions):
         """Hyper-parameters of the weights' update."""
@@ -41,4 +54,4 @@ class GradNorm(Method):
         """Weights of this step, and those of the next."""
         omega = state["omega"]
         shared = torch.einsum("k,kbd->bd", omega, signal.gradients)
-        return Combined(omega, shared), update_weights(state, signal, shared, self.leader)
+        return Combined(omega, shared=shared), update_weights(state, signal, shared, self.leader)

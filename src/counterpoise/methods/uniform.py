@@ -15,3 +15,12 @@ class Uniform(Method):
 
     label = "Uniform"
     signal = "losses"
+    properties = frozenset(
+        {
+            "neutral_start",
+            "weighted_loss",
+            "weights_sum_to_tasks",
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+        }
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part
@@ -107,10 +107,12 @@ def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> f
     return base
 
 
-def _optimizer(cell: Cell, network: Network) -> torch.optim.Optimizer:
+def _optimizer(cell: Cell, network: Network, own: list[nn.Parameter]) -> torch.optim.Optimizer:
     protocol = cell.protocol
     common: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay}
-    parameters = list(network.parameters())
+    parameters: list[dict[str, Any]] = [{"params": list(network.parameters())}]
+    if own:
+        parameters.append({"params": own, "weight_decay": 0.0})
     if protocol.optimizer == "adam":
         return torch.optim.Adam(parameters, fused=True, **common)
     if protocol.optimizer == "sgd":
@@ -134,7 +136,9 @@ class Replicate:
         self.method_state: State = {
             name: value.to(problem.device) for name, value in self.method.initial_state().items()
         }
-        self.optimizer = _optimizer(problem.cell, self.network)
+        # What the optimizer trains of the method's state shares its memory.
+        self.trained = {name: nn.Parameter(self.method_state[name]) for name in self.method.trained}
+        self.optimizer = _optimizer(problem.cell, self.network, list(self.trained.values()))
         self.losses = problem.losses()
         self.normaliser: Tensor | None = None
         self.epoch = 0
@@ -173,6 +177,8 @@ class Replicate:
             return False
         self.network.load_state_dict(state["network"])
         self.method_state = state["method"]
+        for name, parameter in self.trained.items():
+            parameter.data = self.method_state[name]
         self.optimizer.load_state_dict(state["optimizer"])
         self.normaliser = state["normaliser"]
         self.epoch, self.batch, self.step = state["position"]
@@ -238,10 +244,16 @@ class Replicate:
             normalise=self.problem.cell.protocol.loss_normalisation == "first_batch",
             step=self.step,
             epoch=self.epoch,
+            draws=self._draws(len(index)),
         )
         if self._is_trouble(seen, following):
             return
+        for name, parameter in self.trained.items():
+            parameter.grad = seen.gradients[name]
         self.optimizer.step()
+        following = {**following, **{name: p.data for name, p in self.trained.items()}}
+        if self.method.looks_back:
+            following = self.method.after_step(following, self._losses(inputs, targets, normaliser))
         self.method_state, self.normaliser = following, normaliser
         count = len(index)
         for name in ("losses", "weights", "norms", "cosines", "correct"):
@@ -249,6 +261,23 @@ class Replicate:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batch += 1
         self.step += 1
+
+    def _draws(self, batch: int) -> dict[str, Tensor]:
+        """The method's random numbers, from words alone: a resumed run draws the same."""
+        draws = generator(self.problem.cell.seeding, self.seed, "method", self.step)
+        drawn = self.method.draw(draws, batch)
+        return {name: value.to(self.problem.device) for name, value in drawn.items()}
+
+    def _losses(self, inputs: Tensor, targets: dict[str, Tensor], normaliser: Tensor) -> Tensor:
+        """(K,) normalised losses of a batch by the weights as they are now."""
+        with torch.no_grad():
+            z = self.method.represent(self.method_state, self.network.trunk(inputs))
+            outputs = task_outputs(self.network, z)
+        values = [
+            loss(output, targets[task.name])
+            for task, loss, output in zip(self.problem.tasks, self.losses, outputs, strict=True)
+        ]
+        return torch.stack(values) / normaliser
 
     def _is_trouble(self, seen: StepReport, following: State) -> bool:
         """Record a non-finite loss, gradient or method state; the last good state is kept."""

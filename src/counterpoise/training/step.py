@@ -5,9 +5,10 @@ the losses gives every g^k (the z^k are distinct leaves) and the unweighted grad
 heads; the method then decides, heads are scaled by omega_k, and the trunk receives one gradient.
 So a method of the signals *losses* or *features* costs one trunk backward pass, as uniform does.
 
-The Jacobian of the K losses at all P shared parameters takes K backward passes of the trunk, one
-for each row of the gradients at Z; what such a method decides about the shared parameters is
-written into them, without another pass.
+Gradients at the last shared layer take K passes of that layer alone. The Jacobian of the K losses
+at all P shared parameters, and its Gramian, take K backward passes of the trunk, one for each row
+of the gradients at Z; what such a method decides about the shared parameters is written into them,
+without another pass.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._base import Method, Signal, State
 from counterpoise.tasks import Task
 from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
@@ -30,11 +31,12 @@ class StepReport:
 
     Attributes:
         losses: raw losses.
-        weights: omega_k.
+        weights: omega_k, or the v_k by which shared gradients are mixed.
         norms: ||grad_Z l_k||_F of the normalised, unweighted losses.
         cosines: median over the batch of cos(grad_z l_k, g), g being the trunk's gradient at Z; of
-            a method that decides about parameters instead, g is sum_k omega_k grad_z l_k.
+            a method that decides about parameters instead, g is sum_k v_k grad_z l_k.
         correct: right answers; NaN for tasks without classes.
+        gradients: those of the state that the method has trained, by name.
     """
 
     losses: Tensor
@@ -42,6 +44,7 @@ class StepReport:
     norms: Tensor
     cosines: Tensor
     correct: Tensor
+    gradients: dict[str, Tensor]
 
 
 def task_outputs(network: Network, representations: Tensor) -> list[Tensor]:
@@ -58,17 +61,32 @@ def count_correct(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
     return (answer == target).sum().to(outputs.dtype)
 
 
-def trunk_jacobian(z: Tensor, parameters: Sequence[Tensor], pulled: Tensor) -> Tensor:
-    """(K, P) gradients of K losses at the shared parameters, from their (K, B, d) gradients at Z.
+def last_layer(trunk: nn.Module) -> list[Tensor]:
+    """Parameters of the last shared layer W: the last module of the trunk that has some.
 
-    K vector-Jacobian products, one after the other: on a CPU a batched product is slower. The
-    graph of Z is used up.
+    What "the last shared layer" is, papers leave open; here it is the module that is defined last
+    (of the reduced LeNet the second fully connected layer, of a residual network the last
+    normalisation).
+    """
+    owners = [m for m in trunk.modules() if next(m.parameters(recurse=False), None) is not None]
+    return list(owners[-1].parameters(recurse=False)) if owners else []
+
+
+def jacobian_of(
+    z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False
+) -> Tensor:
+    """(K, P) gradients of K losses at shared parameters, from their (K, B, d) gradients at Z.
+
+    K vector-Jacobian products, one after the other: on a CPU a batched product is slower.
+
+    Args:
+        keep: the graph of Z is needed again.
     """
     tasks = len(pulled)
     rows = pulled.new_empty(tasks, sum(p.numel() for p in parameters))
     for k, gradient in enumerate(pulled):
         found = torch.autograd.grad(
-            z, parameters, gradient, retain_graph=k < tasks - 1, materialize_grads=True
+            z, parameters, gradient, retain_graph=keep or k < tasks - 1, materialize_grads=True
         )
         torch.cat([part.flatten() for part in found], out=rows[k])
     return rows
@@ -94,12 +112,14 @@ def train_step(
     normalise: bool,
     step: int,
     epoch: int,
+    draws: dict[str, Tensor] | None = None,
 ) -> tuple[State, Tensor, StepReport]:
     """Leave the gradients of one batch in the network's parameters.
 
     Args:
         normaliser: (K,) losses of the first batch, or None before there were any.
         normalise: divide losses by ``normaliser``.
+        draws: the method's random numbers for this step.
 
     Returns:
         The method's next state, the normaliser, and a report. A non-finite loss or gradient shows
@@ -122,22 +142,37 @@ def train_step(
     assert own is not None
     pulled = method.pull_back(state, own)
     parameters = list(network.trunk.parameters())
-    jacobian = trunk_jacobian(z, parameters, pulled) if method.signal == "jacobian" else None
-    signal = Signal(values / normaliser, base, leaves.detach(), own, pulled, step, epoch, jacobian)
+    jacobian = None
+    more: dict[str, Tensor] = {}
+    if method.signal in ("gramian", "jacobian"):
+        jacobian = jacobian_of(z, parameters, pulled)
+        more = {"gramian": jacobian @ jacobian.T, "jacobian": jacobian}
+        more = {method.signal: more[method.signal]}
+    elif method.signal == "last_layer":
+        more = {"last_layer": jacobian_of(z, last_layer(network.trunk), pulled, keep=True)}
+    signal = Signal(
+        values / normaliser, base, leaves.detach(), own, pulled, step, epoch,
+        draws=draws or {}, **more,
+    )  # fmt: skip
     combined, following = method.combine(state, signal)
-    shared = _shared_gradient(combined, pulled)
+    mixing = combined.weights if combined.mixing is None else combined.mixing
+    shared = combined.shared
+    if shared is None:
+        shared = torch.einsum("k,kbd->bd", mixing, pulled)
     for head, weight in zip(network.heads.values(), combined.weights, strict=True):
         for parameter in head.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(weight)
     if combined.trunk is not None:
         _write_gradient(parameters, combined.trunk)
+    elif jacobian is not None:
+        _write_gradient(parameters, mixing @ jacobian)
     else:
         torch.autograd.backward(z, shared)
     cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
     report = StepReport(
         values,
-        combined.weights,
+        mixing,
         pulled.flatten(1).norm(dim=1),
         cosines.median(dim=1).values,
         torch.stack(
@@ -146,12 +181,6 @@ def train_step(
                 for task, output in zip(tasks, outputs, strict=True)
             ]
         ),
+        combined.gradients,
     )
     return following, normaliser, report
-
-
-def _shared_gradient(combined: Combined, pulled: Tensor) -> Tensor:
-    """(B, d) gradient at Z: the method's, or that of the weighted loss."""
-    if combined.shared is not None:
-        return combined.shared
-    return torch.einsum("k,kbd->bd", combined.weights, pulled)
