@@ -282,6 +282,23 @@ def plan(tier: Tier = "demo") -> None:
     typer.echo(f"{len(made.trainings)} cells in tier {tier}")
 
 
+new = typer.Typer(help="Write the skeleton of a new file of the catalogue.", no_args_is_help=True)
+app.add_typer(new, name="new", rich_help_panel=PEOPLE)
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Name of the file, e.g. inverse_loss.")],
+) -> None:
+    """Write a method that runs, passes its contract tests and shows in the report."""
+    from counterpoise.skeleton import new_method as write
+
+    path = write(name)
+    typer.echo(f"{path}: fill in the rule and its card, then run")
+    typer.echo(f"  python -m pytest tests/contract/test_methods.py -k {name}")
+    typer.echo("and name it in a paper's `runs` (CONTRIBUTING.md).")
+
+
 @app.command(rich_help_panel=PEOPLE)
 def schema() -> None:
     """Write the JSON schemas of the configuration files, for editors."""
