@@ -39,7 +39,7 @@ class Checkout:
         kept["HOME"] = str(self.root)
         return kept
 
-    def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, cwd=self.root, env=self.environment, capture_output=True, text=True,
             timeout=timeout, check=False,

@@ -17,7 +17,7 @@ from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
 from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
-from counterpoise.training.engine import Problem
+from counterpoise.training.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

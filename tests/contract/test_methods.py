@@ -418,6 +418,7 @@ def test_with_one_task_a_method_is_plain_training(name: str, options: dict[str, 
             state, normaliser, _ = train_step(
                 network, method, state, problem.tasks, problem.losses(), normaliser,
                 inputs, targets, normalise=True, step=step, epoch=0,
+                draws=method.draw(torch.Generator().manual_seed(step), len(inputs)),
             )  # fmt: skip
             optimizer.step()
         return dict(network.state_dict())

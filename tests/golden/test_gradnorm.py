@@ -92,6 +92,39 @@ def test_sixty_steps_agree_with_the_transcription(options: dict[str, Any]) -> No
     assert moved > (1e-6 if plain_adam else 0.1), "the test would see no difference"
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_sixty_steps_at_the_last_shared_layer(options: dict[str, Any]) -> None:
+    """The same rule, of the gradients that ``signal.last_layer`` shows and of no others."""
+    rng = np.random.default_rng(6)
+    lr = 0.02 if options["weight_optimizer"] == "adam" else 0.002
+    method = method_of("gradnorm", 3, 4, at="w", leader_learning_rate=lr, **options)
+    assert method.signal == "last_layer"
+    state, expected = double(method.initial_state()), Transcription(3, lr, 0.99, options)
+    sizes = np.array([4.0, 1.0, 0.3])[:, None, None]
+    for step in range(60):
+        gradients = rng.normal(0, 1, (3, 5, 4)) * sizes
+        losses = rng.uniform(0.2, 2.0, 3)
+        state = updated(method, state, losses, gradients, step)
+        # The trunk of these tests is a bias: its gradient is the sum over the batch.
+        expected.update(losses, gradients.sum(axis=1, keepdims=True))
+        np.testing.assert_allclose(state["omega"].numpy(), expected.omega, rtol=1e-10)
+
+
+def test_z_and_w_differ_where_items_cancel_by_hand() -> None:
+    """g_1 = (3, 0) and (1, 0), g_2 = (0, 4) and (0, -4): at W, (4, 0) and (0, 0)."""
+    own = [[[3.0, 0.0], [1.0, 0.0]], [[0.0, 4.0], [0.0, -4.0]]]
+    found = {}
+    for at in ("z", "w"):
+        method = method_of("gradnorm", 2, 2, at=at, **{**HALVED, "leader_learning_rate": 0.01})
+        state = updated(method, double(method.initial_state()), [2.0, 3.0], own, 0)
+        found[at] = state["omega"]
+    # Z: G = (sqrt 10, sqrt 32), T = sqrt(42)/2 = 3.2404 between them, so the slope is
+    # (-sqrt 10, sqrt 32). W: G = (4, 0), T = 2; the slope is (4, 0).
+    raw = np.array([1 + 0.01 * np.sqrt(10), 1 - 0.01 * np.sqrt(32)])
+    np.testing.assert_allclose(found["z"], 2 * raw / raw.sum(), rtol=1e-12)
+    np.testing.assert_allclose(found["w"], [2 * 0.96 / 1.96, 2 / 1.96], rtol=1e-12)
+
+
 # g_1 = (3, 0) and g_2 = (0, 4), one item: G = (3, 4), ||g_1 + g_2|| = 5.
 ORTHOGONAL = [[[3.0, 0.0]], [[0.0, 4.0]]]
 HALVED = {"leader_learning_rate": 0.1, "decay": 0.5, "alpha": 1.0, "weight_optimizer": "sgd"}

@@ -25,9 +25,9 @@ from counterpoise.training.engine import (
     Interrupted,
     Replicate,
     learning_rate,
-    outputs_of,
     split_batches,
 )
+from counterpoise.training.problem import outputs_of
 from counterpoise.training.seeding import generator, seed_of
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import task_outputs

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.tasks import Task
-from counterpoise.training.engine import Problem
 from counterpoise.training.modules import Network
+from counterpoise.training.problem import Problem
 from counterpoise.training.step import StepReport, count_correct, task_outputs, train_step
 
 from ..support import method_of, random_signals, small_cell, small_problem

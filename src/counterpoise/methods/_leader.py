@@ -38,10 +38,14 @@ class LeaderOptions(base.Options):
     """Update rule of the task weights. Not stated; with SGD the step depends on the scale of the
     losses, with Adam it does not."""
 
+    def decayed(self, rate: float, signal: Signal) -> float:
+        """A learning rate as it is at this step."""
+        passed = signal.step if self.decay_unit == "iteration" else signal.epoch
+        return float(rate * self.decay**passed)
+
     def rate(self, signal: Signal) -> float:
         """The leader's learning rate alpha_t at this step."""
-        passed = signal.step if self.decay_unit == "iteration" else signal.epoch
-        return float(self.leader_learning_rate * self.decay**passed)
+        return self.decayed(self.leader_learning_rate, signal)
 
 
 def initial_weights(tasks: int) -> State:
@@ -54,28 +58,47 @@ def initial_weights(tasks: int) -> State:
     }
 
 
-def update_weights(state: State, signal: Signal, shared: Tensor, options: LeaderOptions) -> State:
+def norms_of(gradients: Tensor) -> Tensor:
+    """(n,) Frobenius norms of n gradients; squares of large ones leave the range of float32."""
+    norms: Tensor = gradients.flatten(1).double().norm(dim=1)
+    return norms
+
+
+def adam(first: Tensor, second: Tensor, slope: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of Adam, counted from zero: both moments, and the direction to go against."""
+    one, two = ADAM_BETAS
+    first = one * first + (1 - one) * slope
+    second = two * second + (1 - two) * slope.square()
+    count = step + 1
+    direction = (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + ADAM_EPSILON)
+    return first, second, direction
+
+
+def update_weights(
+    state: State, signal: Signal, norms: Tensor, combined_norm: Tensor, options: LeaderOptions
+) -> State:
     """One step of GradNorm's weights.
 
-    With G_k = ||grad_Z l_k||_F, r_k = (l_k / l_k(0)) / mean_j (l_j / l_j(0)) and the constant
-    target T_k = (1/K) ||sum_j omega_j grad_Z l_j||_F r_k^alpha (or mean_j omega_j G_j r_k^alpha),
+    With the gradients at some level W, G_k = ||grad_W l_k||, the relative training rates
+    r_k = (l_k / l_k(0)) / mean_j (l_j / l_j(0)) and the constant target
+    T_k = (1/K) ||sum_j omega_j grad_W l_j|| r_k^alpha (or mean_j omega_j G_j r_k^alpha),
     it descends sum_k |omega_k G_k - T_k|, whose derivative is sign(omega_k G_k - T_k) G_k; then
     omega is kept positive and rescaled so that it sums to K.
 
     Args:
         state: the weights with what belongs to them.
-        signal: losses and gradients of this step.
+        signal: losses of this step.
+        norms: (K,) G_k, in float64.
+        combined_norm: ||sum_j omega_j grad_W l_j||, in float64.
         options: the leader's hyper-parameters.
-        shared: (B, d) sum_j omega_j grad_Z l_j.
     """
     tasks = len(signal.losses)
-    omega = state["omega"].double()  # squares of large gradients leave the range of float32
+    omega = state["omega"].double()
     initial = signal.losses if signal.step == 0 else state["initial_losses"]
-    norms = signal.gradients.flatten(1).double().norm(dim=1)
     progress = (signal.losses / initial).double()
     relative = progress / progress.mean()
     if options.target == "norm_of_mean":
-        magnitude = shared.double().norm() / tasks
+        magnitude = combined_norm / tasks
     else:
         magnitude = (omega * norms).mean()
     target = magnitude * relative.pow(options.alpha)
@@ -85,11 +108,7 @@ def update_weights(state: State, signal: Signal, shared: Tensor, options: Leader
     slope = torch.where(torch.isfinite(target), slope, target)
     first, second = state["omega_first_moment"], state["omega_second_moment"]
     if options.weight_optimizer == "adam":
-        one, two = ADAM_BETAS
-        first = one * first + (1 - one) * slope
-        second = two * second + (1 - two) * slope.square()
-        count = signal.step + 1
-        slope = (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + ADAM_EPSILON)
+        first, second, slope = adam(first, second, slope, signal.step)
     omega = (omega - options.rate(signal) * slope).clamp(min=SMALLEST_WEIGHT)
     return {
         **state,

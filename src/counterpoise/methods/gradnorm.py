@@ -1,7 +1,16 @@
-"""GradNorm on the shared representation Z: task weights that equalise gradient magnitudes.
+"""GradNorm: task weights that equalise gradient magnitudes, at Z or at the last shared layer.
 
-Chen et al., "GradNorm" (ICML 2018), in the form of the RotoGrad submission (Eq. 3, section 4.1),
-whose *gradnorm Z* takes the gradients with respect to Z instead of a chosen layer's weights.
+Chen et al., "GradNorm" (ICML 2018), in the form of the RotoGrad submission (Eq. 3). With
+G_k = ||grad_W l_k||, the norm of a task's gradient at a chosen level W, the weights omega_k descend
+sum_k |omega_k G_k - T_k| for a target T_k that is larger where the loss has fallen less; they stay
+positive and sum to K. ``at`` chooses the level:
+
+- ``z``, the submission's *gradnorm Z* (section 4.1): the shared representation of the batch. It
+  costs no backward pass of the trunk beyond the usual one;
+- ``w``, Chen et al.'s choice and the submission's *gradnorm W*: the parameters of the last shared
+  layer. It costs K passes of that layer besides. Which layer W was, the submission does not say;
+  here it is the last module of the trunk that has parameters, its biases included.
+
 Two things differ from Chen et al. and are options: the target is the norm of the mean gradient
 as Eq. 3 prints it (``mean_of_norms`` is Chen et al.'s), and the leader's learning rate decays
 exponentially. The exponent, the optimizer of the weights and their learning rate are not printed
@@ -10,21 +19,21 @@ for this baseline; it takes the leader's of section 5.2.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._leader import LeaderOptions, initial_weights, update_weights
+from counterpoise.methods._leader import LeaderOptions, initial_weights, norms_of, update_weights
 
 if TYPE_CHECKING:
-    from counterpoise.methods._base import Shape
+    from counterpoise.methods._base import Shape, SignalKind
 
 
 class GradNorm(Method):
-    """omega_k follows GradNorm's rule at Z; sum_k omega_k = K."""
+    """omega_k follows GradNorm's rule at Z or W; sum_k omega_k = K."""
 
-    label = "GradNorm (Z)"
-    signal = "features"
+    label = "GradNorm"
+    signal: SignalKind = "features"
     properties = frozenset(
         {
             "neutral_start",
@@ -37,14 +46,21 @@ class GradNorm(Method):
     variants = (
         {"target": "mean_of_norms", "weight_optimizer": "sgd", "leader_learning_rate": 0.001},
         {"alpha": 1.5, "decay": 0.9, "decay_unit": "epoch"},
+        {"at": "w"},
     )
 
     class Options(LeaderOptions):
         """Hyper-parameters of the weights' update."""
 
+        at: Literal["z", "w"] = "z"
+        """Where gradients are measured: the shared representation Z (the submission's choice) or
+        the last shared layer W (Chen et al.; "gradnorm W")."""
+
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.leader = options
+        if options.at == "w":
+            self.signal = "last_layer"
 
     def initial_state(self) -> State:
         """Equal weights."""
@@ -53,5 +69,8 @@ class GradNorm(Method):
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Weights of this step, and those of the next."""
         omega = state["omega"]
-        shared = torch.einsum("k,kbd->bd", omega, signal.gradients)
-        return Combined(omega, shared=shared), update_weights(state, signal, shared, self.leader)
+        gradients = signal.gradients if self.leader.at == "z" else signal.last_layer
+        assert gradients is not None
+        total = torch.einsum("k,k...->...", omega, gradients).double().norm()
+        following = update_weights(state, signal, norms_of(gradients), total, self.leader)
+        return Combined(omega), following

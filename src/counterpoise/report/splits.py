@@ -7,6 +7,7 @@ from typing import Any
 
 from counterpoise import registry
 from counterpoise.layout import Data
+from counterpoise.prepared import PARTS
 from counterpoise.report.numbers import count
 
 
@@ -50,7 +51,7 @@ def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> Spli
     """The view of one summary; without one, only where the data are."""
     if summary is None:
         return SplitView(data.folder, options, (), (), (), "")
-    parts = summary["parts"]
+    parts = {name: summary["parts"][name] for name in PARTS}
     held = tuple((name, _held(part)) for name, part in parts.items())
     if "labels" not in summary:
         return SplitView(data.folder, options, held, (), (), "")

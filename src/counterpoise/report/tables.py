@@ -165,7 +165,7 @@ def _reason(entry: dict[str, Any]) -> str:
         return f"{NUMBERS['failed'].word}: {entry['rule']}"
     if entry["ours"] is not None or entry["verdict"] == "undefined":
         return str(entry["reason"])
-    if entry["verdict"] in WITHOUT_RUN and (entry["printed"] or entry["run"]):
+    if entry["verdict"] in WITHOUT_RUN:
         return f"{entry['verdict']}: {entry['reason']}"
     return ""
 
@@ -196,7 +196,8 @@ def _line(
     names = {name for entry in entries.values() for name in entry["marks"]}
     marks = [mark(name) for name in [*MARKS, *sorted(names - set(MARKS))] if name in names]
     missing = NUMBERS["missing"]
-    if numbers and all(number.verdict is missing for number in numbers if number.printed):
+    shown = [number for number in numbers if number.printed]
+    if shown and all(number.verdict is missing for number in shown):
         # The whole row is missing: one word beside its name says so.
         marks.append(missing)
         numbers = tuple(replace(number, verdict=None) for number in numbers)

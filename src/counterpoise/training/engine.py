@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise import registry
-from counterpoise.datasets._part import Part
-from counterpoise.methods._base import Epoch, Method, Shape, State
+from counterpoise.methods._base import Epoch, State
 from counterpoise.metrics import metric
 from counterpoise.spec.cell import Cell, Schedule
-from counterpoise.tasks import Task
-from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
+from counterpoise.training.problem import Problem, outputs_of
 from counterpoise.training.seeding import generator
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import StepReport, count_correct, task_outputs, train_step
-
-EVALUATION_VALUES = 1 << 21
-"""Input values of one batch of evaluation: 2,674 pictures of MNIST, 41 radiographs at 224 px."""
-
-
-@dataclass
-class Problem:
-    """A cell with its data in memory."""
-
-    cell: Cell
-    tasks: tuple[Task, ...]
-    parts: dict[str, Part]
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def build(self, seed: int) -> tuple[Network, Method]:
-        """The initial network and the method of one replicate."""
-        cell = self.cell
-        module = registry.find("networks", cell.network.name)
-        options = module.Options(**cell.network.options)
-        shape = next(iter(self.parts.values())).shape
-        network = Network(module, options, shape, self.tasks, (cell.seeding, seed, "init"))
-        kind = registry.method(cell.method.name)
-        shared = sum(p.numel() for p in network.trunk.parameters())
-        names = tuple(task.name for task in self.tasks)
-        sizes = Shape(len(self.tasks), network.features, shared, names)
-        return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)
-
-    def losses(self) -> tuple[Loss, ...]:
-        """The loss of every task."""
-        own = getattr(registry.find("datasets", self.cell.dataset), "LOSSES", {})
-        return tuple({**LOSSES, **own}[task.loss] for task in self.tasks)
 
 
 class Interrupted(Exception):
@@ -68,20 +35,6 @@ class Progress:
     epoch: int
     epochs: int
     message: str
-
-
-def outputs_of(network: Network, method: Method, state: State, part: Part) -> list[Tensor]:
-    """Outputs (N, outputs) of every task, by the method's own representations."""
-    network.eval()
-    blocks: list[list[Tensor]] = []
-    size = max(1, EVALUATION_VALUES // math.prod(part.shape))
-    with torch.inference_mode():
-        for start in range(0, len(part), size):
-            index = torch.arange(start, min(start + size, len(part)), device=part.inputs.device)
-            inputs, _ = part.batch(index)
-            blocks.append(task_outputs(network, method.represent(state, network.trunk(inputs))))
-    network.train()
-    return [torch.cat(outputs) for outputs in zip(*blocks, strict=True)]
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:
@@ -280,8 +233,9 @@ class Replicate:
         return torch.stack(values) / normaliser
 
     def _is_trouble(self, seen: StepReport, following: State) -> bool:
-        """Record a non-finite loss, gradient or method state; the last good state is kept."""
-        for what, values in (("loss", seen.losses), ("gradient", seen.norms)):
+        """Record what is not finite, with task, step and method; the last good state is kept."""
+        shown = (("loss", seen.losses), ("gradient", seen.norms), ("weight", seen.weights))
+        for what, values in shown:
             bad = ~torch.isfinite(values)
             if bool(bad.any()):
                 task = self.problem.tasks[int(bad.nonzero()[0])].name
@@ -294,8 +248,13 @@ class Replicate:
                     break
         if self.trouble is None:
             return False
-        self.trouble |= {"epoch": self.epoch, "step": self.step}
+        self._place_trouble()
         return True
+
+    def _place_trouble(self) -> None:
+        assert self.trouble is not None
+        method = self.problem.cell.method.name
+        self.trouble |= {"epoch": self.epoch, "step": self.step, "method": method}
 
     def _end_epoch(self, rate: float, count: int) -> None:
         tasks, part = self.problem.tasks, self.problem.parts["validation"]
@@ -331,7 +290,7 @@ class Replicate:
                 t.name for t, v in zip(tasks, normalised, strict=True) if not math.isfinite(v)
             )
             self.trouble = {"what": "non-finite validation loss", "task": bad}
-            self.trouble |= {"epoch": self.epoch, "step": self.step}
+            self._place_trouble()
             return
         self.history.append(row)
         last = self.problem.cell.protocol.selection == "last"

@@ -25,7 +25,8 @@ from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.spec.cell import Cell
 from counterpoise.tasks import Task
-from counterpoise.training.engine import Interrupted, Problem, Progress, Replicate
+from counterpoise.training.engine import Interrupted, Progress, Replicate
+from counterpoise.training.problem import Problem
 from counterpoise.training.progress import Reporter
 
 log = logging.getLogger(__name__)

@@ -7,14 +7,17 @@ from 0, hardly more than what the healthy show, to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from counterpoise.generators.chest_phantom.anatomy import Anatomy, Chest
 from counterpoise.generators.chest_phantom.shapes import cloud, inside, line, spot
 from counterpoise.lazy import np
 
-Paint = Callable[[Chest, np.random.Generator, float], np.ndarray]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Paint = Callable[[Chest, np.random.Generator, float], np.ndarray]
 
 
 def reshape(anatomy: Anatomy, severities: dict[str, float]) -> Anatomy:

@@ -55,7 +55,7 @@ def draw(
     )
     canvas.supxlabel("false positive rate", size=8.5)
     canvas.supylabel("true positive rate", size=8.5)
-    canvas.legend(handles, labels, loc="outside lower center", ncols=min(3, max(1, len(labels))))
+    canvas.legend(handles, labels, loc="outside upper center", ncols=min(3, max(1, len(labels))))
     return canvas, data
 
 

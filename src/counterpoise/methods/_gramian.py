@@ -1,0 +1,127 @@
+"""What methods share whose decision follows from the Gramian of the tasks' gradients.
+
+The shared parameters receive sum_k v_k grad l_k, and v in R^K follows from the inner products of
+the K gradients alone; heads keep their own gradients. Both the gradients of all shared parameters
+(K backward passes of the trunk) and those at the shared representation Z (none but the one that
+uniform weights need) have such a Gramian, of the same size; the option ``level`` chooses.
+
+Everything here is K x K: it is computed on the CPU and in float64, whatever the network's device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, SignalKind, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """All that a Gramian tells of K gradients, in float64.
+
+    Attributes:
+        scale: the largest of the K norms.
+        norms: (K,) norms, in units of ``scale``: the largest is one.
+        rows: (K, K) vectors that have the same inner products in the same units, one a task.
+    """
+
+    scale: float
+    norms: Tensor
+    rows: Tensor
+
+    @property
+    def gramian(self) -> Tensor:
+        """(K, K) inner products, in units of the squared scale."""
+        return self.rows @ self.rows.T
+
+    @property
+    def units(self) -> Tensor:
+        """(K, K) rows of length one; zero where a gradient is."""
+        return self.rows / torch.where(self.norms > 0, self.norms, 1)[:, None]
+
+    def scaled(self, factors: Tensor) -> Gradients:
+        """The same gradients, each times its positive factor."""
+        norms = self.norms * factors
+        largest = norms.max()
+        rows = self.rows * (factors / largest)[:, None]
+        return Gradients(self.scale * float(largest), norms / largest, rows)
+
+
+def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients | None:
+    """What a Gramian tells; None if it tells nothing, being zero or out of range.
+
+    The cosines' eigenvalues below the precision of the gradients' dtype ``seen`` are set to zero:
+    what they hold is rounding, and some methods divide by them. Cosines rather than inner products,
+    so that a small gradient beside large ones is not taken for rounding.
+    """
+    precision = 10 * len(gramian) * torch.finfo(seen).eps
+    exact = gramian.detach().double().cpu()
+    norms = exact.diagonal().clamp(min=0).sqrt()
+    scale = float(norms.max())
+    if not (torch.isfinite(exact).all() and scale > 0):
+        return None
+    divisors = torch.where(norms > 0, norms, 1)
+    values, vectors = torch.linalg.eigh(exact / divisors / divisors[:, None])
+    values = torch.where(values > precision * values.max(), values, 0)
+    units = vectors * values.sqrt()
+    return Gradients(scale, norms / scale, units * (norms / scale)[:, None])
+
+
+def seen_gradients(method: Method, signal: Signal) -> Gradients | None:
+    """The gradients at the level that a method looks at."""
+    if method.signal == "features":
+        flat = signal.gradients.flatten(1).double()
+        return gradients_of(flat @ flat.T, signal.gradients.dtype)
+    assert signal.gramian is not None
+    return gradients_of(signal.gramian, signal.gramian.dtype)
+
+
+def within_range(mixing: Tensor, like: Tensor) -> Tensor:
+    """(K,) v on the device and in the dtype of other values.
+
+    Methods whose v grows as gradients vanish leave the range of float32 at the very end.
+    """
+    limit = torch.finfo(like.dtype).max
+    return mixing.clamp(-limit, limit).to(like)
+
+
+class LevelOptions(base.Options):
+    """Hyper-parameters of every method that looks at a Gramian."""
+
+    level: Literal["parameters", "features"] = "parameters"
+    """Whose gradients are compared: those of all shared parameters, at K backward passes of the
+    trunk, or those at the shared representation Z, at none."""
+
+
+class GramianMethod(Method):
+    """v follows from the Gramian; subclasses say how."""
+
+    signal: SignalKind = "gramian"
+
+    class Options(LevelOptions):
+        """Where to look."""
+
+    def __init__(self, options: LevelOptions, shape: Shape) -> None:
+        super().__init__(options, shape)
+        if options.level == "features":
+            self.signal = "features"
+
+    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
+        """(K,) v_k in float64, from gradients of which one at least is not zero."""
+        raise NotImplementedError
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """The mixing of this step; the plain sum if the Gramian is zero or out of range."""
+        gradients = seen_gradients(self, signal)
+        plain = torch.ones_like(signal.losses)
+        if gradients is None:
+            return Combined(plain, mixing=plain), state
+        return Combined(plain, mixing=within_range(self.mix(gradients, signal), plain)), state

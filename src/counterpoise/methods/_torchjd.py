@@ -1,0 +1,49 @@
+"""TorchJD (Quinton and Rey, arXiv 2406.16232; the extra ``methods``): weights from a Gramian."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from counterpoise.errors import UserError
+from counterpoise.methods._gramian import LevelOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ConeOptions(LevelOptions):
+    """Hyper-parameters of the methods that project onto the cone without conflicts."""
+
+    regularisation: Annotated[float, Field(ge=1e-12, le=1)] = 1e-8
+    """Added to the diagonal of the Gramian of trace one, so that the solver finds it positive
+    definite. The papers project exactly; TorchJD and LibMTL take 1e-4, with which a short update
+    may conflict after all."""
+
+
+def torchjd_weights(name: str, gramian: Tensor, **options: Any) -> Tensor:
+    """(K,) weights by one of TorchJD's weightings.
+
+    Args:
+        name: the class, of ``torchjd.aggregation``.
+        gramian: (K, K), in float64, with a largest squared norm of one.
+        options: of the class; ``projector`` stands for the options of TorchJD's projector.
+
+    Raises:
+        UserError: TorchJD or the solver that it needs is not installed.
+    """
+    try:
+        aggregation = importlib.import_module("torchjd.aggregation")
+        if "projector" in options:
+            linalg = importlib.import_module("torchjd.linalg")
+            options["projector"] = linalg.QuadprogProjector(**options["projector"])
+        weighting = getattr(aggregation, name)(**options)
+    except ImportError as error:
+        raise UserError(
+            f"this method needs TorchJD and its solvers, which are not installed: {error}",
+            remedy="install the extra `methods`: pip install 'counterpoise[methods]'",
+        ) from error
+    weights: Tensor = weighting(gramian)
+    return weights

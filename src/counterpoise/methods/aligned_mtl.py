@@ -1,0 +1,55 @@
+"""Aligned-MTL: the matrix of gradients with all its singular values made equal.
+
+Senushkin et al., "Independent Component Alignment for Multi-Task Learning" (CVPR 2023, arXiv
+2305.19000), Algorithm 1. With G = V diag(lambda) V' the Gramian of the K gradients, of rank r::
+
+    B = sqrt(scale) V diag(lambda^(-1/2)) V'      over the r positive eigenvalues
+    shared parameters receive  sum_k (B w)_k g_k,   scale = min lambda, w = 1/K each
+
+The rows of B times the gradients are orthogonal, all of length sqrt(scale) (if r = K): each task
+has a direction of its own, and the least singular value keeps it from overshooting.
+
+The weights are TorchJD's. ``scale`` replaces the least eigenvalue by their median or mean
+(TorchJD's other modes; the paper's code has the latter). ``preference: sum`` takes w = 1 each,
+which LibMTL does and which brings the update to the scale of uniform weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._torchjd import torchjd_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape, Signal
+
+
+class AlignedMTL(GramianMethod):
+    """v = B w."""
+
+    label = "Aligned-MTL"
+    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
+    variants = ({"scale": "mean", "preference": "sum"}, {"scale": "median"}, {"level": "features"})
+
+    class Options(LevelOptions):
+        """Hyper-parameters of Algorithm 1."""
+
+        scale: Literal["minimum", "median", "mean"] = "minimum"
+        """Which eigenvalue all are brought to (Algorithm 1: the least)."""
+        preference: Literal["mean", "sum"] = "mean"
+        """Tasks' importance w: 1/K each (TorchJD's default) or one each (LibMTL)."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
+        """TorchJD's weights."""
+        modes = {"minimum": "min", "median": "median", "mean": "rmse"}
+        found = torchjd_weights(
+            "AlignedMTLWeighting", gradients.gramian, scale_mode=modes[self.rule.scale]
+        )
+        return found * (len(found) if self.rule.preference == "sum" else 1)

@@ -1,0 +1,72 @@
+"""AvgNorm: losses scaled so that their gradients have one norm at the last shared layer.
+
+arXiv 2509.23915 on the imbalance of optimisation in multi-task learning, as a note on it describes
+the method: the abstract says no more than "scaling task losses according to their gradient norms",
+and no code was found. With g_k the gradient of the unweighted loss l_k with respect to the last
+shared layer, at every iteration and without smoothing::
+
+    w_k = S / (||g_k|| + epsilon)        the loss is sum_k w_k l_k
+
+It scales losses, so that heads are scaled, too. It costs one backward pass of the trunk, and K
+passes of its last layer.
+
+- S is ||sum_j g_j|| in the note (``sum``), which the name does not fit; ``mean`` is that divided by
+  K, and ``avgnorm`` the mean of the norms. With K orthogonal gradients of one norm the weights are
+  sqrt(K), 1 / sqrt(K) and 1. Adam hardly sees the difference, SGD does.
+- Where gradients cancel, ``sum`` and ``mean`` shrink the whole step.
+- "Last layer": here the last module of the trunk that has parameters.
+- epsilon is ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from counterpoise.methods._base import Shape
+
+EPSILON = 1e-8
+
+
+class AvgNorm(Method):
+    """w_k in inverse proportion to the norm of the task's gradient."""
+
+    label = "AvgNorm"
+    signal = "last_layer"
+    properties = frozenset(
+        {
+            "weighted_loss",
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+            "blind_to_gradient_scale",
+        }
+    )
+    variants = ({"numerator": "mean"}, {"numerator": "avgnorm"})
+
+    class Options(base.Options):
+        """Hyper-parameters of the rule."""
+
+        numerator: Literal["sum", "mean", "avgnorm"] = "sum"
+        """The norm S that all gradients get: of their sum (the note on the paper), of their mean,
+        or the mean of their norms (what the name says)."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """The weights of this step."""
+        assert signal.last_layer is not None
+        # Squares of large gradients leave the range of float32.
+        gradients = signal.last_layer.double()
+        norms = gradients.norm(dim=1)
+        scale = {
+            "sum": gradients.sum(0).norm(),
+            "mean": gradients.mean(0).norm(),
+            "avgnorm": norms.mean(),
+        }[self.rule.numerator]
+        weights = scale / (norms + EPSILON)
+        return Combined(weights.to(signal.losses.dtype)), state

@@ -1,0 +1,121 @@
+"""FAMO: all losses are to fall at the same relative rate; one more look at the losses is enough.
+
+Liu et al., "FAMO: Fast Adaptive Multitask Optimization" (NeurIPS 2023, arXiv 2306.03792),
+Algorithm 1, as the authors' code and LibMTL have it. With logits w (zero at first), z = softmax(w),
+lower bounds m_k and D_k = l_k - m_k + 1e-8, the network descends::
+
+    sum_k z_k log D_k / c,   c = sum_k z_k / D_k (constant),   omega_k = z_k / (c D_k)
+
+so that the weights sum to one. After the step, from the losses l'_k of the same batch by the new
+weights of the network, w descends by Adam with weight decay ``decay``::
+
+    grad w = J^T delta,   delta_k = log D_k - log D'_k,   J the Jacobian of the softmax
+
+that is, z_k (delta_k - sum_j z_j delta_j): a task that fell less than the mean gains weight.
+
+- The lower bounds m_k are zero unless ``min_losses`` gives them, in the unit of the losses that the
+  method sees (normalised ones, if the protocol normalises).
+- The authors' code clips the trunk's gradient to norm one; here, as in LibMTL, nothing is clipped.
+- Losses must be above their bounds: others give weights that are not a number and end the run as a
+  recorded result.
+
+Cost: one trunk backward pass, as uniform weighting, and one more forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.errors import nearest
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape
+    from counterpoise.tasks import Task
+
+EPSILON = 1e-8
+ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class FAMO(Method):
+    """omega_k = z_k / (c l_k), z following how much each loss has just fallen."""
+
+    label = "FAMO"
+    signal = "losses"
+    looks_back = True
+    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "plain_with_one_task"})
+    variants = ({"learning_rate": 0.1, "decay": 0.0},)
+
+    class Options(base.Options):
+        """Hyper-parameters of the logits."""
+
+        learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.025
+        """Learning rate of the logits' Adam (the authors' code and LibMTL)."""
+        decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
+        """Weight decay gamma of the logits (LibMTL); 0.01 in the authors' code. The paper searches
+        it per dataset."""
+        min_losses: dict[str, Finite] = {}
+        """Lower bounds of the losses by task; zero for a task that is not named (the code)."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    @classmethod
+    def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
+        """Bounds for unknown tasks."""
+        assert isinstance(options, cls.Options)
+        names = [task.name for task in tasks]
+        return [
+            f"min_losses names no task of this dataset with {name!r}; {nearest(name, names)}"
+            for name in options.min_losses
+            if name not in names
+        ]
+
+    def initial_state(self) -> State:
+        """Equal logits with their optimizer's moments and its count of steps."""
+        nothing = {
+            name: torch.zeros(self.shape.tasks, dtype=torch.float64)
+            for name in ("logits", "first_moment", "second_moment", "losses_before")
+        }
+        return {**nothing, "count": torch.zeros((), dtype=torch.float64)}
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """This step's weights; the losses are kept to look back at."""
+        losses = signal.losses.double()
+        pull = state["logits"].softmax(0) / self._above(losses)
+        weights = (pull / pull.sum()).to(signal.losses.dtype)
+        return Combined(weights), {**state, "losses_before": losses}
+
+    def after_step(self, state: State, losses: Tensor) -> State:
+        """One step of Adam on the logits."""
+        rule, logits = self.rule, state["logits"]
+        delta = self._above(state["losses_before"]).log() - self._above(losses.double()).log()
+        shares = logits.softmax(0)
+        slope = shares * (delta - (shares * delta).sum()) + rule.decay * logits
+        one, two = ADAM_BETAS
+        count = state["count"] + 1
+        first = one * state["first_moment"] + (1 - one) * slope
+        second = two * state["second_moment"] + (1 - two) * slope.square()
+        move = (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + ADAM_EPSILON)
+        return {
+            **state,
+            "logits": logits - rule.learning_rate * move,
+            "first_moment": first,
+            "second_moment": second,
+            "count": count,
+        }
+
+    def _above(self, losses: Tensor) -> Tensor:
+        """(K,) D_k; not a number where its log is undefined, so that it shows."""
+        given = self.rule.min_losses
+        bounds = losses.new_tensor([given.get(name, 0.0) for name in self.shape.names])
+        above = losses - bounds + EPSILON
+        return torch.where(above > 0, above, torch.nan)

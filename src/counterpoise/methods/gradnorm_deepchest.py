@@ -1,0 +1,89 @@
+"""GradNorm as DeepChest's public code has it, which is not Chen et al.'s GradNorm.
+
+The baseline that DeepChest (arXiv 2505.23595) is compared with; written anew from a description of
+its code. At every step, with n_k the norm of the gradient of the *already weighted* loss
+omega_k l_k, and c_k the number of right answers to task k since the epoch began::
+
+    T_k     = mean_j(n_j) c_k^0.12
+    omega_k <- max(omega_k - 0.12 (n_k - T_k), 1e-6)              (for the next step)
+
+where GradNorm has loss ratios in place of counts and rescales the weights to sum to K. c_k^0.12 is
+above one (1.8 after a batch of 128, near 4 after an epoch) and n_k grows with omega_k, so that the
+weights grow without bound, exponentially at first; their ratios stay near one. Adam hides it in the
+network, the weighted losses do not. The code's cost is shown as it is: a backward pass for every
+task (14 for chest radiographs) and one more; the engine here writes the last from the same
+Jacobian, so that it takes K, not K + 1, passes of the trunk.
+
+Differences from the code:
+
+- n_k is over the shared parameters; the code's covers the heads, which methods here do not see.
+- c_k is counted by the code; methods here are not told right answers within an epoch. c_k is the
+  number of items seen times the training accuracy of the epoch before (in the first epoch, times
+  one). The exponent makes little of it: accuracies of 0.8 and 1 give factors of 0.97 and 1. A
+  task without classes is counted as always right.
+- Weights and squared norms stop at the largest float32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from counterpoise.methods._base import Shape
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class GradNormDeepChest(Method):
+    """omega_k follows a count of right answers and grows without bound."""
+
+    label = "GradNorm (DeepChest's code)"
+    signal = "gramian"
+    properties = frozenset({"neutral_start", "weighted_loss", "equal_tasks_equal_weights"})
+    variants = ({"learning_rate": 0.01, "alpha": 0.5},)
+
+    class Options(base.Options):
+        """Hyper-parameters; the defaults are the public code's."""
+
+        learning_rate: Positive = 0.12
+        """Step of the weights (the code)."""
+        alpha: Positive = 0.12
+        """Exponent on the count of right answers (the code)."""
+        floor: Positive = 1e-6
+        """Smallest weight (the code)."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    def initial_state(self) -> State:
+        """Equal weights; nothing seen."""
+        tasks = self.shape.tasks
+        return {
+            "omega": torch.ones(tasks),
+            "accuracies": torch.ones(tasks),
+            "seen": torch.zeros((), dtype=torch.int64),
+        }
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """Weights of this step, and those of the next."""
+        assert signal.gramian is not None
+        omega, rule = state["omega"], self.rule
+        largest = torch.finfo(omega.dtype).max
+        seen = state["seen"] + len(signal.z)
+        norms = omega.double() * signal.gramian.diagonal().clamp(max=largest).double().sqrt()
+        target = norms.mean() * (seen * state["accuracies"].double()).pow(rule.alpha)
+        moved = omega.double() - rule.learning_rate * (norms - target)
+        following = moved.clamp(rule.floor, largest).to(omega.dtype)
+        return Combined(omega), {**state, "omega": following, "seen": seen}
+
+    def end_of_epoch(self, state: State, epoch: Epoch) -> State:
+        """The count begins anew."""
+        accuracies = epoch.accuracies.nan_to_num(nan=1.0).to(state["accuracies"].dtype)
+        return {**state, "accuracies": accuracies, "seen": torch.zeros_like(state["seen"])}

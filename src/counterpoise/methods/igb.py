@@ -1,0 +1,69 @@
+"""IGBv1: tasks that are far from solved, by their own measure, get more weight.
+
+Dai, Fei and Lu, "Improvable Gap Balancing for Multi-Task Learning" (UAI 2023, arXiv 2307.15429),
+the first of its two algorithms, by the authors' public code. With B_k the mean loss over the
+batches of epoch ``base_epoch`` (counted from zero) and an ideal loss of zero, from the next epoch::
+
+    w = K softmax(l / B)      (the gap that can still be improved; no gradient goes through it)
+    descend  sum_k w_k log l_k,   omega_k = w_k / l_k
+
+and w_k = 1 up to then, which is the scale-invariant loss.
+
+- The second algorithm, IGBv2, chooses w by deep reinforcement learning; it is not here.
+- Losses must be positive: others give weights that are not a number and end the run as a recorded
+  result.
+
+Cost: one trunk backward pass, as uniform weighting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from counterpoise.methods._base import Shape
+
+
+class IGB(Method):
+    """omega_k = K softmax(l_k / B_k) / l_k."""
+
+    label = "IGBv1"
+    signal = "losses"
+    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights"})
+    variants = ({"base_epoch": 0},)
+
+    class Options(base.Options):
+        """Hyper-parameters; the default is that of the authors' code."""
+
+        base_epoch: Annotated[int, Field(ge=0)] = 1
+        """Epoch, from zero, whose mean training losses are the bases B_k."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    def initial_state(self) -> State:
+        """No losses to take a mean of."""
+        return {
+            "total": torch.zeros(self.shape.tasks, dtype=torch.float64),
+            "batches": torch.zeros((), dtype=torch.float64),
+        }
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """The gradient of the weighted logarithms."""
+        losses = signal.losses.double()
+        # The log of a loss that is not positive is undefined; let it show.
+        losses = torch.where(losses > 0, losses, torch.nan)
+        weights = 1 / losses
+        if signal.epoch > self.rule.base_epoch:
+            bases = state["total"] / state["batches"]
+            weights = self.shape.tasks * (losses / bases).softmax(0) * weights
+        elif signal.epoch == self.rule.base_epoch:
+            state = {"total": state["total"] + losses, "batches": state["batches"] + 1}
+        return Combined(weights.to(signal.losses.dtype)), state

@@ -1,0 +1,40 @@
+"""IMTL-G: the combination that has equal projections onto all unit gradients.
+
+Liu et al., "Towards Impartial Multi-task Learning" (ICLR 2021), the half for shared parameters.
+With u_k = g_k / ||g_k||, the shared parameters receive g = sum_k v_k g_k, where::
+
+    g.u_1 = ... = g.u_K,   sum_k v_k = 1
+
+In closed form, v is G^+ d divided by its sum, with G the Gramian and d_k = ||g_k||: TorchJD's
+weights, whose pseudo-inverse allows dependent gradients.
+
+v may be negative. So may the sum before division: then the common projection is negative, and the
+update works against every task. Near a sum of zero it grows without bound; at exactly zero, as far
+as float64 can tell, the shared parameters stop. Neither the paper nor public code prevents it.
+
+The paper takes gradients at the shared features to save time: ``level: features``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from counterpoise.methods._gramian import Gradients, GramianMethod
+from counterpoise.methods._torchjd import torchjd_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Signal
+
+
+class IMTLG(GramianMethod):
+    """v of equal projections, of sum one."""
+
+    label = "IMTL-G"
+    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
+    variants = ({"level": "features"},)
+
+    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
+        """TorchJD's weights."""
+        return torchjd_weights("IMTLGWeighting", gradients.gramian)

@@ -1,0 +1,50 @@
+"""PCGrad: each gradient loses what it has against the others, in random order.
+
+Yu et al., "Gradient Surgery for Multi-Task Learning" (NeurIPS 2020, arXiv 2001.06782), Algorithm 1.
+For every task i, starting from g' = g_i, for every other task j in an order drawn anew for each i::
+
+    if g'.g_j < 0:   g' <- g' - (g'.g_j / ||g_j||^2) g_j
+    shared parameters receive  sum_i g'_i
+
+Each g'_i is a combination of the K gradients, so that the Gramian is all it takes. With two tasks
+the result conflicts with neither; with more it may, since later projections undo earlier ones.
+
+- The order comes from the replicate's generator; public code and TorchJD use the global one.
+- LibMTL visits i itself too, and adds 1e-8 to the divisor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from counterpoise.lazy import torch
+from counterpoise.methods._gramian import Gradients, GramianMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Signal
+
+
+class PCGrad(GramianMethod):
+    """v = sum of the coefficients of all g'_i."""
+
+    label = "PCGrad"
+    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
+    variants = ({"level": "features"},)
+
+    def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
+        """(K, K) numbers: task i visits the others in ascending order of its row."""
+        return {"order": torch.rand(self.shape.tasks, self.shape.tasks, generator=generator)}
+
+    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
+        """Project, task by task."""
+        gramian = gradients.gramian.numpy()
+        coefficients = torch.eye(self.shape.tasks, dtype=torch.float64).numpy()
+        for i, order in enumerate(signal.draws["order"].argsort(dim=1).tolist()):
+            own = coefficients[i]
+            for j in order:
+                product = own @ gramian[j]
+                if j != i and product < 0:
+                    own[j] -= product / gramian[j, j]
+        return torch.from_numpy(coefficients.sum(0))

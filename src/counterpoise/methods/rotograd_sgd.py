@@ -1,0 +1,113 @@
+"""rotograd-sgd: RotoGrad whose rotations follow the gradient of their objective.
+
+A comparison of the RotoGrad submission (section 5.2.2): it minimises Eq. 8 as RotoGrad does, but by
+automatic differentiation instead of the closed form R*_k. With g^k_i the gradient of item i's loss
+at z^k_i and g_i = sum_k omega_k R_k^T g^k_i, both constants::
+
+    R_k <- the rotation nearest to  R_k - alpha (2/B) sum_i (R_k g_i - g^k_i) g_i^T
+
+Weights omega_k move as RotoGrad's do. It costs one backward pass of the trunk, and a singular value
+decomposition of every R_k.
+
+- There is no translation: the gradient of the second problem of Eq. 8 with respect to d_k is
+  2 mean_i (R_k z_i + d_k - z^k_i) = 0 at the current d_k, which hence stays zero. Rotations are
+  about the origin.
+- The step has the size of squared gradients, so that its learning rate means nothing by itself and
+  needs a grid of its own. Gradients are those of an item's own loss l_k(z_i), as section 4.3
+  writes them, B times those of the mean over the batch; a program that differentiates the mean
+  has alpha / B^2 for alpha.
+- Determinants stay +1: the nearest rotation, not the nearest orthogonal matrix.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._leader import (
+    LeaderOptions,
+    initial_weights,
+    norms_of,
+    update_weights,
+)
+from counterpoise.methods._rotation import polar, turn, turn_back
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape
+
+
+def descend(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tensor:
+    """A projected gradient step on mean_i ||R g_i - g^k_i||^2, for every task.
+
+    Args:
+        own: (K, B, d) gradients g^k.
+        shared: (B, d) weighted gradient g.
+        current: (K, d, d) rotations R_k.
+        rate: alpha.
+
+    Returns:
+        (K, d, d). A task without a usable gradient keeps its R_k.
+    """
+    slope = 2 / len(shared) * (current @ shared.mT - own.mT) @ shared
+    usable = torch.isfinite(slope).flatten(1).all(1)[:, None, None]
+    stepped = torch.where(usable, current - rate * slope, current)
+    return torch.where(usable, polar(stepped, proper=True), current)
+
+
+class RotoGradSGD(Method):
+    """Rotations by gradient descent, weights by GradNorm."""
+
+    label = "rotograd-sgd"
+    signal = "features"
+    kept = ("rotation",)
+    properties = frozenset(
+        {
+            "neutral_start",
+            "weighted_loss",
+            "weights_sum_to_tasks",
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+        }
+    )
+    variants = ({"rotation_learning_rate": 1.0, "target": "mean_of_norms"},)
+
+    class Options(LeaderOptions):
+        """Hyper-parameters of the leader."""
+
+        rotation_learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.02
+        """Initial learning rate alpha of the rotations, which decays as the weights' does. Not
+        printed for this variant; the leader's of section 5.2.1."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.leader = options
+
+    def initial_state(self) -> State:
+        """Identity rotations, equal weights: step 0 equals uniform."""
+        tasks, d = self.shape.tasks, self.shape.features
+        return {**initial_weights(tasks), "rotation": torch.eye(d).repeat(tasks, 1, 1)}
+
+    def represent(self, state: State, z: Tensor) -> Tensor:
+        """z^k = R_k z."""
+        return turn(state["rotation"], z)
+
+    def pull_back(self, state: State, gradients: Tensor) -> Tensor:
+        """R_k^T g^k."""
+        return turn_back(state["rotation"], gradients)
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """Weights and g_i = sum_k omega_k R_k^T g^k_i; then the leader's move."""
+        omega, batch = state["omega"], len(signal.z)
+        shared = torch.einsum("k,kbd->bd", omega, signal.gradients)
+        norms, total = norms_of(signal.gradients), shared.double().norm()
+        following = update_weights(state, signal, norms, total, self.leader)
+        rate = self.leader.decayed(self.leader.rotation_learning_rate, signal)
+        own, current = signal.task_gradients.double(), state["rotation"].double()
+        turned = descend(batch * own, batch * shared.double(), current, rate)
+        following["rotation"] = turned.to(state["rotation"].dtype)
+        return Combined(omega, shared=shared), following

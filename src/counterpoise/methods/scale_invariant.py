@@ -1,0 +1,39 @@
+"""Scale-invariant loss: descend the sum of the logarithms of the losses.
+
+The baseline *SI* of Navon et al., "Multi-Task Learning as a Bargaining Game" (ICML 2022,
+arXiv 2202.01017), and the first half of DB-MTL (Lin et al., arXiv 2308.12029, Eq. 1)::
+
+    sum_k log(l_k + epsilon),   omega_k = 1 / (l_k + epsilon)
+
+Multiplying a loss by a constant changes nothing. It is IMTL-L with its scales solved exactly, and
+what STCH warms up with.
+
+- epsilon = 1e-8 as in DB-MTL, so that it equals ``db_mtl`` with ``norm: false`` and ``beta: 0`` at
+  a K-th of its trunk passes. Public code of the baseline SI adds nothing.
+- Weights are not bounded: a task that is solved takes over.
+- Losses must be positive: others give weights that are not a number and end the run as a recorded
+  result.
+
+Cost: one trunk backward pass, as uniform weighting; no state.
+"""
+
+from __future__ import annotations
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, State
+
+EPSILON = 1e-8
+
+
+class ScaleInvariant(Method):
+    """omega_k = 1 / l_k."""
+
+    label = "Scale-invariant"
+    signal = "losses"
+    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights"})
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """The derivative of the logarithms."""
+        shifted = signal.losses + EPSILON
+        # The log of a loss that is not positive is undefined; let it show.
+        return Combined(torch.where(shifted > 0, 1 / shifted, torch.nan)), state

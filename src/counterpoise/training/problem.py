@@ -1,0 +1,63 @@
+"""A cell with its data in memory, and what a trained network answers on a part of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from counterpoise import registry
+from counterpoise.datasets._part import Part
+from counterpoise.methods._base import Method, Shape, State
+from counterpoise.spec.cell import Cell
+from counterpoise.tasks import Task
+from counterpoise.training.losses import LOSSES, Loss
+from counterpoise.training.modules import Network
+from counterpoise.training.step import task_outputs
+
+EVALUATION_VALUES = 1 << 21
+"""Input values of one batch of evaluation: 2,674 pictures of MNIST, 41 radiographs at 224 px."""
+
+
+@dataclass
+class Problem:
+    """A cell with its data in memory."""
+
+    cell: Cell
+    tasks: tuple[Task, ...]
+    parts: dict[str, Part]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def build(self, seed: int) -> tuple[Network, Method]:
+        """The initial network and the method of one replicate."""
+        cell = self.cell
+        module = registry.find("networks", cell.network.name)
+        options = module.Options(**cell.network.options)
+        shape = next(iter(self.parts.values())).shape
+        network = Network(module, options, shape, self.tasks, (cell.seeding, seed, "init"))
+        kind = registry.method(cell.method.name)
+        shared = sum(p.numel() for p in network.trunk.parameters())
+        names = tuple(task.name for task in self.tasks)
+        sizes = Shape(len(self.tasks), network.features, shared, names)
+        return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)
+
+    def losses(self) -> tuple[Loss, ...]:
+        """The loss of every task."""
+        own = getattr(registry.find("datasets", self.cell.dataset), "LOSSES", {})
+        return tuple({**LOSSES, **own}[task.loss] for task in self.tasks)
+
+
+def outputs_of(network: Network, method: Method, state: State, part: Part) -> list[Tensor]:
+    """Outputs (N, outputs) of every task, by the method's own representations."""
+    network.eval()
+    blocks: list[list[Tensor]] = []
+    size = max(1, EVALUATION_VALUES // math.prod(part.shape))
+    with torch.inference_mode():
+        for start in range(0, len(part), size):
+            index = torch.arange(start, min(start + size, len(part)), device=part.inputs.device)
+            inputs, _ = part.batch(index)
+            blocks.append(task_outputs(network, method.represent(state, network.trunk(inputs))))
+    network.train()
+    return [torch.cat(outputs) for outputs in zip(*blocks, strict=True)]
