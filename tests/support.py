@@ -18,6 +18,7 @@ from counterpoise.errors import UserError
 from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.training.problem import Problem
+from counterpoise.training.step import gramian_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -110,7 +111,7 @@ def signal_of(
     z = torch.zeros(batch, features) if z is None else z
     pulled = method.pull_back(state, own)
     jacobian = pulled.sum(1)
-    levels = {"last_layer": jacobian, "gramian": jacobian @ jacobian.T, "jacobian": jacobian}
+    levels = {"last_layer": jacobian, "gramian": gramian_of(jacobian), "jacobian": jacobian}
     drawn = method.draw(torch.Generator().manual_seed(step), batch) if draws is None else draws
     return Signal(
         losses=torch.ones(tasks) if losses is None else losses,
@@ -120,6 +121,9 @@ def signal_of(
         gradients=pulled,
         step=step,
         epoch=epoch,
+        epochs=10,
+        correct=torch.full((tasks,), float(batch)),
+        head_norms=torch.ones(tasks),
         draws=drawn,
         **{k: v for k, v in levels.items() if k == method.signal},
     )

@@ -120,7 +120,10 @@ def plan_training(
     identity = {
         "cell": cell.model_dump(mode="json"),
         "data": data.digest,
-        "libraries": _versions(TRAINING_LIBRARIES, registry.find("networks", network.name)),
+        "libraries": {
+            **_versions(TRAINING_LIBRARIES, registry.find("networks", network.name)),
+            **_versions((), registry.find("methods", method)),
+        },
         "code": code_digests([*TRAINING, *catalogue], DISPLAY),
     }
     scorers = [SCORING, registry.module_name("datasets", data.dataset)]

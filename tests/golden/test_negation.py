@@ -10,8 +10,8 @@ import pytest
 from counterpoise import prepared, registry
 from counterpoise.plan import Plan
 from counterpoise.training.engine import Replicate
-from counterpoise.training.problem import Problem
 from counterpoise.training.job import tasks_of
+from counterpoise.training.problem import Problem
 
 TASKS = ("label", "negated")
 

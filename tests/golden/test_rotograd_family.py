@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,16 @@ def decided(
     losses: Any = None,
     z: Any = None,
     step: int = 0,
+    **more: Any,
 ) -> tuple[Combined, State]:
-    """One step in float64."""
+    """One step in float64; ``more`` are fields of the signal."""
     gradients = tensor(own)
     shown = signal_of(
         method, state, gradients, step=step,
         losses=torch.ones(len(gradients)).double() if losses is None else tensor(losses),
         z=torch.zeros(gradients.shape[1:]).double() if z is None else tensor(z),
     )  # fmt: skip
-    return method.combine(state, shown)
+    return method.combine(state, replace(shown, **more))
 
 
 def plane(angle: float) -> np.ndarray:
@@ -510,34 +512,42 @@ def test_where_gradients_cancel_the_step_shrinks(numerator: str, expected: float
 def test_a_step_of_deepchests_gradnorm_by_hand() -> None:
     method = method_of("gradnorm_deepchest", 2, 2)
     state = method.initial_state()
-    own = [[[1.5, 0.0], [1.5, 0.0]], [[0.0, 4.0], [0.0, 0.0]]]  # norms (3, 4), two items
-    combined, state = decided(method, state, own)
+    # Norms over two items (3, 4) in the trunk and (4, 3) in the heads: 5 for both. One right answer
+    # of the first task, both of the second.
+    own = [[[1.5, 0.0], [1.5, 0.0]], [[0.0, 4.0], [0.0, 0.0]]]
+    more = {"correct": tensor([1.0, 2.0]), "head_norms": tensor([4.0, 3.0])}
+    combined, state = decided(method, state, own, **more)
     assert torch.equal(combined.weights, torch.ones(2))
-    # T = 3.5 * 2^0.12 = 3.803571 for both: 1 - 0.12 (3 - T) and 1 - 0.12 (4 - T).
-    np.testing.assert_allclose(state["omega"], [1.096429, 0.976429], atol=1e-6)
-    combined, state = decided(method, state, own, step=1)
-    np.testing.assert_allclose(combined.weights, [1.096429, 0.976429], atol=1e-6)
-    # Norms of the weighted losses (3.289286, 3.905714), T = 3.5975 * 4^0.12 = 4.248627.
-    np.testing.assert_allclose(state["omega"], [1.211550, 1.017578], atol=2e-6)
+    # T = 5 (1^0.12, 2^0.12) = (5, 5.433674): 1 - 0.12 (5 - T).
+    np.testing.assert_allclose(state["omega"], [1.0, 1.052041], atol=1e-6)
+    combined, state = decided(method, state, own, step=1, **more)
+    np.testing.assert_allclose(combined.weights, [1.0, 1.052041], atol=1e-6)
+    # Norms of the weighted losses (5, 5.260204), mean 5.130102; counts 2 and 4, so that T is
+    # (5.575062, 6.058616): 1 - 0.12 (5 - T_1) and 1.052041 - 0.12 (5.260204 - T_2).
+    np.testing.assert_allclose(state["omega"], [1.069007, 1.147850], atol=2e-6)
 
 
 def test_deepchests_gradnorm_agrees_with_a_transcription() -> None:
     tasks, batch = 3, 4
     method, rng = method_of("gradnorm_deepchest", tasks, 5), np.random.default_rng(2)
-    state, omega, accuracy = double(method.initial_state()), np.ones(tasks), np.ones(tasks)
+    state, omega = double(method.initial_state()), np.ones(tasks)
     for epoch in range(3):
         count = np.zeros(tasks)
         for _ in range(8):
             own = rng.normal(size=(tasks, batch, 5)) * np.array([0.3, 0.1, 0.02])[:, None, None]
-            combined, state = decided(method, state, own)
+            right, heads = rng.integers(0, batch + 1, tasks).astype(float), rng.random(tasks)
+            right[2] = np.nan  # without classes: counted as always right
+            more = {"correct": tensor(right), "head_norms": tensor(heads)}
+            combined, state = decided(method, state, own, **more)
             np.testing.assert_allclose(combined.weights, omega, rtol=1e-10)
-            norms = np.array([np.linalg.norm(omega[k] * own[k].sum(0)) for k in range(tasks)])
-            count += batch * accuracy
+            norms = np.array(
+                [omega[k] * np.hypot(np.linalg.norm(own[k].sum(0)), heads[k]) for k in range(tasks)]
+            )
+            count += np.where(np.isnan(right), batch, right)
             omega = np.maximum(omega - 0.12 * (norms - norms.mean() * count**0.12), 1e-6)
-        accuracy = np.array([0.9, 0.5, 0.7]) - 0.1 * epoch
         none = torch.full((tasks,), torch.nan)
-        state = method.end_of_epoch(state, Epoch(none, tensor(accuracy), none, none, epoch))
-        assert state["seen"] == 0
+        state = method.end_of_epoch(state, Epoch(none, none, none, none, epoch))
+        assert not state["count"].any()
     assert np.ptp(omega) > 0.01
 
 
@@ -549,7 +559,8 @@ def test_weights_of_deepchests_gradnorm_grow_without_bound() -> None:
     method = method_of("gradnorm_deepchest", 14, 14)
     state, means = method.initial_state(), {}
     for step in range(301):
-        combined, state = decided(method, state, own, step=step)
+        heads = {"head_norms": torch.zeros(14)}
+        combined, state = decided(method, state, own, step=step, **heads)
         means[step] = float(combined.weights.mean())
     assert 4 < means[50] < 16
     assert 1e6 < means[300] < 1e8

@@ -78,8 +78,12 @@ class Signal:
         gradients: (K, B, d) the same at Z, by :meth:`Method.pull_back`.
         step: updates made before this one.
         epoch: full passes over the data made before this step.
+        epochs: those of the whole training.
+        correct: (K,) right answers in the batch; NaN for tasks without classes.
+        head_norms: (K,) norms of the gradients of the l_k with respect to their own heads.
         last_layer: (K, p) gradients of the l_k with respect to the last shared layer W.
-        gramian: (K, K) inner products of the gradients with respect to all shared parameters.
+        gramian: (K, K) inner products of the gradients with respect to all shared parameters, in
+            float64.
         jacobian: (K, P) those gradients themselves.
         draws: what :meth:`Method.draw` gave for this step.
     """
@@ -91,6 +95,9 @@ class Signal:
     gradients: Tensor
     step: int
     epoch: int
+    epochs: int = 1
+    correct: Tensor | None = None
+    head_norms: Tensor | None = None
     last_layer: Tensor | None = None
     gramian: Tensor | None = None
     jacobian: Tensor | None = None
@@ -129,6 +136,8 @@ class Combined:
         shared: (B, d) gradient at Z, from which the trunk's follows.
         trunk: (P,) gradient of the shared parameters.
         gradients: gradients of the state that :attr:`Method.trained` names.
+        through_gradients: (K, B, d) a^k, of methods that say :attr:`Method.second_order`; Z and the
+            heads receive in addition, not weighted, the derivative of sum_k <a^k, g^k>.
     """
 
     weights: Tensor
@@ -136,6 +145,7 @@ class Combined:
     shared: Tensor | None = None
     trunk: Tensor | None = None
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    through_gradients: Tensor | None = None
 
 
 class Method:
@@ -148,6 +158,8 @@ class Method:
         kept: names of the state that :meth:`represent` reads; it is saved with the weights.
         trained: names of the state that the network's optimizer trains, without weight decay, by
             :attr:`Combined.gradients`.
+        second_order: the method acts on the network through the gradients g^k themselves; the heads
+            are passed backward twice.
         looks_back: the method is shown the losses of the same batch after the update.
         properties: what it promises.
         variants: option sets that the contract tests try besides the defaults.
@@ -159,6 +171,7 @@ class Method:
     signal: SignalKind
     kept: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
+    second_order: ClassVar[bool] = False
     looks_back: ClassVar[bool] = False
     properties: ClassVar[frozenset[Property]] = frozenset()
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._base import Shape, Signal
 
+LIBRARIES = ("torchjd",)
+
 
 class AlignedMTL(GramianMethod):
     """v = B w."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._base import Shape, Signal
 
+LIBRARIES = ("torchjd", "cvxpy", "clarabel")
+
 
 class CAGrad(GramianMethod):
     """v = 1/K + (c ||g_0|| / ||g_w||) w."""

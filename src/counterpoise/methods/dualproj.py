@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._base import Shape, Signal
 
+LIBRARIES = ("torchjd", "qpsolvers", "quadprog")
+
 
 class DualProj(GramianMethod):
     """v = the weights of the mean gradient's projection."""

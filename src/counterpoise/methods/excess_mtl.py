@@ -1,21 +1,26 @@
-"""ExcessMTL: weights grow where a task is far from its own best, not where its noise is large.
+"""ExcessMTL: weight follows how far each task still is from its own optimum.
 
-He et al., "Robust Multi-Task Learning with Excess Risks" (ICML 2024, arXiv 2402.02009). The excess
-risk of task k, the loss that training could still remove, is estimated with the sum of squared
-gradients so far as a diagonal Hessian (Equations 6-7); its ratio to the first one moves the weights
-by exponentiated gradient (Section 3.2, Equation 9). With g_k over all shared parameters::
+He et al., "Robust Multi-Task Learning with Excess Risks" (ICML 2024, arXiv 2402.02009), as the
+authors' code and LibMTL have it. With g_k the gradient of l_k with respect to all P shared
+parameters, all operations on vectors element by element, and h_k's square summed over all steps so
+far::
 
-    h_k   = sqrt(sum over steps of g_k^2)                       element by element
-    E_k   = sum_p g_kp^2 / h_kp
-    r_k   = E_k / E_k of the first step
-    w_k  <- w_k exp(step_size r_k), brought to sum one;   the losses are weighted by K w_k
+    h_k     = sqrt(sum g_k^2 + 1e-7)            (diagonal estimate of the curvature)
+    e_k     = sum (g_k^2 / h_k) / (its value at the first step)     (relative excess risk)
+    omega_k <- K omega_k exp(eta e_k) / sum_j omega_j exp(eta e_j)
 
-It needs the K gradients, K backward passes of the trunk, and remembers a K x P matrix.
+and omega = 1 at the first step. Unlike the level of a loss, e_k is small for a task that is
+converged at a high loss, so that noisy labels do not earn weight.
 
-- In the public code, LibMTL and TorchJD without warm-up the first step moves the weights by E_k
-  itself, whose scale is arbitrary; here r_k = 1 there, so that the first step is uniform
-  (TorchJD's warm-up of one step). The paper's warm-up of three epochs is left out.
-- Weights sum to K as in LibMTL, so that with one task it is plain training; the paper's sum to one.
+- The weights sum to K, as in the code; in the paper to one.
+- A task whose gradient is zero at the first step has no scale; it counts as e_k = 0 until it has a
+  gradient, and is then measured against that. Public code divides by zero.
+- h and not its square is kept: squares of large gradients leave the range of float32. Weights are
+  kept as logarithms.
+- The option of the public code to look at gradients at the representation is left out: in LibMTL
+  its weights are not a number.
+
+Cost: K trunk backward passes (LibMTL: K + 1), and four K x P matrices of memory at the peak.
 """
 
 from __future__ import annotations
@@ -31,9 +36,11 @@ from counterpoise.spec import base
 if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
+FLOOR = 1e-7
+
 
 class ExcessMTL(Method):
-    """omega = K softmax of the summed ratios of excess risks."""
+    """omega_k grows exponentially with the excess risk of its task."""
 
     label = "ExcessMTL"
     signal = "jacobian"
@@ -49,35 +56,34 @@ class ExcessMTL(Method):
     variants = ({"step_size": 1.0},)
 
     class Options(base.Options):
-        """Hyper-parameters of Equation 9."""
+        """Hyper-parameters."""
 
-        step_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
-        """Step of the exponentiated gradient (LibMTL's default)."""
+        step_size: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+        """Eta, the step size of the weights (the authors' code and LibMTL)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
 
     def initial_state(self) -> State:
-        """Equal weights; no gradient and no risk yet."""
-        tasks, parameters = self.shape.tasks, self.shape.parameters
+        """Equal weights, no gradient yet."""
+        tasks = self.shape.tasks
         return {
-            "log_weights": torch.zeros(tasks),
-            "first_risk": torch.zeros(tasks),
-            "root": torch.zeros(tasks, parameters),
+            "log_shares": torch.full((tasks,), 1 / tasks, dtype=torch.float64).log(),
+            "first_excess": torch.zeros(tasks, dtype=torch.float64),
+            "curvature": torch.full((tasks, self.shape.parameters), FLOOR**0.5),
         }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Weights that follow this step's risks."""
-        gradients = signal.jacobian
-        assert gradients is not None
-        # As a root, for squares of large gradients leave the range of float32.
-        root = torch.hypot(state["root"], gradients)
-        share = gradients / torch.where(root > 0, root, 1)
-        risk = (share * gradients).sum(1)
-        first = torch.where(state["first_risk"] > 0, state["first_risk"], risk)
-        # A task that has had no gradient yet has no excess risk.
-        ratio = torch.where(first > 0, risk / first, 0)
-        moved = (state["log_weights"] + self.rule.step_size * ratio).log_softmax(0)
-        weights = self.shape.tasks * moved.exp()
-        return Combined(weights), {"log_weights": moved, "first_risk": first, "root": root}
+        """This step's excess risks, and the weights that follow from them."""
+        assert signal.jacobian is not None
+        curvature = torch.hypot(state["curvature"], signal.jacobian)
+        # g (g / h) is below g in size; g^2 may leave the range of float32.
+        products = signal.jacobian / curvature
+        excess = products.mul_(signal.jacobian).sum(1, dtype=torch.float64)
+        first = torch.where(state["first_excess"] > 0, state["first_excess"], excess)
+        relative = torch.where(first > 0, excess / first, 0.0)
+        shares = (state["log_shares"] + self.rule.step_size * relative).log_softmax(0)
+        weights = (self.shape.tasks * shares.exp()).to(signal.losses.dtype)
+        following = {"log_shares": shares, "first_excess": first, "curvature": curvature}
+        return Combined(weights), following

@@ -2,7 +2,8 @@
 
 The baseline that DeepChest (arXiv 2505.23595) is compared with; written anew from a description of
 its code. At every step, with n_k the norm of the gradient of the *already weighted* loss
-omega_k l_k, and c_k the number of right answers to task k since the epoch began::
+omega_k l_k over all parameters, heads included, and c_k the number of right answers to task k
+since the epoch began::
 
     T_k     = mean_j(n_j) c_k^0.12
     omega_k <- max(omega_k - 0.12 (n_k - T_k), 1e-6)              (for the next step)
@@ -16,11 +17,7 @@ Jacobian, so that it takes K, not K + 1, passes of the trunk.
 
 Differences from the code:
 
-- n_k is over the shared parameters; the code's covers the heads, which methods here do not see.
-- c_k is counted by the code; methods here are not told right answers within an epoch. c_k is the
-  number of items seen times the training accuracy of the epoch before (in the first epoch, times
-  one). The exponent makes little of it: accuracies of 0.8 and 1 give factors of 0.97 and 1. A
-  task without classes is counted as always right.
+- A task without classes is counted as always right.
 - Weights and squared norms stop at the largest float32.
 """
 
@@ -67,23 +64,25 @@ class GradNormDeepChest(Method):
         tasks = self.shape.tasks
         return {
             "omega": torch.ones(tasks),
-            "accuracies": torch.ones(tasks),
-            "seen": torch.zeros((), dtype=torch.int64),
+            "count": torch.zeros(tasks),
         }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Weights of this step, and those of the next."""
         assert signal.gramian is not None
+        assert signal.correct is not None and signal.head_norms is not None
         omega, rule = state["omega"], self.rule
         largest = torch.finfo(omega.dtype).max
-        seen = state["seen"] + len(signal.z)
-        norms = omega.double() * signal.gramian.diagonal().clamp(max=largest).double().sqrt()
-        target = norms.mean() * (seen * state["accuracies"].double()).pow(rule.alpha)
+        right = torch.where(signal.correct.isnan(), len(signal.z), signal.correct)
+        count = state["count"] + right.to(omega.dtype)
+        squares = signal.gramian.diagonal().clamp(max=largest).double()
+        squares = squares + signal.head_norms.clamp(max=largest**0.5).double().square()
+        norms = omega.double() * squares.sqrt()
+        target = norms.mean() * count.double().pow(rule.alpha)
         moved = omega.double() - rule.learning_rate * (norms - target)
         following = moved.clamp(rule.floor, largest).to(omega.dtype)
-        return Combined(omega), {**state, "omega": following, "seen": seen}
+        return Combined(omega), {"omega": following, "count": count}
 
     def end_of_epoch(self, state: State, epoch: Epoch) -> State:
         """The count begins anew."""
-        accuracies = epoch.accuracies.nan_to_num(nan=1.0).to(state["accuracies"].dtype)
-        return {**state, "accuracies": accuracies, "seen": torch.zeros_like(state["seen"])}
+        return {**state, "count": torch.zeros_like(state["count"])}

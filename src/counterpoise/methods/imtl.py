@@ -18,6 +18,8 @@ from counterpoise.methods._base import Combined, Signal, State
 from counterpoise.methods._gramian import GramianMethod, seen_gradients, within_range
 from counterpoise.methods._torchjd import torchjd_weights
 
+LIBRARIES = ("torchjd",)
+
 
 class IMTL(GramianMethod):
     """Heads weighted by exp(s_k); v by IMTL-G of the gradients so scaled."""

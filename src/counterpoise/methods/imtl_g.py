@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._base import Signal
 
+LIBRARIES = ("torchjd",)
+
 
 class IMTLG(GramianMethod):
     """v of equal projections, of sum one."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._base import Shape, Signal
 
+LIBRARIES = ("scipy",)
+
 
 def shortest(rows: Tensor) -> Tensor:
     """(K,) alpha of the shortest convex combination of K rows.

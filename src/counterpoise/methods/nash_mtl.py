@@ -10,8 +10,9 @@ the lengths of the gradients: the scale of a task's loss is no matter.
 
 - The paper approaches alpha by a sequence of convex problems, and so does public code, TorchJD too
   (each solved by ECOS; where the solver fails, the previous weights stay, without a word: of
-  gradients whose lengths differ a thousandfold residuals of 300 were seen). Here it is the minimiser of a strictly convex function, found by Newton's method to rounding: fractions of
-  a millisecond, no solver to install, and no dependence on earlier steps.
+  gradients whose lengths differ a thousandfold residuals of 300 were seen). Here it is the
+  minimiser of a strictly convex function, found by Newton's method to rounding: fractions of a
+  millisecond, no solver to install, and no dependence on earlier steps.
 - The public code clips the update at length one (``max_norm``), which with its length of sqrt(K) is
   to say that one is always its length. It also weighs the heads by alpha (``heads``); Algorithm 1
   is about shared parameters.
@@ -81,12 +82,12 @@ class NashMTL(GramianMethod):
         """A bargain, or the last one again."""
         alpha = state["alpha"].double().cpu()
         gradients = seen_gradients(self, signal)
-        if gradients is not None:
-            if signal.step % self.rule.every == 0:
-                alpha = self.mix(gradients, signal)
-            if self.rule.max_norm:
-                length = float((alpha @ gradients.rows).norm()) * gradients.scale
-                alpha = alpha * min(1.0, self.rule.max_norm / max(length, 1e-300))
+        if gradients is not None and signal.step % self.rule.every == 0:
+            alpha = self.mix(gradients, signal)
+        following = {"alpha": within_range(alpha, state["alpha"])}
+        if gradients is not None and self.rule.max_norm:
+            length = float((alpha @ gradients.rows).norm()) * gradients.scale
+            alpha = alpha * min(1.0, self.rule.max_norm / max(length, 1e-300))
         mixing = within_range(alpha, signal.losses)
         weights = mixing if self.rule.heads == "weighted" else torch.ones_like(mixing)
-        return Combined(weights, mixing=mixing), {"alpha": mixing.to(state["alpha"].dtype)}
+        return Combined(weights, mixing=mixing), following

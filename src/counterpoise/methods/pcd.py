@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
     from counterpoise.tasks import Task
 
+LIBRARIES = ("scipy",)
+
 
 def constrained(primary: Tensor, others: Tensor, tau: float) -> Tensor | None:
     """(J,) mu >= 0 such that d = primary + mu others is the nearest that keeps the promises.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._base import Shape, Signal
 
+LIBRARIES = ("torchjd", "qpsolvers", "quadprog")
+
 
 class UPGrad(GramianMethod):
     """v = the sum of the projections' weights, over K."""

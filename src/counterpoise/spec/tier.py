@@ -46,7 +46,7 @@ class Tier(Model):
     title: Text
     description: Text
     budget_minutes: Annotated[int, Field(ge=1)] | None = None
-    """Wall time on two cores that it is meant to stay within; docs/measurements.md has the figure."""
+    """Wall time on two cores that it stays within; docs/measurements.md has the figure."""
     datasets: dict[Name, Reduction]
     runs: tuple[str, ...] | None = None
     """``paper/experiment/run`` of the only runs to make; all if absent."""

@@ -197,6 +197,7 @@ class Replicate:
             normalise=self.problem.cell.protocol.loss_normalisation == "first_batch",
             step=self.step,
             epoch=self.epoch,
+            epochs=self.problem.cell.protocol.epochs,
             draws=self._draws(len(index)),
         )
         if self._is_trouble(seen, following):

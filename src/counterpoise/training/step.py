@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -92,11 +93,33 @@ def jacobian_of(
     return rows
 
 
+BLOCK = 1 << 20
+
+
+def gramian_of(jacobian: Tensor) -> Tensor:
+    """(K, K) inner products of the rows, in float64: squares of large rows leave float32's range.
+
+    Block by block, so that no second K x P matrix is made.
+    """
+    tasks = len(jacobian)
+    total = jacobian.new_zeros(tasks, tasks, dtype=torch.float64)
+    for block in torch.split(jacobian, BLOCK, dim=1):
+        wide = block.double()
+        total += wide @ wide.T
+    return total
+
+
 def _write_gradient(parameters: Sequence[Tensor], flat: Tensor) -> None:
     """Split a (P,) gradient over the parameters."""
     parts = torch.split(flat, [p.numel() for p in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
+
+
+def _norm(parameters: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Norm of the gradients of some parameters together; zero without any."""
+    parts = [p.grad.flatten() for p in parameters if p.grad is not None]
+    return torch.cat(parts).norm() if parts else like.new_zeros(())
 
 
 def train_step(
@@ -112,6 +135,7 @@ def train_step(
     normalise: bool,
     step: int,
     epoch: int,
+    epochs: int = 1,
     draws: dict[str, Tensor] | None = None,
 ) -> tuple[State, Tensor, StepReport]:
     """Leave the gradients of one batch in the network's parameters.
@@ -119,6 +143,7 @@ def train_step(
     Args:
         normaliser: (K,) losses of the first batch, or None before there were any.
         normalise: divide losses by ``normaliser``.
+        epochs: epochs of the whole training.
         draws: the method's random numbers for this step.
 
     Returns:
@@ -137,36 +162,64 @@ def train_step(
     if normaliser is None:
         normaliser = values if normalise else torch.ones_like(values)
     total = torch.stack([value / scale for value, scale in zip(raw, normaliser, strict=True)]).sum()
-    torch.autograd.backward(total)
-    own = leaves.grad
-    assert own is not None
+    heads = [list(head.parameters()) for head in network.heads.values()]
+    found = torch.autograd.grad(
+        total, [leaves, *chain(*heads)], create_graph=method.second_order, materialize_grads=True
+    )
+    for parameter, gradient in zip(chain(*heads), found[1:], strict=True):
+        parameter.grad = gradient.detach()
+    own = found[0].detach()
     pulled = method.pull_back(state, own)
     parameters = list(network.trunk.parameters())
     jacobian = None
     more: dict[str, Tensor] = {}
     if method.signal in ("gramian", "jacobian"):
         jacobian = jacobian_of(z, parameters, pulled)
-        more = {"gramian": jacobian @ jacobian.T, "jacobian": jacobian}
-        more = {method.signal: more[method.signal]}
+        seen = gramian_of(jacobian) if method.signal == "gramian" else jacobian
+        more = {method.signal: seen}
     elif method.signal == "last_layer":
         more = {"last_layer": jacobian_of(z, last_layer(network.trunk), pulled, keep=True)}
+    correct = torch.stack(
+        [
+            count_correct(task, output.detach(), targets[task.name])
+            for task, output in zip(tasks, outputs, strict=True)
+        ]
+    )
     signal = Signal(
-        values / normaliser, base, leaves.detach(), own, pulled, step, epoch,
-        draws=draws or {}, **more,
-    )  # fmt: skip
+        losses=values / normaliser,
+        z=base,
+        representations=leaves.detach(),
+        task_gradients=own,
+        gradients=pulled,
+        step=step,
+        epoch=epoch,
+        epochs=epochs,
+        correct=correct,
+        head_norms=torch.stack([_norm(head, own) for head in heads]),
+        draws=draws or {},
+        **more,
+    )
     combined, following = method.combine(state, signal)
     mixing = combined.weights if combined.mixing is None else combined.mixing
     shared = combined.shared
     if shared is None:
         shared = torch.einsum("k,kbd->bd", mixing, pulled)
-    for head, weight in zip(network.heads.values(), combined.weights, strict=True):
-        for parameter in head.parameters():
-            if parameter.grad is not None:
-                parameter.grad.mul_(weight)
+    for head, weight in zip(heads, combined.weights, strict=True):
+        for parameter in head:
+            assert parameter.grad is not None
+            parameter.grad.mul_(weight)
+    if combined.through_gradients is not None:
+        at_leaves, *at_heads = torch.autograd.grad(
+            found[0], [leaves, *chain(*heads)], combined.through_gradients, materialize_grads=True
+        )
+        shared = shared + method.pull_back(state, at_leaves).sum(0)
+        for parameter, gradient in zip(chain(*heads), at_heads, strict=True):
+            assert parameter.grad is not None
+            parameter.grad.add_(gradient)
     if combined.trunk is not None:
         _write_gradient(parameters, combined.trunk)
     elif jacobian is not None:
-        _write_gradient(parameters, mixing @ jacobian)
+        _write_gradient(parameters, mixing.to(jacobian.dtype) @ jacobian)
     else:
         torch.autograd.backward(z, shared)
     cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
@@ -175,12 +228,7 @@ def train_step(
         mixing,
         pulled.flatten(1).norm(dim=1),
         cosines.median(dim=1).values,
-        torch.stack(
-            [
-                count_correct(task, output.detach(), targets[task.name])
-                for task, output in zip(tasks, outputs, strict=True)
-            ]
-        ),
+        correct,
         combined.gradients,
     )
     return following, normaliser, report

@@ -1,0 +1,120 @@
+"""Adversarial task gradients: a discriminator must not tell which task a gradient comes from.
+
+The baseline of the RotoGrad submission (section 5.2.2, Table 3) after Maninis et al., "Attentive
+Single-Tasking of Multiple Tasks" (CVPR 2019), "using a two-layer feed-forward neural network as
+discriminator", with the constants of their public code (ASTMT); written anew. With the unit vector
+u^k_i = g^k_i / (||g^k_i|| + 1e-10) of every item and task, a network D predicts k from u^k_i::
+
+    D descends                   C = mean_{k,i} cross-entropy(D(u^k_i), k), at a rate of its own
+    the others' objective is     (1 - w) sum_k l_k - lambda w C
+    lambda = 2 / (1 + exp(-10 p)) - 1,   p = (epoch + 1) / epochs
+
+C moves the trunk and the heads through the g^k: a second backward pass of the heads, not of the
+trunk.
+
+- The discriminator is D(u) = W_2 leaky_relu(W_1 u + b_1) + b_2, from Z in R^d over h to K. ASTMT
+  works on feature maps; its variant for vectors has h = 128 and the slope 0.2.
+- ASTMT trains D at ten times the network's rate; here by an Adam of its own, whose default rate is
+  ten times the submission's 0.001.
+- D begins uniformly within 1 / sqrt(inputs), drawn anew for each seed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._leader import adam
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape
+
+EPSILON = 1e-10
+MOMENTS = ("_first_moment", "_second_moment")
+LAYERS = ("inner_weight", "inner_bias", "outer_weight", "outer_bias")
+
+
+def answers_of(layers: list[Tensor], own: Tensor) -> Tensor:
+    """Logits (K B, K) of the discriminator on gradients (K, B, d)."""
+    inner_weight, inner_bias, outer_weight, outer_bias = layers
+    # Twice: squares of small gradients vanish in float32.
+    scaled = own / own.detach().abs().amax(2, keepdim=True).clamp(min=EPSILON)
+    units = scaled / (scaled.norm(dim=2, keepdim=True) + EPSILON)
+    linear, relu = torch.nn.functional.linear, torch.nn.functional.leaky_relu
+    inner = relu(linear(units.flatten(0, 1), inner_weight, inner_bias), 0.2)
+    return linear(inner, outer_weight, outer_bias)
+
+
+class Adversarial(Method):
+    """The network is trained against a discriminator of its task gradients."""
+
+    label = "Adversarial"
+    signal = "features"
+    second_order = True
+    properties = frozenset()
+
+    class Options(base.Options):
+        """Hyper-parameters; the defaults are ASTMT's."""
+
+        weight: Annotated[float, Field(ge=0, lt=1)] = 0.01
+        """w, the share of the discriminator's loss in the objective (ASTMT)."""
+        hidden: Annotated[int, Field(ge=1)] = 128
+        """h, hidden units of the discriminator (ASTMT's variant for vectors)."""
+        discriminator_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
+        """Ten times the network's rate (ASTMT; that of the submission is 0.001)."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    def initial_state(self) -> State:
+        """Room for the discriminator, which is drawn at the first step."""
+        names = [f"{name}{moment}" for name in LAYERS for moment in ("", *MOMENTS)]
+        sizes = [size for size in self._sizes() for _ in range(3)]
+        return {name: torch.zeros(size) for name, size in zip(names, sizes, strict=True)}
+
+    def _sizes(self) -> list[tuple[int, ...]]:
+        d, hidden, tasks = self.shape.features, self.rule.hidden, self.shape.tasks
+        return [(hidden, d), (hidden,), (tasks, hidden), (tasks,)]
+
+    def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
+        """A discriminator; only that of the first step is used."""
+        d, hidden = self.shape.features, self.rule.hidden
+        return {
+            name: (2 * torch.rand(size, generator=generator) - 1) / math.sqrt(inputs)
+            for name, size, inputs in zip(
+                LAYERS, self._sizes(), (d, d, hidden, hidden), strict=True
+            )
+        }
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """What reaches the network through its gradients; the discriminator's step."""
+        rule, tasks, batch = self.rule, self.shape.tasks, len(signal.z)
+        if signal.step == 0:
+            state = {**state, **signal.draws}
+        with torch.enable_grad():
+            own = signal.task_gradients.detach().requires_grad_()
+            layers = [state[name].detach().requires_grad_() for name in LAYERS]
+            task = torch.arange(tasks, device=own.device).repeat_interleave(batch)
+            loss = torch.nn.functional.cross_entropy(answers_of(layers, own), task)
+            at_own, *slopes = torch.autograd.grad(loss, [own, *layers])
+        following = {}
+        for name, layer, slope in zip(LAYERS, layers, slopes, strict=True):
+            moments = tuple(f"{name}{moment}" for moment in MOMENTS)
+            before = state[moments[0]], state[moments[1]]
+            one, two, direction = adam(*before, slope, signal.step)
+            following[name] = layer.detach() - rule.discriminator_learning_rate * direction
+            following |= dict(zip(moments, (one, two), strict=True))
+        passed = (signal.epoch + 1) / signal.epochs
+        strength = 2 / (1 + math.exp(-10 * passed)) - 1
+        return Combined(
+            torch.full_like(signal.losses, 1 - rule.weight),
+            through_gradients=-strength * rule.weight * at_own,
+        ), following
