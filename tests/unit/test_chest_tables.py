@@ -108,11 +108,6 @@ def test_a_mean_says_which_findings_it_leaves_out(results: Results) -> None:
     assert entry["ours"]["undefined"] == ["hernia"] and "hernia" in entry["reason"]
 
 
-def test_methods_that_do_not_exist_yet_say_so(results: Results) -> None:
-    entry = results.table("rotograd", "table-4")["mass"]["d-grad"]
-    assert entry["verdict"] == "not run" and "d_grad" in entry["reason"]
-
-
 def predictions(seeds: int = 2, none: str = "") -> pd.DataFrame:
     rng = np.random.default_rng(4)
     frames = []

@@ -98,12 +98,17 @@ def uses(method: str) -> Callable[[Training], bool]:
     return lambda training: training.cell.method.name == method
 
 
+LED = {"adversarial", "gradnorm", "rotograd", "rotograd_sgd"}
+ADAPTED = {"aligned_mtl", "cagrad", "imtl", "imtl_g", "upgrad"}
+
+
 @pytest.mark.parametrize(
     ("module", "concerned"),
     [
         ("counterpoise.methods.gradnorm", uses("gradnorm")),
         ("counterpoise.methods.rotograd", uses("rotograd")),
-        ("counterpoise.methods._leader", lambda t: t.cell.method.name in {"gradnorm", "rotograd"}),
+        ("counterpoise.methods._leader", lambda t: t.cell.method.name in LED),
+        ("counterpoise.methods._torchjd", lambda t: t.cell.method.name in ADAPTED),
         ("counterpoise.methods.uniform", uses("uniform")),
         ("counterpoise.methods._base", lambda _: True),
         ("counterpoise.networks.lenet", lambda t: t.cell.network.name == "lenet"),

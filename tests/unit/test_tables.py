@@ -146,8 +146,8 @@ def test_what_cannot_be_measured_says_why(results: Results) -> None:
     table = results.tables()["table-4"]
     entry = table["atelectasis"]["uniform"]
     assert entry["verdict"] == "not run" and "tier" in entry["reason"]
-    entry = table["atelectasis"]["d-grad"]
-    assert entry["verdict"] == "not run" and "d_grad" in entry["reason"]
+    entry = results.tables()["table-3"]["d-grad"]["left"]
+    assert entry["verdict"] == "not run" and "configuration" in entry["reason"]
 
 
 def test_a_bad_end_is_shown_in_all_numbers_of_the_run(results: Results) -> None:
