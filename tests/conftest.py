@@ -18,6 +18,19 @@ settings.register_profile("counterpoise", derandomize=True, deadline=None, datab
 settings.load_profile("counterpoise")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--methods-table", action="store_true", help="write docs/methods.md from what tests measure"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--methods-table"):
+        from .golden.table import MethodsTable
+
+        config.pluginmanager.register(MethodsTable())
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Results must not depend on free cores, and other processes need theirs."""

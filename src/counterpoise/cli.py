@@ -57,7 +57,7 @@ def _plan(tier: str | None = None, **filters: Any) -> Any:
 
 
 def _job(tier: str, cell: str) -> Any:
-    from counterpoise.training.job import Job
+    from counterpoise.training.problem import Job
 
     root = find_root()
     name, _, digest = cell.partition("/")
@@ -166,7 +166,7 @@ def train(
         float, typer.Option(help="Seconds between two saved states; 0 saves every epoch.", min=0)
     ] = 60.0,
 ) -> None:
-    """Train all seeds of one cell. A killed run goes on where it was."""
+    """Train all seeds of one cell and predict. A killed run goes on where it was."""
     from counterpoise.training.engine import Interrupted
     from counterpoise.training.job import train as run
 
@@ -176,15 +176,6 @@ def train(
     except Interrupted:
         typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
         raise typer.Exit(143) from None
-
-
-@app.command(rich_help_panel=JOBS)
-def predict(cell: CellKey, tier: Tier = "demo", device: Device = "auto") -> None:
-    """Predict the validation and test items of one cell."""
-    from counterpoise.training.predict import predict as run
-
-    _, job = _job(tier, cell)
-    run(job, job.out / "predictions.parquet", device)
 
 
 @app.command(rich_help_panel=JOBS)

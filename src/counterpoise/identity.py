@@ -16,7 +16,7 @@ from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.paper import SINGLE_TASK, Experiment
 from counterpoise.spec.tier import Reduction
 
-TRAINING = ("counterpoise.training.job", "counterpoise.training.predict")
+TRAINING = ("counterpoise.training.job",)
 SCORING = "counterpoise.evaluation.evaluate"
 PREPARING = "counterpoise.prepared"
 TRAINING_LIBRARIES = ("numpy", "torch")

@@ -45,13 +45,14 @@ def counted(name: str, options: dict[str, Any], tmp_path: Any) -> tuple[Replicat
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_a_step_costs_what_the_signal_says(
-    name: str, options: dict[str, Any], tmp_path: Any
+    name: str, options: dict[str, Any], tmp_path: Any, record_property: Any
 ) -> None:
     made, count = counted(name, options, tmp_path)
     again = 1 + made.method.looks_back
     assert count["trunk backward"] == PASSES[made.method.signal]
     assert count["trunk forward"] == again
     assert count["head forward"] == again * len(TASKS), "a head is evaluated once"
+    record_property("cost", {"method": name, **count})  # for docs/methods.md
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

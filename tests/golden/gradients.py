@@ -12,6 +12,7 @@ from torch import Tensor
 from counterpoise.methods._base import Combined, Method, Signal, State
 
 from ..support import method_of
+from . import measured
 
 
 def normal(seed: int, *shape: int) -> Tensor:
@@ -78,6 +79,7 @@ def update(name: str, jacobian: Tensor, **options: Any) -> Tensor:
 
 def close(found: Any, expected: Any, tolerance: float = 1e-6) -> None:
     """Within a share of the largest value."""
+    measured.record(found, expected)
     found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
     assert found.shape == expected.shape
     error = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-300)

@@ -14,6 +14,7 @@ from counterpoise.methods.adversarial import LAYERS
 from counterpoise.training.step import train_step
 
 from ..support import method_of, signal_of, small_cell, small_problem
+from . import measured
 
 BATCH, EPOCH, EPOCHS, HIDDEN = 24, 1, 4, 9
 
@@ -74,6 +75,7 @@ def test_the_whole_network_by_autograd(weight: float) -> None:
         # Units are g / (|g| + 1e-10) here and g / max(|g|, 1e-12) there.
         error = (found[name] - parameter.grad).norm() / parameter.grad.norm()
         assert float(error) < 1e-7, name
+        measured.record(found[name], parameter.grad)
     if weight:  # the discriminator's first step of Adam, on C alone
         for name, layer in zip(LAYERS, layers, strict=True):
             assert layer.grad is not None

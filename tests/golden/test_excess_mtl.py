@@ -12,7 +12,7 @@ from torch import Tensor
 from counterpoise.methods._base import Combined, Signal, State
 
 from ..support import method_of
-from .transcription import Written, difference, followed, transcribed
+from .transcription import Written, agree, followed, transcribed
 
 
 def stepped(rows: list[list[float]], state: State | None, **options: Any) -> tuple[Combined, State]:
@@ -38,7 +38,9 @@ def test_two_steps_by_hand() -> None:
     close(combined.weights, torch.ones(2).double())
     combined, state = stepped([[4.0], [0.0]], state, step_size=1.0)
     first = 2 / (1 + math.exp(-16 / 15))
-    close(combined.weights, torch.tensor([first, 2 - first]).double(), rtol=1e-7, atol=0)
+    close(
+        combined.weights, torch.tensor([first, 2 - first], dtype=torch.float64), rtol=1e-7, atol=0
+    )
 
 
 def test_a_task_that_starts_without_gradient_is_measured_from_its_first() -> None:
@@ -47,13 +49,13 @@ def test_a_task_that_starts_without_gradient_is_measured_from_its_first() -> Non
     combined, state = stepped([[3.0], [0.0]], None, step_size=1.0)
     first = 2 / (1 + math.exp(-1))
     torch.testing.assert_close(
-        combined.weights, torch.tensor([first, 2 - first]).double(), rtol=1e-7, atol=0
+        combined.weights, torch.tensor([first, 2 - first], dtype=torch.float64), rtol=1e-7, atol=0
     )
     combined, state = stepped([[3.0], [7.0]], state, step_size=1.0)
     gap = 1 + 1 / math.sqrt(2) - 1
     first = 2 / (1 + math.exp(-gap))
     torch.testing.assert_close(
-        combined.weights, torch.tensor([first, 2 - first]).double(), rtol=1e-7, atol=0
+        combined.weights, torch.tensor([first, 2 - first], dtype=torch.float64), rtol=1e-7, atol=0
     )
 
 
@@ -84,4 +86,4 @@ class ExcessRisk(Written):
 def test_the_network_moves_as_its_equations_say(eta: float, normalise: bool) -> None:
     """Twelve steps in float64, each task's gradient by its own backward pass."""
     found, _ = followed("excess_mtl", {"step_size": eta}, normalise=normalise)
-    assert difference(found, transcribed(ExcessRisk(eta), normalise=normalise)) < 1e-6
+    agree(found, transcribed(ExcessRisk(eta), normalise=normalise), 1e-6)

@@ -16,7 +16,7 @@ from counterpoise.tasks import Task
 from counterpoise.training.engine import Replicate
 
 from ..support import method_of, small_cell, small_problem
-from .transcription import Written, difference, followed, transcribed
+from .transcription import Written, agree, difference, followed, transcribed
 
 TOLERANCE = 1e-6
 LOGARITHMIC = [
@@ -46,7 +46,7 @@ def step_of(
 
 
 def close(found: Tensor, expected: list[float]) -> None:
-    torch.testing.assert_close(found.double(), torch.tensor(expected).double(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=found.dtype), rtol=1e-6, atol=0)
 
 
 # By hand -------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_scale_invariant_by_hand() -> None:
 def test_scale_invariant_is_the_first_half_of_db_mtl() -> None:
     one, _ = followed("scale_invariant", {})
     other, _ = followed("db_mtl", {"norm": False, "beta": 0.0})
-    assert difference(one, other) < 1e-12
+    agree(one, other, 1e-12)
 
 
 def test_imtl_l_by_hand() -> None:
@@ -217,7 +217,7 @@ def test_famo_by_hand() -> None:
     that the task that fell less gains.
     """
     method = method_of("famo", 2, 2, decay=0.0)
-    combined, state = method.combine(method.initial_state(), shown([1.0, 3.0]))
+    combined, state = method.combine(double(method.initial_state()), shown([1.0, 3.0]))
     close(combined.weights, [3 / 4, 1 / 4])
     state = method.after_step(state, torch.tensor([0.5, 2.4]).double())
     slope = (math.log(2) - math.log(1.25)) / 4
@@ -275,6 +275,11 @@ def test_such_a_run_ends_as_a_recorded_result(name: str, options: Any, tmp_path:
 
 
 # As written ----------------------------------------------------------------------------------
+
+
+class PlainSum(Written):
+    def total(self, losses: Tensor, shared: list[Tensor], step: int, epoch: int) -> Tensor:
+        return losses.sum()
 
 
 class RandomWeights(Written):
@@ -416,6 +421,12 @@ def test_the_network_moves_as_autograd_on_the_written_loss_moves_it(
 ) -> None:
     """Twelve steps in four epochs, in float64."""
     found, _ = followed(name, options, normalise=normalise)
-    assert difference(found, transcribed(rule(), normalise=normalise)) < TOLERANCE
+    agree(found, transcribed(rule(), normalise=normalise), TOLERANCE)
     plain, _ = followed("uniform", {}, normalise=normalise)
     assert difference(found, plain) > 1e-4, "it does something"
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_uniform_descends_the_sum_of_the_losses(normalise: bool) -> None:
+    found, _ = followed("uniform", {}, normalise=normalise)
+    agree(found, transcribed(PlainSum(), normalise=normalise), TOLERANCE)

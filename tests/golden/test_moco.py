@@ -13,7 +13,7 @@ from torch import Tensor
 from counterpoise.methods._base import Signal
 
 from ..support import method_of
-from .transcription import Written, difference, followed, transcribed
+from .transcription import Written, agree, followed, transcribed
 
 
 def shown(losses: list[float], jacobian: list[list[float]], step: int = 0) -> Signal:
@@ -41,13 +41,13 @@ def test_a_step_by_hand() -> None:
     method, state = start(2, gamma=1.0, simplex="projection")
     combined, following = method.combine(state, signal)
     close = torch.testing.assert_close
-    close(combined.trunk, torch.tensor([0.3, 0.4]).double(), rtol=1e-7, atol=0)
+    close(combined.trunk, torch.tensor([0.3, 0.4], dtype=torch.float64), rtol=1e-7, atol=0)
     close(combined.weights, torch.ones(2).double())
-    close(following["tracked"], torch.tensor([[0.3, 0.4], [0.0, 2.0]]).double())
+    close(following["tracked"], torch.tensor([[0.3, 0.4], [0.0, 2.0]], dtype=torch.float64))
     method, state = start(2, gamma=1.0)
     share = 1 / (1 + np.exp(-1.875))
     expected = [0.3 * share, 0.4 * share + 2 * (1 - share)]
-    close(method.combine(state, signal)[0].trunk, torch.tensor(expected).double())
+    close(method.combine(state, signal)[0].trunk, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_the_projection_is_the_nearest_point_of_the_simplex() -> None:
@@ -118,5 +118,5 @@ class Tracking(Written):
 def test_the_network_moves_as_its_equations_say(options: dict[str, Any], rule: Any) -> None:
     """Twelve steps in float64, each task's gradient by its own backward pass."""
     found, state = followed("moco", options, normalise=True)
-    assert difference(found, transcribed(Tracking(*rule), normalise=True)) < 1e-6
+    agree(found, transcribed(Tracking(*rule), normalise=True), 1e-6)
     assert float(state["shares"].sum()) == pytest.approx(1, abs=1e-12)

@@ -19,6 +19,7 @@ from counterpoise.training.modules import Network
 from counterpoise.training.step import train_step
 
 from ..support import small_cell, small_problem
+from . import measured
 
 EPOCHS, BATCHES, SIZE, RATE = 4, 3, 8, 1e-2
 Displacement = dict[str, Tensor]
@@ -129,3 +130,10 @@ def difference(found: Displacement, expected: Displacement) -> float:
     assert found.keys() == expected.keys()
     errors = [float((found[k] - v).norm() / v.norm()) for k, v in expected.items()]
     return max(errors)
+
+
+def agree(found: Displacement, expected: Displacement, tolerance: float) -> None:
+    """Two displacements that are to be the same."""
+    for key, value in expected.items():
+        measured.record(found[key], value)
+    assert difference(found, expected) < tolerance

@@ -13,7 +13,7 @@ from counterpoise.plan import load_plan
 
 from ..support import edit
 
-STEPS = ["download", "prepare", "split", "train", "predict", "evaluate", "tables", "figure",
+STEPS = ["download", "prepare", "split", "train", "evaluate", "tables", "figure",
          "claims", "report", "gate", "status", "plan", "schema"]  # fmt: skip
 
 

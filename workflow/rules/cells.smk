@@ -1,4 +1,4 @@
-"""One cell: train all its seeds, predict, score."""
+"""One cell: train all its seeds and predict, then score."""
 
 
 rule train:
@@ -9,6 +9,7 @@ rule train:
         weights="results/{tier}/cells/{cell}/{digest}/weights.safetensors",
         history="results/{tier}/cells/{cell}/{digest}/history.parquet",
         record="results/{tier}/cells/{cell}/{digest}/record.json",
+        predictions="results/{tier}/cells/{cell}/{digest}/predictions.parquet",
     log:
         "logs/{tier}/train/{cell}-{digest}.log",
     benchmark:
@@ -20,25 +21,6 @@ rule train:
         gpu=GPUS_PER_JOB,
     shell:
         "counterpoise train {wildcards.cell}/{wildcards.digest} --tier {wildcards.tier}"
-        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
-
-
-rule predict:
-    input:
-        ancient("results/{tier}/cells/{cell}/{digest}/weights.safetensors"),
-    output:
-        "results/{tier}/cells/{cell}/{digest}/predictions.parquet",
-    log:
-        "logs/{tier}/predict/{cell}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/predict/{cell}-{digest}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1500,
-        runtime=60,
-        gpu=GPUS_PER_JOB,
-    shell:
-        "counterpoise predict {wildcards.cell}/{wildcards.digest} --tier {wildcards.tier}"
         " > {log} 2>&1 || (cat {log} >&2; exit 1)"
 
 

@@ -119,9 +119,7 @@ def _cell(root: Path, training: Training) -> CellFiles:
     if record is None:
         missing = Notice(f"{training.name} is not trained", log_of(training, "train"))
     elif scores is None:
-        predicted = (root / training.file("predictions.parquet")).is_file()
-        step, done = ("evaluate", "scored") if predicted else ("predict", "predicted")
-        missing = Notice(f"{training.name} is not {done}", log_of(training, step))
+        missing = Notice(f"{training.name} is not scored", log_of(training, "evaluate"))
     return CellFiles(training, record, scores, missing)
 
 

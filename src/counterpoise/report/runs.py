@@ -192,7 +192,7 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
 def _cell(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
     training, record = files.training, files.record
     cell, tier = training.cell, plan.tier_name
-    troubles, logs = [], [log_of(training, step) for step in ("train", "predict", "evaluate")]
+    troubles, logs = [], [log_of(training, step) for step in ("train", "evaluate")]
     if files.missing is not None:
         troubles.append(f"{files.missing.what}; see {files.missing.log}")
     for seed, end in (record or {"seeds": {}})["seeds"].items():
@@ -213,7 +213,7 @@ def _cell(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
         columns,
         rows,
         tuple(f"counterpoise {step} {training.key} --tier {tier}"
-              for step in ("train", "predict", "evaluate")),
+              for step in ("train", "evaluate")),
         tuple(logs),
     )  # fmt: skip
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,56 +16,19 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import save as save_tensors
 
-from counterpoise import registry
 from counterpoise.datasets._part import Part
-from counterpoise.errors import UserError
 from counterpoise.files import atomic, make_folder, sha256_file, write_json
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
-from counterpoise.spec.cell import Cell
-from counterpoise.tasks import Task
 from counterpoise.training.engine import Interrupted, Progress, Replicate
-from counterpoise.training.problem import Problem
+from counterpoise.training.predict import predict
+from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import Reporter
 
 log = logging.getLogger(__name__)
 
-RESULTS = ("weights.safetensors", "history.parquet", "record.json")
+RESULTS = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
 LIBRARIES = ("torch", "numpy", "pandas", "scipy", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class Job:
-    """Where a cell's data, state and results are."""
-
-    root: Path
-    cell: Cell
-    name: str
-    digest: str
-    split: Path
-    work: Path
-    out: Path
-
-
-def device_of(wish: str) -> torch.device:
-    """The device to train on.
-
-    Raises:
-        UserError: it is asked for and not there.
-    """
-    found = torch.cuda.is_available()
-    if wish == "auto":
-        return torch.device("cuda" if found else "cpu")
-    if wish not in ("cpu", "cuda") or (wish == "cuda" and not found):
-        raise UserError(f"no {wish} device is found or known", remedy="set `device: auto`")
-    return torch.device(wish)
-
-
-def tasks_of(cell: Cell) -> tuple[Task, ...]:
-    """The cell's tasks, in its order."""
-    module = registry.find("datasets", cell.dataset)
-    known = {task.name: task for task in module.tasks(module.Options(**cell.dataset_options))}
-    return tuple(known[name] for name in cell.tasks)
 
 
 def _parts(job: Job, names: tuple[str, ...]) -> dict[str, Part]:
@@ -87,7 +49,10 @@ class _Stop:
 
 
 def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
-    """Train all seeds of a cell and write weights, history and record.
+    """Train all seeds of a cell and write weights, history, record and predictions.
+
+    Predictions are made from the weights as written, by the same process: another would have to
+    import torch again.
 
     Raises:
         UserError: the cell's data are missing, or the device is.
@@ -102,6 +67,7 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
         else:
             make_folder(job.work)
             _train(job, device_of(device), save_every, stop)
+            predict(job, job.out / "predictions.parquet", device)
             shutil.rmtree(job.work, ignore_errors=True)
 
 
@@ -217,4 +183,4 @@ def _write(
     )
 
 
-__all__ = ["Interrupted", "Job", "tasks_of", "train"]
+__all__ = ["Interrupted", "Job", "train"]

@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from counterpoise.errors import UserError
 from counterpoise.files import atomic
 from counterpoise.prepared import load_items, load_part
-from counterpoise.training.job import Job, device_of, tasks_of
-from counterpoise.training.problem import Problem, outputs_of
+from counterpoise.training.problem import Job, Problem, device_of, outputs_of, tasks_of
 
 
 def predict(job: Job, target: Path, device: str = "auto") -> None:

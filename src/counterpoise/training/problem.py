@@ -1,21 +1,58 @@
-"""A cell with its data in memory, and what a trained network answers on a part of them."""
+"""A cell: its place on disk, its data in memory, and what a trained network answers on them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part
+from counterpoise.errors import UserError
 from counterpoise.methods._base import Method, Shape, State
 from counterpoise.spec.cell import Cell
 from counterpoise.tasks import Task
 from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
 from counterpoise.training.step import task_outputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a cell's data, state and results are."""
+
+    root: Path
+    cell: Cell
+    name: str
+    digest: str
+    split: Path
+    work: Path
+    out: Path
+
+
+def device_of(wish: str) -> torch.device:
+    """The device to train on.
+
+    Raises:
+        UserError: it is asked for and not there.
+    """
+    found = torch.cuda.is_available()
+    if wish == "auto":
+        return torch.device("cuda" if found else "cpu")
+    if wish not in ("cpu", "cuda") or (wish == "cuda" and not found):
+        raise UserError(f"no {wish} device is found or known", remedy="set `device: auto`")
+    return torch.device(wish)
+
+
+def tasks_of(cell: Cell) -> tuple[Task, ...]:
+    """The cell's tasks, in its order."""
+    module = registry.find("datasets", cell.dataset)
+    known = {task.name: task for task in module.tasks(module.Options(**cell.dataset_options))}
+    return tuple(known[name] for name in cell.tasks)
+
 
 EVALUATION_VALUES = 1 << 21
 """Input values of one batch of evaluation: 2,674 pictures of MNIST, 41 radiographs at 224 px."""

@@ -1,0 +1,213 @@
+"""docs/methods.md, written by pytest with ``--methods-table`` from what the tests measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from counterpoise import registry
+from counterpoise.methods._base import Shape
+
+from ..contract.test_costs import TASKS
+from ..support import ROOT
+from .oracles import LEFT_OUT, ROWS, Oracle
+
+FILE = ROOT / "docs" / "methods.md"
+COMMAND = "python -m pytest tests/golden tests/contract/test_costs.py --methods-table"
+COLUMNS = (
+    "method", "paper", "held to", "largest relative error", "signal", "trunk passes back", "promises"
+)  # fmt: skip
+WORDS = {
+    "neutral_start": ("neutral start", "the first step is that of uniform weights"),
+    "weighted_loss": (
+        "weighted loss",
+        "the shared gradient is that of the loss, weighted as the heads are",
+    ),
+    "weights_sum_to_tasks": ("sum K", "weights are positive and sum to K at every step"),
+    "equal_tasks_equal_weights": (
+        "equal tasks",
+        "tasks that cannot be told apart get equal weights",
+    ),
+    "plain_with_one_task": ("one task", "with K = 1 it is plain training"),
+    "blind_to_gradient_scale": (
+        "any scale",
+        "the scale of one task's gradient does not change the direction",
+    ),
+    "never_conflicts": (
+        "no conflict",
+        "the shared gradient has no negative inner product with any task's",
+    ),
+}
+"""Properties in the order of the table, in short and in full."""
+
+Errors = dict[str, dict[str, Any]]
+"""By node, what the fixture of these tests says."""
+Counts = dict[str, list[dict[str, Any]]]
+"""By method, the passes of its option sets, defaults first."""
+
+
+def covers(pattern: str, node: str) -> bool:
+    """Whether a test as oracles.py names it is, or contains, a node of this folder."""
+    return node == pattern or node.startswith(pattern if "[" in pattern else f"{pattern}[")
+
+
+def digit(error: float) -> str:
+    """One significant digit, so that the table changes seldom."""
+    return f"{error:.0e}".replace("e-0", "e-") if error else "0"
+
+
+def error_of(oracle: Oracle, errors: Errors) -> str:
+    """The largest error of an oracle's tests.
+
+    Raises:
+        LookupError: one of them did not run, or compared nothing.
+    """
+    found = []
+    for pattern in oracle.tests:
+        own = [value for node, value in errors.items() if covers(pattern, node)]
+        if not own:
+            raise LookupError(f"{pattern} measured nothing")
+        found += own
+    if not found:
+        return "-"
+    single = ["float32"] if any(value["single"] for value in found) else []
+    notes = ", ".join([*single, *filter(None, [oracle.because])])
+    return digit(max(value["largest"] for value in found)) + (f" ({notes})" if notes else "")
+
+
+def _either(values: list[str]) -> str:
+    """Those that differ, the default's first."""
+    return " or ".join(dict.fromkeys(values))
+
+
+def signals_of(name: str) -> str:
+    """Of the defaults and of the variants."""
+    kind = registry.method(name)
+    shape = Shape(3, 4, 5, ("a", "b", "c"))
+    sets: list[dict[str, Any]] = [{}, *kind.variants]
+    return _either([kind(kind.Options(**options), shape).signal for options in sets])
+
+
+def passes_of(name: str, counts: Counts) -> str:
+    """Backward passes of the trunk for K tasks.
+
+    Raises:
+        LookupError: they were not counted, or are neither one nor one a task.
+    """
+    if not counts[name]:
+        raise LookupError(f"passes of {name} were not counted")
+    kinds = {1: "1", len(TASKS): "K"}
+    words = []
+    for count in counts[name]:
+        if count["trunk backward"] not in kinds:
+            raise LookupError(f"{name}: {count['trunk backward']} passes of the trunk")
+        forward = " (2 forward)" if count["trunk forward"] > 1 else ""
+        words.append(kinds[count["trunk backward"]] + forward)
+    return _either(words)
+
+
+HEAD = f"""\
+# Methods
+
+Written by the tests; the words are in `tests/golden/oracles.py`. The command:
+
+```
+{COMMAND}
+```
+
+- *held to*: what is independent of the method and says what it should give. The tests of
+  `tests/golden` compare the two. Methods whose weights TorchJD computes are held to something else.
+- *largest relative error*: max |found - expected| / max |expected|, the largest of all comparisons with
+  the oracle of that letter, in float64 unless it says float32. What else an error is owed to stands
+  beside it. `-`: the test compares inequalities, statistics or printed digits, or with a solver that
+  stops early.
+- *signal*: what the method has to see, from cheap to dear: `losses`; `features`, the gradients at the
+  shared representation Z; `last_layer`, those at the last shared layer; `gramian`, the inner products of
+  those at all shared parameters; `jacobian`, those themselves. After *or*: with an option.
+- *trunk passes back*: backward passes of the shared network a step, for K tasks, counted by hooks.
+  Where a step takes two forward passes, that is said, too.
+- *promises*, each a contract test over the method and its variants:
+"""
+
+
+def lettered(lines: list[str]) -> str:
+    """A cell of several lines, which a narrow column may break."""
+    if len(lines) == 1:
+        return lines[0]
+    return "<br>".join(f"{letter}) {line}" for letter, line in zip("abcdefgh", lines, strict=False))
+
+
+def cells_of(name: str, errors: Errors, counts: Counts) -> tuple[str, ...]:
+    """One row, by :data:`COLUMNS`."""
+    kind, row = registry.method(name), ROWS[name]
+    return (
+        f"[{kind.label}](../src/counterpoise/methods/{name}.py)",
+        row.paper,
+        lettered([oracle.what for oracle in row.oracles]),
+        lettered([error_of(oracle, errors) for oracle in row.oracles]),
+        signals_of(name),
+        passes_of(name, counts),
+        ", ".join(short for key, (short, _) in WORDS.items() if key in kind.properties) or "none",
+    )
+
+
+def row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
+    return "".join([row(head), "|" + "---|" * len(head) + "\n", *map(row, rows)])
+
+
+def page(errors: Errors, counts: Counts) -> str:
+    """The whole file.
+
+    Raises:
+        LookupError: something was not measured.
+    """
+    names = sorted(registry.names("methods"), key=lambda name: registry.method(name).label.lower())
+    promises = ";\n".join(f"  - {short}: {full}" for short, full in WORDS.values())
+    rows = [cells_of(name, errors, counts) for name in names]
+    return (
+        f"{HEAD}{promises}.\n\n{table(COLUMNS, rows)}\n## Left out\n\n"
+        f"{table(('method', 'why'), LEFT_OUT.items())}"
+    )
+
+
+class MethodsTable:
+    """The plugin: gathers what the tests report, and writes the file if all went well."""
+
+    def __init__(self) -> None:
+        self.errors: Errors = {}
+        self.counts: Counts = defaultdict(list)
+        self.said = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The last report of a test has all its properties."""
+        if report.when != "teardown":
+            return
+        for key, value in report.user_properties:
+            if key == "relative error":
+                self.errors[report.nodeid.removeprefix("tests/golden/")] = value
+            elif key == "cost":
+                self.counts[value["method"]].append(value)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write, or say why not."""
+        if exitstatus:
+            self.said = f"{FILE} was not written: the tests did not pass"
+            return
+        try:
+            FILE.write_text(page(self.errors, self.counts), encoding="utf-8")
+        except LookupError as error:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self.said = f"{FILE} was not written: {error.args[0]}; the command is: {COMMAND}"
+        else:
+            self.said = f"wrote {FILE}"
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Where the file is."""
+        terminalreporter.write_line(self.said)

@@ -1,0 +1,119 @@
+"""Every method is held to an oracle, and docs/methods.md says to which."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoise import registry
+from counterpoise.methods._base import Property
+
+from ..contract import test_costs
+from ..support import method_of
+from . import measured
+from .oracles import ROWS
+from .table import COLUMNS, FILE, WORDS, Counts, Errors, covers, digit, error_of, page
+
+NAMES = registry.names("methods")
+ORACLES = [oracle for row in ROWS.values() for oracle in row.oracles]
+
+
+def test_every_method_has_an_oracle() -> None:
+    assert sorted(ROWS) == NAMES
+    assert all(row.oracles for row in ROWS.values())
+    assert all(oracle.tests or oracle.also for oracle in ORACLES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_torchjd_computes_is_held_to_something_else(name: str) -> None:
+    module = registry.find("methods", name)
+    adapted = {getattr(member, "__module__", "") for member in vars(module).values()}
+    if "counterpoise.methods._torchjd" in adapted:
+        assert not all(oracle.is_torchjd for oracle in ROWS[name].oracles)
+
+
+def test_some_methods_are_torchjds() -> None:
+    """So that the test before this one sees them."""
+    torchjds = [
+        n for n in NAMES if "torchjd" in getattr(registry.find("methods", n), "LIBRARIES", ())
+    ]
+    assert len(torchjds) > 4
+    for name in torchjds:
+        members = vars(registry.find("methods", name)).values()
+        assert any(getattr(m, "__module__", "").endswith("._torchjd") for m in members), name
+
+
+@pytest.mark.parametrize(
+    "pattern", sorted({p for oracle in ORACLES for p in (*oracle.tests, *oracle.also)})
+)
+def test_the_tests_that_are_named_exist(pattern: str) -> None:
+    file, function = pattern.partition("[")[0].split("::")
+    module = importlib.import_module(f"tests.golden.{file.removesuffix('.py')}")
+    assert callable(getattr(module, function, None))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_papers_are_those_of_the_methods_own_words(name: str) -> None:
+    said = re.sub(r"\s+", " ", registry.find("methods", name).__doc__ or "")
+    for number in re.findall(r"\d{4}\.\d{5}", ROWS[name].paper):
+        assert number in said
+
+
+def without_errors(text: str) -> list[str]:
+    at = 1 + COLUMNS.index("largest relative error")
+    lines = [line.split("|") for line in text.splitlines()]
+    full = len(COLUMNS) + 2
+    return ["|".join([*c[:at], *c[at + 1 :]]) if len(c) == full else "|".join(c) for c in lines]
+
+
+def test_the_page_is_up_to_date(request: pytest.FixtureRequest) -> None:
+    """All but the errors; the passes that are counted are those of PASSES, as test_costs.py holds."""
+    if request.config.getoption("--methods-table"):
+        pytest.skip("it is written at the end of this run")
+    errors: Errors = {
+        pattern: {"largest": 0.0, "single": False} for oracle in ORACLES for pattern in oracle.tests
+    }
+    counts: Counts = {}
+    for name in NAMES:
+        made = [method_of(name, 3, 4, **o) for o in [{}, *registry.method(name).variants]]
+        counts[name] = [
+            {"trunk backward": test_costs.PASSES[m.signal], "trunk forward": 1 + m.looks_back}
+            for m in made
+        ]
+    found = FILE.read_text(encoding="utf-8")
+    assert without_errors(found) == without_errors(page(errors, counts)), "run the command in it"
+
+
+def test_every_promise_has_its_words() -> None:
+    assert set(WORDS) == set(get_args(Property))
+
+
+def test_errors_are_relative_to_the_largest_value() -> None:
+    with measured.collecting() as errors:
+        measured.record(torch.tensor([1.0, 4.5]), [1.0, 4.0])
+        measured.record([0.1, 0.2], np.zeros(2))  # nothing to divide by
+        measured.record([1.0, torch.tensor(3.0)], 2.0)
+    assert errors.values == [0.125, 0.5] and errors.single
+    with measured.collecting() as errors:
+        torch.testing.assert_close(torch.ones(2).double(), torch.ones(2).double())
+        np.testing.assert_allclose([1.0], [2.0], rtol=1)
+    assert errors.values == [0.0, 0.5] and not errors.single, "the fixture wraps both"
+
+
+def test_the_largest_error_of_an_oracle() -> None:
+    (oracle, *_) = ROWS["gls"].oracles
+    (pattern,) = oracle.tests
+    errors: Errors = {
+        f"{pattern}options6-GeometricMean-False]": {"largest": 3.4e-9, "single": False},
+        pattern.replace("gls", "gls_other") + "]": {"largest": 1.0, "single": False},
+    }
+    assert error_of(oracle, errors) == "3e-9"
+    with pytest.raises(LookupError, match="measured nothing"):
+        error_of(oracle, {})
+    assert covers("a.py::test", "a.py::test[one]") and not covers("a.py::test", "a.py::test_two")
+    assert [digit(x) for x in (0.0, 2.6e-16, 0.04)] == ["0", "3e-16", "4e-2"]
