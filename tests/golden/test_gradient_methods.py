@@ -13,6 +13,7 @@ from torch import Tensor
 from torchjd import aggregation
 
 from counterpoise.methods._gramian import gradients_of
+from counterpoise.training.step import gramian_of
 
 from ..support import error_of
 from . import measured
@@ -63,10 +64,12 @@ def test_a_gramian_that_says_nothing_gives_the_plain_sum(name: str, dtype: torch
 
 
 def test_rounding_is_not_taken_for_a_direction() -> None:
-    """Two equal gradients in float32 have one direction, beside others a million times as large."""
+    """Two gradients that are equal but for float32's rounding have one direction, beside others a
+    billion times as large; the Gramian is the engine's."""
     one = normal(3, 1, 50).float()
-    jacobian = torch.cat([one * 1e-6, one * 1e-6, normal(4, 2, 50).float() * 1e3])
-    found = gradients_of(jacobian @ jacobian.T, torch.float32)
+    other = one * (1 + 1e-7 * normal(5, 1, 50).float())
+    jacobian = torch.cat([one * 1e-6, other * 1e-6, normal(4, 2, 50).float() * 1e3])
+    found = gradients_of(gramian_of(jacobian), torch.float32)
     assert found is not None
     singular = torch.linalg.svdvals(found.units)
     assert int((singular > 1e-12).sum()) == 3
@@ -328,6 +331,13 @@ def test_config_is_torchjds(jacobian: Tensor) -> None:
     close(update("config", jacobian), aggregation.ConFIG()(jacobian))
     blank = torch.cat([jacobian, torch.zeros_like(jacobian[:1])])
     close(update("config", blank), aggregation.ConFIG()(blank))
+
+
+def test_config_stands_still_between_opposed_gradients() -> None:
+    """(1, 0) and (-2, 0): no direction has one cosine with both, and TorchJD gives zero, too."""
+    method, state = made("config", rows([1.0, 0.0], [-2.0, 0.0]))
+    combined, _ = method.combine(state, shown(rows([1.0, 0.0], [-2.0, 0.0])))
+    assert combined.mixing is not None and not combined.mixing.any()
 
 
 def test_config_by_hand() -> None:

@@ -596,3 +596,25 @@ def test_a_resumed_run_trains_a_methods_state_to_the_same_bits(
     assert same_tensors(whole.network.state_dict(), resumed.network.state_dict())
     assert same_tensors(whole.best["tensors"], resumed.best["tensors"])
     assert not torch.equal(whole.method_state["gain"], torch.ones(3))
+
+
+def test_a_shared_gradient_that_is_not_finite_is_not_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a method that decides about parameters the losses and norms show nothing."""
+
+    class Overflowing(Method):
+        label, signal = "overflowing", "jacobian"
+
+        def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+            assert signal.jacobian is not None
+            trunk = signal.jacobian.sum(0) * (torch.inf if signal.step == 2 else 1.0)
+            return Combined(torch.ones_like(signal.losses), trunk=trunk), state
+
+    known = registry.method
+    monkeypatch.setattr(registry, "method", lambda n: Overflowing if n == "over" else known(n))
+    made = trained(small_cell("over"), tmp_path / "state")
+    assert made.trouble is not None
+    assert made.trouble["what"] == "non-finite shared gradient"
+    assert (made.trouble["step"], made.trouble["method"]) == (2, "over")
+    assert all(torch.isfinite(value).all() for value in made.network.state_dict().values())

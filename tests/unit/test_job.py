@@ -29,8 +29,9 @@ from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine
 from counterpoise.training.engine import Interrupted
-from counterpoise.training.job import Job, device_of, train
+from counterpoise.training.job import RESULTS, Job, train
 from counterpoise.training.predict import predict
+from counterpoise.training.problem import device_of
 
 from ..support import error_of, files_in
 

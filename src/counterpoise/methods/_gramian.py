@@ -58,11 +58,13 @@ class Gradients:
 def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients | None:
     """What a Gramian tells; None if it tells nothing, being zero or out of range.
 
-    The cosines' eigenvalues below the precision of the gradients' dtype ``seen`` are set to zero:
-    what they hold is rounding, and some methods divide by them. Cosines rather than inner products,
-    so that a small gradient beside large ones is not taken for rounding.
+    The cosines' eigenvalues below the precision of the gradients' dtype ``seen`` (squared, as
+    eigenvalues are squares of singular values) are set to zero: what they hold is rounding, and
+    some methods divide by them. Cosines rather than inner products, so that a small gradient beside
+    large ones is not taken for rounding.
     """
-    precision = 10 * len(gramian) * torch.finfo(seen).eps
+    steps = 10 * len(gramian)
+    precision = max((steps * torch.finfo(seen).eps) ** 2, steps * torch.finfo(torch.float64).eps)
     exact = gramian.detach().double().cpu()
     norms = exact.diagonal().clamp(min=0).sqrt()
     scale = float(norms.max())
@@ -81,7 +83,7 @@ def seen_gradients(method: Method, signal: Signal) -> Gradients | None:
         flat = signal.gradients.flatten(1).double()
         return gradients_of(flat @ flat.T, signal.gradients.dtype)
     assert signal.gramian is not None
-    return gradients_of(signal.gramian, signal.gramian.dtype)
+    return gradients_of(signal.gramian, signal.gradients.dtype)
 
 
 def within_range(mixing: Tensor, like: Tensor) -> Tensor:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Signal
 
 
+ROUNDING = 1e-12
+
+
 class ConFIG(GramianMethod):
     """v_k = (sum_j g_j.e) x_k / (||g_k|| ||d||), with x = C^+ 1."""
 
@@ -49,6 +52,8 @@ class ConFIG(GramianMethod):
         found = torch.linalg.pinv(units @ units.T, hermitian=True).sum(1)
         direction = found @ units
         length = direction.norm()
+        if length <= ROUNDING * found.abs().sum():  # opposed gradients: no direction serves all
+            return torch.zeros_like(found)
         along = (gradients.rows @ direction).sum() / length
         mixing: Tensor = along * found / torch.where(norms > 0, norms, 1) / length
         return mixing

@@ -243,6 +243,8 @@ class Replicate:
                 self.trouble = {"what": f"non-finite {what}", "task": task}
                 break
         else:
+            if not bool(seen.finite):
+                self.trouble = {"what": "non-finite shared gradient", "task": None}
             for name, value in following.items():
                 if not bool(torch.isfinite(value).all()):
                     self.trouble = {"what": f"non-finite {name} of the method", "task": None}

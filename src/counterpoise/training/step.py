@@ -38,6 +38,7 @@ class StepReport:
             a method that decides about parameters instead, g is sum_k v_k grad_z l_k.
         correct: right answers; NaN for tasks without classes.
         gradients: those of the state that the method has trained, by name.
+        finite: whether the gradient that the shared parameters receive is finite.
     """
 
     losses: Tensor
@@ -46,6 +47,7 @@ class StepReport:
     cosines: Tensor
     correct: Tensor
     gradients: dict[str, Tensor]
+    finite: Tensor
 
 
 def task_outputs(network: Network, representations: Tensor) -> list[Tensor]:
@@ -216,10 +218,11 @@ def train_step(
         for parameter, gradient in zip(chain(*heads), at_heads, strict=True):
             assert parameter.grad is not None
             parameter.grad.add_(gradient)
-    if combined.trunk is not None:
-        _write_gradient(parameters, combined.trunk)
-    elif jacobian is not None:
-        _write_gradient(parameters, mixing.to(jacobian.dtype) @ jacobian)
+    given = combined.trunk
+    if given is None and jacobian is not None:
+        given = mixing.to(jacobian.dtype) @ jacobian
+    if given is not None:
+        _write_gradient(parameters, given)
     else:
         torch.autograd.backward(z, shared)
     cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
@@ -230,5 +233,6 @@ def train_step(
         cosines.median(dim=1).values,
         correct,
         combined.gradients,
+        torch.isfinite(shared if given is None else given).all(),
     )
     return following, normaliser, report

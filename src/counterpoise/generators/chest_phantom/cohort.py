@@ -101,7 +101,8 @@ def prevalences(kind: str) -> dict[str, float]:
 def scenes(count: int, seed: int, domain: str = "first", kind: str = "raised") -> Iterator[Scene]:
     """The first ``count`` images of a cohort, patient by patient.
 
-    Image n is the same however many are asked for. Domains have different patients.
+    Image n is the same however many are asked for. Domains draw other findings; patient n
+    has the same body in both.
     """
     quantile = NormalDist().inv_cdf
     shares = [*prevalences(kind).values(), AP_SHARE]
