@@ -192,6 +192,10 @@ def _check_quantity(
     def wrong(key: str, what: str, remedy: str) -> list[UserError]:
         return [UserError(what, where=document.where(place(key)), remedy=remedy)]
 
+    if quantity.metric == DELTA_M and quantity.predictor is not None:
+        return wrong(
+            "predictor", "delta_m is of a network, not of another predictor", "leave it out"
+        )
     if quantity.metric == DELTA_M:
         if baseline in experiment.runs:
             return []

@@ -44,6 +44,12 @@ def _fetch_file(
     if mirror is not None and not mirror.startswith(("https://", "http://")):
         _copy(Path(mirror).expanduser(), name, file, target)
         return
+    if mirror is None and not source.mirrors:
+        raise UserError(
+            f"{source.title} is read from a folder only",
+            where=target,
+            remedy=f"pass a folder that holds its files in {name}/: --config mirror=FOLDER",
+        )
     addresses = [f"{mirror.rstrip('/')}/{name}/"] if mirror else []
     failures = []
     for address in [*addresses, *source.mirrors]:

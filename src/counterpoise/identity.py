@@ -8,6 +8,7 @@ from typing import Any
 
 from counterpoise import registry
 from counterpoise.code import code_digests, library_version
+from counterpoise.errors import UserError
 from counterpoise.files import digest_of
 from counterpoise.layout import Data, Training
 from counterpoise.project import Project
@@ -43,10 +44,23 @@ def raw_digest(name: str, source: DataSource) -> str:
     return digest_of(identity, length=8)
 
 
-def _versions(common: tuple[str, ...], module: ModuleType) -> dict[str, str]:
-    """Versions of the common libraries and of those that a module of the catalogue names."""
+def _versions(
+    common: tuple[str, ...], module: ModuleType, *, optional: bool = False
+) -> dict[str, str]:
+    """Versions of the common libraries and of those that a module of the catalogue names.
+
+    What only some methods need may be absent: planning goes on, and training them says so.
+    """
     own: tuple[str, ...] = getattr(module, "LIBRARIES", ())
-    return {name: library_version(name) for name in (*common, *own)}
+    found = {name: library_version(name) for name in common}
+    for name in own:
+        try:
+            found[name] = library_version(name)
+        except UserError:
+            if not optional:
+                raise
+            found[name] = "absent"
+    return found
 
 
 def plan_data(project: Project, experiment: Experiment, reduction: Reduction) -> Data:
@@ -122,7 +136,7 @@ def plan_training(
         "data": data.digest,
         "libraries": {
             **_versions(TRAINING_LIBRARIES, registry.find("networks", network.name)),
-            **_versions((), registry.find("methods", method)),
+            **_versions((), registry.find("methods", method), optional=True),
         },
         "code": code_digests([*TRAINING, *catalogue], DISPLAY),
     }

@@ -96,6 +96,8 @@ class RunPlan:
     mark: Mark | None
     reductions: tuple[str, ...]
     may_diverge: bool
+    other_network: bool
+    """The tier trains another network in place of the paper's."""
 
 
 @dataclass(frozen=True)

@@ -235,14 +235,15 @@ def _add_run(
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
-    reductions = _reductions(experiment, reduction)
+    reductions = _reductions(experiment, reduction, data)
     mark: Mark | None = "demo" if source.stand_in else "reduced" if reductions else None
     plan.runs[paper, name, run_name] = RunPlan(
-        paper, name, run_name, cells, mark, reductions, run.may_diverge
-    )
+        paper, name, run_name, cells, mark, reductions, run.may_diverge,
+        reduction.network not in (None, experiment.network),
+    )  # fmt: skip
 
 
-def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]:
+def _reductions(experiment: Experiment, reduction: Reduction, data: Data) -> tuple[str, ...]:
     """What the tier changes of the published protocol, in words."""
     protocol = experiment.protocol
     changes = []
@@ -258,7 +259,13 @@ def _reductions(experiment: Experiment, reduction: Reduction) -> tuple[str, ...]
         )
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
-    changes += [f"{key} {value}" for key, value in sorted(reduction.dataset_options.items())]
+    defaults = registry.find("datasets", experiment.dataset).Options
+    published = defaults(**experiment.dataset_options).model_dump(mode="json")
+    changes += [
+        f"{key} {data.options[key]}"
+        for key in sorted(reduction.dataset_options)
+        if data.options[key] != published[key]
+    ]
     return tuple(changes)
 
 
@@ -274,6 +281,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "scores": sorted({plan.trainings[key].scoring for key in run.cells.values()}),
             "mark": run.mark,
             "reductions": run.reductions,
+            "other network": run.other_network,
         }
         for run in plan.runs.values()
         if run.paper == paper.id

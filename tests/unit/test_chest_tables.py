@@ -37,8 +37,8 @@ def value(seed: int, task: str, metric: str) -> float:
 class Results:
     """Made-up results of the experiments on chest X-rays."""
 
-    def __init__(self, root: Path) -> None:
-        (root / "config/tiers.yaml").write_text(TIER, encoding="utf-8")
+    def __init__(self, root: Path, tiers: str = TIER) -> None:
+        (root / "config/tiers.yaml").write_text(tiers, encoding="utf-8")
         self.root = root
         self.plan: Plan = load_plan(root, {"tier": "chest"})
         for training in self.plan.trainings.values():
@@ -88,6 +88,31 @@ def test_the_constant_predictor_has_one_score(results: Results) -> None:
     row = results.table("deepchest", "comparison")["always-the-prevalence"]
     assert row["accuracy"]["ours"]["values"] == {"constant": 25.0}
     assert row["bce"]["ours"]["mean"] == 0.25 and row["bce"]["ours"]["sd"] is None
+
+
+def test_a_network_that_stands_in_is_marked(config_copy: Path) -> None:
+    made = Results(config_copy)
+    assert "other_network" not in made.table("rotograd", "table-4")["mass"]["uniform"]["marks"]
+    path = config_copy / "config/tiers.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("seeds: 3}", "seeds: 3, network: {name: small_cnn}}"))
+    plan = load_plan(config_copy, {"tier": "chest"})
+    run = plan.runs["rotograd", "chest", "uniform"]
+    assert run.other_network and "network small_cnn for densenet" in run.reductions
+    written = Results(config_copy, path.read_text(encoding="utf-8"))
+    marks = written.table("rotograd", "table-4")["mass"]["uniform"]["marks"]
+    assert "other_network" in marks
+
+
+def test_the_constant_predictor_is_not_failed_by_the_network(results: Results) -> None:
+    key = results.plan.runs["deepchest", "chest", "uniform"].cells["mass"]
+    record = results.root / results.plan.trainings[key].file("record.json")
+    content = read_json(record)
+    content["seeds"]["0"]["trouble"] = {"what": "non-finite loss", "task": "mass", "step": 3}
+    write_json(record, content)
+    table = results.table("deepchest", "comparison")
+    assert table["equal-weights"]["auroc"]["verdict"] == "failed"
+    assert table["always-the-prevalence"]["auroc"]["verdict"] != "failed"
 
 
 def test_an_undefined_score_is_shown_as_such(results: Results) -> None:

@@ -156,8 +156,8 @@ def network_cards(plan: Plan) -> list[Card]:
         module = registry.find("networks", name)
         runs = [
             (key[0], key[2])
-            for key in plan.runs
-            if plan.papers[key[0]].paper.experiments[key[1]].network.name == name
+            for key, run in plan.runs.items()
+            if plan.trainings[next(iter(run.cells.values()))].cell.network.name == name
         ]
         cards.append(
             Card(

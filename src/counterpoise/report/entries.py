@@ -80,7 +80,7 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
         printed_spread,
         fixed(ours["mean"], decimals),
         f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
-        ours["n"],
+        0 if "constant" in ours["values"] else ours["n"],
         fixed(ours["from_means"], decimals) if ours["from_means"] is not None else "",
         signed(difference, decimals) if difference is not None else "",
         f"{signed(interval[0], decimals)} to {signed(interval[1], decimals)}" if interval else "",

@@ -88,6 +88,14 @@ MARKS = _index(
         "Real data, but fewer epochs, seeds or items than the paper's protocol, or other settings.",
     ),
     Term(
+        "other_network", "other network", "fork", "marked",
+        "A network that this tier can afford stands in for the paper's; the run's card names both.",
+    ),
+    Term(
+        "partial", "mean of some", "half", "marked",
+        "A mean over findings that leaves out those without a score on these items.",
+    ),
+    Term(
         "calibrated", "calibrated", "target", "marked",
         "The printed number helped to fix a choice that the paper leaves open, so it cannot be "
         "tested by it.",

@@ -140,13 +140,20 @@ def _settings(plan: Plan, experiment: Experiment, cell: Cell | None) -> tuple[Se
     dataset = plan.project.datasets[experiment.dataset]
     options = options_text(experiment.dataset_options)
     data = f"{dataset.title} ({options})" if options else dataset.title
-    network = experiment.network
-    shown = options_text(network.options)
+    used_data = used_network = ""
+    if cell:
+        resolved = {key: cell.dataset_options[key] for key in experiment.dataset_options}
+        shown = options_text(resolved)
+        used_data = dataset.sources[cell.source].title + (f" ({shown})" if shown else "")
+        if cell.network.name != experiment.network.name or any(
+            cell.network.options[key] != value for key, value in experiment.network.options.items()
+        ):
+            used_network = _named(cell.network)
     seeds = count(len(cell.seeds)) if cell else ""
     reduced = seeds != count(experiment.repeats)
     settings = [
-        Setting("data", data, dataset.sources[cell.source].title if cell else ""),
-        Setting("network", f"{network.name} ({shown})" if shown else network.name, ""),
+        Setting("data", data, used_data),
+        Setting("network", _named(experiment.network), used_network),
         Setting("seeds", count(experiment.repeats), seeds if reduced else ""),
     ]
     for name, text in _SETTINGS.items():

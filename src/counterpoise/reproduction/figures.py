@@ -37,9 +37,11 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
         marks = {m for row in entries.values() for entry in row.values() for m in entry["marks"]}
     else:
         keys = {training.key for training in cells}
-        marks = {
-            run.mark for run in plan.runs.values() if run.mark and keys & {*run.cells.values()}
-        }
+        shown = [
+            r for r in plan.runs.values() if r.paper == paper_name and keys & {*r.cells.values()}
+        ]
+        marks = {run.mark for run in shown if run.mark}
+        marks |= {"other_network" for run in shown if run.other_network}
     write_json(
         path.with_suffix(".json"),
         {"data": data, "cells": [training.key for training in cells], "marks": sorted(marks)},

@@ -161,16 +161,19 @@ def ours_of(
         defined = [v for by_seed in found.values() if (v := by_seed.get(seed)) is not None]
         if defined:
             values[seed] = scale * summarise(defined).mean
-    # The same items are scored for every seed, so that a score is undefined for all or for none.
     undefined = tuple(task for task, by_seed in found.items() if None in by_seed.values())
     cells = list(dict.fromkeys(run.cells[task] for task in tasks))
-    return Ours(values, None, cells, scores.trouble(cells), undefined), ""
+    # The constant predictor is what it is, whatever becomes of the network.
+    trouble = None if quantity.predictor == "constant" else scores.trouble(cells)
+    return Ours(values, None, cells, trouble, undefined), ""
 
 
 def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
     marks: list[str] = []
     if plan is not None and plan.mark is not None:
         marks.append(plan.mark)
+    if plan is not None and plan.other_network:
+        marks.append("other_network")
     if run is not None and run.calibrated:
         marks.append("calibrated")
     if run is not None and run.role == "sensitivity":
@@ -200,6 +203,8 @@ def make_entry(
     elif ours is not None:
         reason = "undefined: the test items lack positives or negatives"
     marks = _marks(run, spec, row)
+    if ours is not None and ours.undefined:
+        marks.append("partial")
     margin = (
         margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin)
         if printed is not None
