@@ -243,6 +243,9 @@ def _add_run(
     )  # fmt: skip
 
 
+_EPOCHS = {"best_validation": "the epoch of lowest validation loss", "last": "the last epoch"}
+
+
 def _reductions(experiment: Experiment, reduction: Reduction, data: Data) -> tuple[str, ...]:
     """What the tier changes of the published protocol, in words."""
     protocol = experiment.protocol
@@ -257,6 +260,8 @@ def _reductions(experiment: Experiment, reduction: Reduction, data: Data) -> tup
         changes.append(
             f"learning rate {reduction.learning_rate} instead of {protocol.learning_rate}"
         )
+    if reduction.selection not in (None, protocol.selection):
+        changes.append(f"weights of {_EPOCHS[reduction.selection]}")
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
     defaults = registry.find("datasets", experiment.dataset).Options

@@ -179,7 +179,7 @@ def test_a_tier_may_change_one_experiment_more_than_the_others(tiers_copy: Path)
         path,
         "multimnist: {source: digits, epochs: 10, batch_size: 128, learning_rate: 0.01, seeds: 3}",
         "multimnist: {source: digits, epochs: 10, seeds: 3, experiments: {rotograd/original: "
-        "{epochs: 2, network: {name: lenet, options: {size: reduced}}}}}",
+        "{epochs: 2, selection: last, network: {name: lenet, options: {size: reduced}}}}}",
     )
     plan = plan_of(tiers_copy)
     of = {name: plan.runs["rotograd", name, "uniform"] for name in ("reduced", "original")}
@@ -189,6 +189,8 @@ def test_a_tier_may_change_one_experiment_more_than_the_others(tiers_copy: Path)
     assert cells["original"].network.options == {"size": "reduced"}
     told = of["original"].reductions
     assert "network lenet size reduced for lenet size original" in told
+    assert cells["original"].protocol.selection == "last"
+    assert "weights of the last epoch" in told
     assert not any("network" in text for text in of["reduced"].reductions)
 
 

@@ -21,6 +21,7 @@ class Number:
     Attributes:
         verdict: shown in the cell; None where it goes without saying.
         toward: "higher" or "lower" where ours clearly differs.
+        own_interval: 95 % interval of ours, over seeds and resampled items.
         interval: 95 % interval of the difference.
         rule: the rule that decided.
         note: letter of a footnote.
@@ -32,6 +33,7 @@ class Number:
     ours_spread: str
     seeds: int
     from_means: str
+    own_interval: str
     difference: str
     interval: str
     margin: str
@@ -69,11 +71,12 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
         shown = NUMBERS[entry["verdict"]]
     run = anchor("run", paper.id, *entry["run"].split("/")) if entry["run"] else ""
     if ours is None:
-        return Number(printed, printed_spread, "", "", 0, "", "", "", "", shown, "", entry["rule"],
-                      note, run)  # fmt: skip
+        return Number(printed, printed_spread, "", "", 0, "", "", "", "", "", shown, "",
+                      entry["rule"], note, run)  # fmt: skip
     decimals = decimals_of(entry["printed"])
     if decimals is None:
         decimals = decimals_for(ours["mean"], ours["sd"])
+    own = ours.get("interval")
     difference, interval, margin = entry["difference"], entry["interval"], entry["margin"]
     return Number(
         printed,
@@ -82,6 +85,7 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
         f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
         0 if "constant" in ours["values"] else ours["n"],
         fixed(ours["from_means"], decimals) if ours["from_means"] is not None else "",
+        f"{fixed(own[0], decimals)} to {fixed(own[1], decimals)}" if own else "",
         signed(difference, decimals) if difference is not None else "",
         f"{signed(interval[0], decimals)} to {signed(interval[1], decimals)}" if interval else "",
         f"{margin:.6g}" if margin is not None else "",

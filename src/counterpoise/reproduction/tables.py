@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise import registry
-from counterpoise.evaluation.statistics import Sample, delta_m, summarise
+from counterpoise.evaluation.statistics import Sample, delta_m, error_interval, summarise
 from counterpoise.files import read_json, write_json
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
@@ -40,6 +40,7 @@ class Ours:
         cells: keys of the cells that the numbers come from.
         trouble: what went wrong in which run, if something did.
         undefined: tasks that a mean over tasks leaves out, because they have no score.
+        error: standard error over resampled items of the mean over seeds, where it is known.
     """
 
     values: dict[str, float]
@@ -47,6 +48,7 @@ class Ours:
     cells: list[str]
     trouble: str | None
     undefined: tuple[str, ...] = ()
+    error: float | None = None
 
 
 class Scores:
@@ -81,8 +83,8 @@ class Scores:
 
     def error(self, run: RunPlan, task: str, name: str) -> float | None:
         """Standard error over resampled items of the score's mean over seeds."""
-        content = self.file(run.cells[task])
-        value: float | None = content["errors"][PART][task].get(name)
+        errors = self.file(run.cells[task]).get("errors", {}).get(PART, {})
+        value: float | None = errors.get(task, {}).get(name)
         return value
 
     def trouble(self, keys: Iterable[str]) -> str | None:
@@ -164,8 +166,14 @@ def ours_of(
     undefined = tuple(task for task, by_seed in found.items() if None in by_seed.values())
     cells = list(dict.fromkeys(run.cells[task] for task in tasks))
     # The constant predictor is what it is, whatever becomes of the network.
-    trouble = None if quantity.predictor == "constant" else scores.trouble(cells)
-    return Ours(values, None, cells, trouble, undefined), ""
+    constant = quantity.predictor == "constant"
+    error = None
+    if not constant and quantity.task != ALL_TASKS:
+        error = scores.error(run, quantity.task, quantity.metric)
+    return Ours(
+        values, None, cells, None if constant else scores.trouble(cells), undefined,
+        None if error is None else scale * error,
+    ), ""  # fmt: skip
 
 
 def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
@@ -229,7 +237,9 @@ def make_entry(
         "printed_spread": float(printed.spread)
         if printed is not None and printed.spread is not None
         else None,
-        "ours": asdict(sample) | asdict(ours) if sample and ours else None,
+        "ours": asdict(sample) | asdict(ours) | {"interval": error_interval(sample, ours.error)}
+        if sample and ours
+        else None,
         "difference": judgement.difference,
         "interval": judgement.interval,
         "margin": judgement.margin,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from counterpoise.spec.base import Model, Name, Text
-from counterpoise.spec.cell import Component
+from counterpoise.spec.cell import Component, Selection
 
 
 class Change(Model):
@@ -18,6 +18,7 @@ class Change(Model):
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     seeds: Annotated[int, Field(ge=1)] | None = None
+    selection: Selection | None = None
     network: Component | None = None
     """A network in place of the published one."""
 
