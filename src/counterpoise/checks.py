@@ -255,8 +255,12 @@ def check_tiers(
                     )
                 )
             errors += _check_change(reduction, dataset_id, document, at)
-            for key, change in reduction.experiments.items():
-                here = (*at, "experiments", key)
+            named: list[tuple[Path_, str, Change | None]] = [
+                *((("experiments", k), k, v) for k, v in reduction.experiments.items()),
+                *((("without", n), k, None) for n, k in enumerate(reduction.without)),
+            ]
+            for place, key, change in named:
+                here = (*at, *place)
                 paper_id, _, experiment_id = key.partition("/")
                 chosen = papers[paper_id].experiments if paper_id in papers else {}
                 fitting = chosen.get(experiment_id)
@@ -268,7 +272,8 @@ def check_tiers(
                             remedy="write paper/experiment as in config/papers",
                         )
                     )
-                errors += _check_change(change, dataset_id, document, here)
+                if change is not None:
+                    errors += _check_change(change, dataset_id, document, here)
         for r, run in enumerate(tier.runs or ()):
             paper_id, _, rest = run.partition("/")
             experiment_id, _, run_id = rest.partition("/")

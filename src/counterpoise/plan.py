@@ -206,7 +206,7 @@ def make_plan(
         paper = project.papers[name]
         for experiment_name, experiment in paper.experiments.items():
             reduction = plan.tier.datasets.get(experiment.dataset)
-            if reduction is None:
+            if reduction is None or f"{name}/{experiment_name}" in reduction.without:
                 continue
             for run_name, run in experiment.runs.items():
                 selected = plan.tier.runs

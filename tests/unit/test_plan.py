@@ -194,6 +194,17 @@ def test_a_tier_may_change_one_experiment_more_than_the_others(tiers_copy: Path)
     assert not any("network" in text for text in of["reduced"].reductions)
 
 
+def test_a_tier_may_leave_an_experiment_out(tiers_copy: Path) -> None:
+    path = tiers_copy / "config" / "tiers.yaml"
+    edit(path, "multimnist: {source: digits, epochs: 10,",
+         "multimnist: {without: [rotograd/original], source: digits, epochs: 10,")  # fmt: skip
+    kept = {key[:2] for key in plan_of(tiers_copy).runs}
+    assert ("rotograd", "reduced") in kept and ("rotograd", "original") not in kept
+    line = edit(path, "[rotograd/original]", "[rotograd/orignal]")
+    error = error_of(lambda: plan_of(tiers_copy))
+    assert f"tiers.yaml:{line}: no experiment 'rotograd/orignal'" in str(error)
+
+
 def test_an_edit_of_a_dataset_downloads_nothing_again(tiers_copy: Path, edited: SIMULATE) -> None:
     before = plan_of(tiers_copy, tier="real")
     edited("counterpoise.datasets.multimnist")

@@ -16,7 +16,7 @@ rule train:
         "benchmarks/results/{tier}/train/{cell}-{digest}.tsv"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=2000,
         runtime=1440,
         gpu=GPUS_PER_JOB,
     shell:

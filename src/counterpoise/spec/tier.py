@@ -31,6 +31,9 @@ class Reduction(Change):
     experiments: dict[str, Change] = {}
     """``paper/experiment`` to what is changed for it besides, and instead."""
 
+    without: tuple[str, ...] = ()
+    """``paper/experiment`` of what the tier leaves out."""
+
     def of(self, experiment: str) -> Reduction:
         """All that is changed for one experiment, ``paper/experiment``."""
         own = self.experiments.get(experiment)
