@@ -1,6 +1,6 @@
 """Time of one training step of every LeNet cell of the demo's plan, on one thread.
 
-    python benchmarks/step.py [BATCH]
+    python benchmarks/step.py [--batch BATCH]
 
 Needs the demo's data: `snakemake --cores all data`. Prints milliseconds and the ratio to uniform
 weights on the same network, medians over interleaved rounds.
@@ -8,8 +8,8 @@ weights on the same network, medians over interleaved rounds.
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,18 +18,20 @@ import torch
 
 from counterpoise.plan import load_plan
 from counterpoise.prepared import load_part
-from counterpoise.training.engine import Problem, Replicate
-from counterpoise.training.job import tasks_of
+from counterpoise.training.engine import Replicate
+from counterpoise.training.problem import Problem, tasks_of
 
 ROUNDS, STEPS = 5, 4
 
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--batch", type=int, default=1024, help="items of a step")
+    batch = torch.arange(parser.parse_args().batch)
     torch.set_num_threads(1)
     root = Path(__file__).resolve().parents[1]
     plan = load_plan(root, {"tier": "demo"})
-    batch = torch.arange(int(sys.argv[1]) if len(sys.argv) > 1 else 1024)
     runs: dict[str, Replicate] = {}
     with tempfile.TemporaryDirectory() as folder:
         for training in plan.trainings.values():

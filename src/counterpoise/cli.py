@@ -284,7 +284,7 @@ def new_method(
     """Write a method that runs, passes its contract tests and shows in the report."""
     from counterpoise.skeleton import new_method as write
 
-    path = write(name)
+    path = write(find_root(), name)
     typer.echo(f"{path}: fill in the rule and its card, then run")
     typer.echo(f"  python -m pytest tests/contract/test_methods.py -k {name}")
     typer.echo("and name it in a paper's `runs` (CONTRIBUTING.md).")

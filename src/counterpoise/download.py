@@ -13,6 +13,8 @@ from counterpoise.spec.dataset import DataSource, SourceFile
 
 log = logging.getLogger(__name__)
 
+MIRROR = "`--config mirror=FOLDER` of snakemake, or `--mirror FOLDER` of counterpoise download"
+
 
 def fetch_source(name: str, source: DataSource, marker: Path, mirror: str | None) -> None:
     """Bring all files of a source beside ``marker``, then write the marker with their checksums.
@@ -42,13 +44,13 @@ def _fetch_file(
         log.info("%s is here already", file.name)
         return
     if mirror is not None and not mirror.startswith(("https://", "http://")):
-        _copy(Path(mirror).expanduser(), name, file, target)
+        _copy(Path(mirror).expanduser(), name, source, file, target)
         return
     if mirror is None and not source.mirrors:
         raise UserError(
             f"{source.title} is read from a folder only",
             where=target,
-            remedy=f"pass a folder that holds its files in {name}/: --config mirror=FOLDER",
+            remedy=f"pass a folder that holds its files in {name}/: {MIRROR}",
         )
     addresses = [f"{mirror.rstrip('/')}/{name}/"] if mirror else []
     failures = []
@@ -65,11 +67,11 @@ def _fetch_file(
         f"no mirror gave {file.name} of {source.title}: " + "; ".join(failures),
         where=target,
         remedy="check the connection, or pass a folder that holds the files: "
-        f"--config mirror=FOLDER (with {name}/{file.name} in it)",
+        f"{MIRROR} (with {name}/{file.name} in it)",
     )
 
 
-def _copy(mirror: Path, name: str, file: SourceFile, target: Path) -> None:
+def _copy(mirror: Path, name: str, source: DataSource, file: SourceFile, target: Path) -> None:
     candidates = [mirror / name / file.name, mirror / file.name]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
@@ -78,8 +80,8 @@ def _copy(mirror: Path, name: str, file: SourceFile, target: Path) -> None:
             if mirror.is_dir()
             else "the mirror folder does not exist",
             where=candidates[0] if mirror.is_dir() else mirror,
-            remedy=f"put the files of source {name!r} into a folder {name}/ of the mirror, or "
-            "leave `mirror` out to download them",
+            remedy=f"put the files of source {name!r} into a folder {name}/ of the mirror"
+            + (", or leave `mirror` out to download them" if source.mirrors else ""),
         )
     with atomic(target) as temporary:
         shutil.copyfile(found, temporary)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from counterpoise import registry
 from counterpoise.errors import UserError
 from counterpoise.files import write_text
 from counterpoise.spec.paper import SINGLE_TASK
@@ -59,8 +58,8 @@ class {kind}(Method):
 '''
 
 
-def new_method(name: str) -> Path:
-    """Write the skeleton of a method beside the others.
+def new_method(root: Path, name: str) -> Path:
+    """Write the skeleton of a method beside the others of a checkout.
 
     Raises:
         UserError: the name will not do, or is taken.
@@ -70,7 +69,7 @@ def new_method(name: str) -> Path:
             f"{name!r} will not do as the name of a file",
             remedy="use small letters, digits and underscores, a letter first",
         )
-    path = Path(str(registry.__file__)).parent / "methods" / f"{name}.py"
+    path = root / "src" / "counterpoise" / "methods" / f"{name}.py"
     if name == SINGLE_TASK or path.exists():
         raise UserError(f"there is a method {name!r}", where=path, remedy="choose another name")
     words = name.split("_")

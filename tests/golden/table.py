@@ -142,6 +142,7 @@ def lettered(lines: list[str]) -> str:
 
 def cells_of(name: str, errors: Errors, counts: Counts) -> tuple[str, ...]:
     """One row, by :data:`COLUMNS`."""
+    assert name in ROWS, f"give {name} a row in tests/golden/oracles.py"
     kind, row = registry.method(name), ROWS[name]
     return (
         f"[{kind.label}](../src/counterpoise/methods/{name}.py)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -341,7 +342,7 @@ class Scales(Written):
         return (math.e**self.log_scale * losses - self.log_scale).sum()
 
 
-class FromAnEpoch(Written):
+class FromAnEpoch(Written, ABC):
     """Sum of logarithms up to an epoch, whose mean (normalised) losses are then referred to."""
 
     def __init__(self, last: int, mu: float = 1.0) -> None:
@@ -354,8 +355,9 @@ class FromAnEpoch(Written):
             return losses.log().sum()
         return self.after(losses, torch.stack(self.batches).mean(0))
 
+    @abstractmethod
     def after(self, losses: Tensor, reference: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The scalar to descend afterwards."""
 
 
 class Tchebycheff(FromAnEpoch):

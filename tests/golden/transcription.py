@@ -35,8 +35,8 @@ class Written:
     own: Sequence[Tensor] = ()
 
     def total(self, losses: Tensor, shared: list[Tensor], step: int, epoch: int) -> Tensor:
-        """The scalar to descend, from the (K,) losses with their graph."""
-        raise NotImplementedError
+        """The scalar to descend, from the (K,) losses with their graph; their sum if not said."""
+        return losses.sum()
 
     def shared(
         self, losses: Tensor, shared: list[Tensor], step: int, epoch: int

@@ -108,7 +108,6 @@ ADAPTED = {"aligned_mtl", "cagrad", "imtl", "imtl_g", "upgrad"}
         ("counterpoise.methods.gradnorm", uses("gradnorm")),
         ("counterpoise.methods.rotograd", uses("rotograd")),
         ("counterpoise.methods._leader", lambda t: t.cell.method.name in LED),
-        ("counterpoise.methods._torchjd", lambda t: t.cell.method.name in ADAPTED),
         ("counterpoise.methods.uniform", uses("uniform")),
         ("counterpoise.methods._base", lambda _: True),
         ("counterpoise.networks.lenet", lambda t: t.cell.network.name == "lenet"),
@@ -135,6 +134,15 @@ def test_an_edit_trains_exactly_the_cells_again_that_it_concerns(
     edited(module)
     after = plan_of()
     assert changed(digests(demo_plan), digests(after)) == named(demo_plan, concerned)
+
+
+def test_an_edit_of_the_adapter_trains_the_adapted_methods_again(edited: SIMULATE) -> None:
+    """In tier sample, as the demo has none of them."""
+    before = plan_of(tier="sample")
+    concerned = named(before, lambda t: t.cell.method.name in ADAPTED)
+    assert len(concerned) == len(ADAPTED)
+    edited("counterpoise.methods._torchjd")
+    assert changed(digests(before), digests(plan_of(tier="sample"))) == concerned
 
 
 @pytest.mark.parametrize("module", ["evaluation.evaluate", "metrics"])

@@ -10,6 +10,7 @@ Everything here is K x K: it is computed on the CPU and in float64, whatever the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -103,8 +104,8 @@ class LevelOptions(base.Options):
     trunk, or those at the shared representation Z, at none."""
 
 
-class GramianMethod(Method):
-    """v follows from the Gramian; subclasses say how."""
+class LevelMethod(Method):
+    """A method that looks at gradients at the level that its options name."""
 
     signal: SignalKind = "gramian"
 
@@ -116,9 +117,13 @@ class GramianMethod(Method):
         if options.level == "features":
             self.signal = "features"
 
+
+class GramianMethod(LevelMethod, ABC):
+    """v follows from the Gramian of this step alone; subclasses say how."""
+
+    @abstractmethod
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
         """(K,) v_k in float64, from gradients of which one at least is not zero."""
-        raise NotImplementedError
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The mixing of this step; the plain sum if the Gramian is zero or out of range."""

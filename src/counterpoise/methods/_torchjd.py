@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from counterpoise.errors import UserError
-from counterpoise.methods._gramian import LevelOptions
+from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from counterpoise.methods._base import Shape, Signal
 
 
 class ConeOptions(LevelOptions):
@@ -47,3 +49,26 @@ def torchjd_weights(name: str, gramian: Tensor, **options: Any) -> Tensor:
         ) from error
     weights: Tensor = weighting(gramian)
     return weights
+
+
+class ConeMethod(GramianMethod):
+    """v by one of TorchJD's projections onto the cone without conflicts.
+
+    Attributes:
+        weighting: TorchJD's class.
+    """
+
+    weighting: ClassVar[str]
+    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_conflicts"})
+    variants = ({"level": "features"},)
+
+    class Options(ConeOptions):
+        """Where to look, and how exactly."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.projector = {"reg_eps": options.regularisation}
+
+    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
+        """TorchJD's weights."""
+        return torchjd_weights(self.weighting, gradients.gramian, projector=self.projector)

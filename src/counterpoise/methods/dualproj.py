@@ -15,34 +15,13 @@ Gramian's diagonal. The update is a mean: about 1/K of uniform weights'.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from counterpoise.methods._gramian import Gradients, GramianMethod
-from counterpoise.methods._torchjd import ConeOptions, torchjd_weights
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from counterpoise.methods._base import Shape, Signal
+from counterpoise.methods._torchjd import ConeMethod
 
 LIBRARIES = ("torchjd", "qpsolvers", "quadprog")
 
 
-class DualProj(GramianMethod):
+class DualProj(ConeMethod):
     """v = the weights of the mean gradient's projection."""
 
     label = "DualProj"
-    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_conflicts"})
-    variants = ({"level": "features"},)
-
-    class Options(ConeOptions):
-        """Where to look, and how exactly."""
-
-    def __init__(self, options: Options, shape: Shape) -> None:
-        super().__init__(options, shape)
-        self.rule = options
-
-    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
-        """TorchJD's weights."""
-        projector = {"reg_eps": self.rule.regularisation}
-        return torchjd_weights("DualProjWeighting", gradients.gramian, projector=projector)
+    weighting = "DualProjWeighting"

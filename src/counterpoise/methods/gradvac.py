@@ -25,7 +25,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Signal, State
-from counterpoise.methods._gramian import GramianMethod, LevelOptions, seen_gradients, within_range
+from counterpoise.methods._gramian import LevelMethod, LevelOptions, seen_gradients, within_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
 
-class GradVac(GramianMethod):
+class GradVac(LevelMethod):
     """v = sum of the coefficients of all g'_i; rho is remembered."""
 
     label = "GradVac"

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Signal, State
-from counterpoise.methods._gramian import GramianMethod, seen_gradients, within_range
+from counterpoise.methods._gramian import LevelMethod, seen_gradients, within_range
 from counterpoise.methods._torchjd import torchjd_weights
 
 LIBRARIES = ("torchjd",)
 
 
-class IMTL(GramianMethod):
+class IMTL(LevelMethod):
     """Heads weighted by exp(s_k); v by IMTL-G of the gradients so scaled."""
 
     label = "IMTL"

@@ -27,7 +27,7 @@ from counterpoise.errors import nearest
 from counterpoise.lazy import np, torch
 from counterpoise.methods._base import Combined, Signal, State
 from counterpoise.methods._gramian import (
-    GramianMethod,
+    LevelMethod,
     LevelOptions,
     seen_gradients,
     within_range,
@@ -62,7 +62,7 @@ def constrained(primary: Tensor, others: Tensor, tau: float) -> Tensor | None:
     return torch.from_numpy(found / distance**2) if distance > 1e-6 else None
 
 
-class PCD(GramianMethod):
+class PCD(LevelMethod):
     """v_k = w_k s_k ||g_1|| / ||d||, with d = sum_k w_k g~_k."""
 
     label = "PCD"

@@ -15,34 +15,13 @@ of uniform weights'.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from counterpoise.methods._gramian import Gradients, GramianMethod
-from counterpoise.methods._torchjd import ConeOptions, torchjd_weights
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from counterpoise.methods._base import Shape, Signal
+from counterpoise.methods._torchjd import ConeMethod
 
 LIBRARIES = ("torchjd", "qpsolvers", "quadprog")
 
 
-class UPGrad(GramianMethod):
+class UPGrad(ConeMethod):
     """v = the sum of the projections' weights, over K."""
 
     label = "UPGrad"
-    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_conflicts"})
-    variants = ({"level": "features"},)
-
-    class Options(ConeOptions):
-        """Where to look, and how exactly."""
-
-    def __init__(self, options: Options, shape: Shape) -> None:
-        super().__init__(options, shape)
-        self.rule = options
-
-    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
-        """TorchJD's weights."""
-        projector = {"reg_eps": self.rule.regularisation}
-        return torchjd_weights("UPGradWeighting", gradients.gramian, projector=projector)
+    weighting = "UPGradWeighting"

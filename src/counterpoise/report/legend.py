@@ -62,7 +62,7 @@ CLAIMS = _index(
     Term("holds", "holds", "check", "good", "The evidence is as the sentence says."),
     Term(
         "does not hold", "does not hold", "cross", "bad",
-        "The paper's own numbers or our full runs contradict the sentence.",
+        "The paper's own numbers, an argument or our full runs contradict the sentence.",
     ),
     Term(
         "inconclusive", "inconclusive", "wave", "unsure",
