@@ -108,6 +108,8 @@ def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) 
             run_at = (*at, "runs", run_name)
             unknown = _entry("methods", run.method, run.options, document, run_at)
             errors += unknown or _misfits(experiment, run, document, (*run_at, "options"))
+            if run.search is not None and not unknown:
+                errors += _check_search(experiment, run, document, (*run_at, "search", "grid"))
     if errors:
         return errors
     for t, table in enumerate(paper.tables):
@@ -165,6 +167,38 @@ def _tasks(experiment: Experiment) -> tuple[Task, ...]:
     module = registry.find("datasets", experiment.dataset)
     tasks: tuple[Task, ...] = module.tasks(module.Options(**experiment.dataset_options))
     return tasks
+
+
+def _check_search(
+    experiment: Experiment, run: Run, document: Document, at: Path_
+) -> list[UserError]:
+    """Problems of a grid: each option must be the method's, each point must be valid for it."""
+    assert run.search is not None
+    if run.method == SINGLE_TASK:
+        return [UserError("single_task has nothing to search", where=document.where(at))]
+    method = registry.method(run.method)
+    for name in run.search.grid:
+        option = name.partition(".")[0]
+        if option not in (known := method.Options.model_fields):
+            what = f"method {run.method!r} has no option {option!r}"
+            remedy = nearest(option, known) if known else "it has no options at all"
+            return [UserError(what, where=document.where((*at, name)), remedy=remedy)]
+    for options in run.search.points(run.options):
+        try:
+            chosen = method.Options(**options)
+        except ValidationError as error:
+            return [
+                UserError(
+                    f"a point of the grid is not valid: {'.'.join(map(str, first['loc']))}: "
+                    f"{first['msg']}",
+                    where=document.where(at),
+                    remedy="mend that value",
+                )
+                for first in error.errors()[:1]
+            ]
+        if problems := method.problems(chosen, _tasks(experiment)):
+            return [UserError(problems[0], where=document.where(at))]
+    return []
 
 
 def _misfits(experiment: Experiment, run: Run, document: Document, at: Path_) -> list[UserError]:

@@ -12,7 +12,7 @@ from counterpoise.errors import UserError
 from counterpoise.files import digest_of
 from counterpoise.layout import Data, Training
 from counterpoise.project import Project
-from counterpoise.spec.cell import Cell, Component
+from counterpoise.spec.cell import Candidate, Cell, Component
 from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.paper import SINGLE_TASK, Experiment
 from counterpoise.spec.tier import Reduction
@@ -99,8 +99,13 @@ def plan_training(
     reduction: Reduction,
     data: Data,
     tasks: tuple[str, ...],
+    candidates: tuple[Candidate, ...] = (),
 ) -> Training:
-    """One cell of a run: the tasks trained together, with all that its digest covers."""
+    """One cell of a run: the tasks trained together, with all that its digest covers.
+
+    Args:
+        candidates: of a searched run, the cells that its options are chosen from.
+    """
     run = experiment.runs[run_name]
     alone = run.method == SINGLE_TASK
     method = "uniform" if alone else run.method
@@ -122,9 +127,11 @@ def plan_training(
         tasks=tasks,
         protocol=experiment.protocol.model_copy(update=changes),
         seeds=tuple(range(repeats)),
+        candidates=candidates,
     )
     parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment, data)]
     parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
+    parts += ["search"] * bool(candidates)
     name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
     catalogue = (
         registry.module_name("methods", method),
@@ -143,6 +150,31 @@ def plan_training(
     scorers = [SCORING, registry.module_name("datasets", data.dataset)]
     scoring = code_digests(scorers, DISPLAY)
     return Training(tier, name, digest_of(identity), cell, data, digest_of(scoring, length=8))
+
+
+def plan_candidates(
+    tier: str,
+    experiment: Experiment,
+    run_name: str,
+    reduction: Reduction,
+    data: Data,
+    tasks: tuple[str, ...],
+) -> list[Training]:
+    """The cells of a run's grid search; none without one."""
+    run = experiment.runs[run_name]
+    if run.search is None:
+        return []
+    epochs = reduction.epochs or experiment.protocol.epochs
+    seeds = min(run.search.seeds, experiment.repeats, reduction.seeds or experiment.repeats)
+    shorter = reduction.model_copy(
+        update={"epochs": min(run.search.epochs or epochs, epochs), "seeds": seeds}
+    )
+    found = []
+    for options in run.search.points(run.options):
+        point = run.model_copy(update={"options": options, "search": None})
+        tried = experiment.model_copy(update={"runs": {run_name: point}})
+        found.append(plan_training(tier, tried, run_name, shorter, data, tasks))
+    return found
 
 
 def _shown(options: Any) -> list[str]:

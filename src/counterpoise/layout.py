@@ -79,6 +79,10 @@ class Training:
         """Its scores, named by the digest of the code that computes them."""
         return f"{self.folder}/scores-{self.scoring}.json"
 
+    def candidate(self, key: str, name: str) -> str:
+        """A file of a cell of the same tier that its grid search tried."""
+        return f"results/{self.tier}/cells/{key}/{name}"
+
     def file(self, name: str) -> str:
         """A file of its results."""
         return f"{self.folder}/{name}"

@@ -17,10 +17,10 @@ from counterpoise import registry
 from counterpoise.code import code_digests
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
-from counterpoise.identity import plan_data, plan_training
+from counterpoise.identity import plan_candidates, plan_data, plan_training
 from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
 from counterpoise.project import Project, load_project
-from counterpoise.spec.cell import Component
+from counterpoise.spec.cell import Candidate, Component
 from counterpoise.spec.paper import (
     SINGLE_TASK,
     BarsFigure,
@@ -47,6 +47,8 @@ class Plan:
     project: Project
     tier_name: str
     trainings: dict[str, Training] = field(default_factory=dict)
+    candidates: dict[str, Training] = field(default_factory=dict)
+    """Cells that only a grid search needs: trained, never scored on the test part."""
     runs: dict[tuple[str, str, str], RunPlan] = field(default_factory=dict)
     papers: dict[str, PaperPlan] = field(default_factory=dict)
 
@@ -109,6 +111,8 @@ class Plan:
             UserError: the plan has no such cell.
         """
         key = f"{name}/{digest}"
+        if key in self.candidates:
+            return self.candidates[key]
         if key not in self.trainings:
             if any(training.name == name for training in self.trainings.values()):
                 raise UserError(
@@ -231,7 +235,12 @@ def _add_run(
     alone = run.method == SINGLE_TASK
     cells: dict[str, str] = {}
     for group in [(task,) for task in tasks] if alone else [tasks]:
-        training = plan_training(plan.tier_name, experiment, run_name, reduction, data, group)
+        place = (plan.tier_name, experiment, run_name, reduction, data, group)
+        tried = plan_candidates(*place)
+        plan.candidates |= {candidate.key: candidate for candidate in tried}
+        options = [(point.key, point.cell.method.options) for point in tried]
+        points = tuple(Candidate(key=key, options=values) for key, values in options)
+        training = plan_training(*place, points)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]

@@ -385,6 +385,13 @@ ROWS: dict[str, Row] = {
         written("stch"),
         by_hand(LOSSES, "stch_by_hand"),
     ),
+    "fixed": _row(
+        "baseline of arXiv 2509.23915 and others, with its weights searched",
+        Oracle(
+            "autograd on the weighted sum of the losses",
+            _of(LOSSES, "fixed_descends_the_weighted_sum_of_the_losses"),
+        ),
+    ),
     "uniform": _row(
         "baseline of all",
         Oracle(
@@ -422,5 +429,5 @@ LEFT_OUT: dict[str, str] = {
     "one.",
     "IGBv2": "chooses the weights by deep reinforcement learning.",
     "Krum, trimmed mean": "take the rows for noisy copies of one gradient. Those of tasks are not.",
-    "constant, mean, sum": "uniform or fixed weights; `uniform` stands for them.",
+    "constant, mean, sum": "`uniform` and `fixed`.",
 }

@@ -283,6 +283,11 @@ class PlainSum(Written):
         return losses.sum()
 
 
+class WeightedSum(Written):
+    def total(self, losses: Tensor, shared: list[Tensor], step: int, epoch: int) -> Tensor:
+        return 0.5 * losses[0] + losses[1] + 3 * losses[2]
+
+
 class RandomWeights(Written):
     def __init__(self, distribution: str) -> None:
         self.distribution = distribution
@@ -426,6 +431,13 @@ def test_the_network_moves_as_autograd_on_the_written_loss_moves_it(
     agree(found, transcribed(rule(), normalise=normalise), TOLERANCE)
     plain, _ = followed("uniform", {}, normalise=normalise)
     assert difference(found, plain) > 1e-4, "it does something"
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_fixed_descends_the_weighted_sum_of_the_losses(normalise: bool) -> None:
+    options = {"weights": {"left": 0.5, "density": 3.0}}
+    found, _ = followed("fixed", options, normalise=normalise)
+    agree(found, transcribed(WeightedSum(), normalise=normalise), TOLERANCE)
 
 
 @pytest.mark.parametrize("normalise", [False, True])

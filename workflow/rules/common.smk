@@ -48,6 +48,13 @@ def prepared_of_cell(wildcards):
     return training_of(wildcards).data.prepared
 
 
+def candidates_of_cell(wildcards):
+    training = training_of(wildcards)
+    return [
+        training.candidate(c.key, "history.parquet") for c in training.cell.candidates
+    ]
+
+
 def raw_of_data(wildcards):
     return PLAN.data(wildcards.digest).raw
 

@@ -45,6 +45,15 @@ class Component(Model):
     options: dict[str, Any] = {}
 
 
+class Candidate(Model):
+    """A point of a grid: a cell that was trained to try it."""
+
+    key: str
+    """``name/digest`` of that cell."""
+    options: dict[str, Any]
+    """The method's full options there."""
+
+
 class Cell(Model):
     """One distinct training of all its seeds. Tables and papers that need it share it.
 
@@ -60,6 +69,8 @@ class Cell(Model):
     tasks: tuple[Name, ...]
     protocol: Protocol
     seeds: tuple[int, ...]
+    candidates: tuple[Candidate, ...] = ()
+    """Of a grid search: the training job takes the method's options from the best of them."""
 
     @property
     def seeding(self) -> str:

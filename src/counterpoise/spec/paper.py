@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import math
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -100,11 +103,55 @@ class Deviation(Model):
     effect: Text
 
 
+MOST_POINTS = 64
+
+
+class GridSearch(Model):
+    """Options of a method that are chosen on the validation part, before the run itself is trained.
+
+    Every point of the grid is a cell of its own, so that its cost is counted and points that two
+    searches share are trained once. The point with the lowest validation loss wins: the mean over
+    tasks of the unweighted (normalised) loss at its best epoch, averaged over seeds. The test part
+    has no say.
+    """
+
+    grid: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
+    """Option to the values that are tried; all combinations are. ``weights.left`` is the entry
+    *left* of the option *weights*."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of each candidate: at most the experiment's, which it is if absent."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """Seeds of each candidate: at most the experiment's."""
+
+    @model_validator(mode="after")
+    def _is_small(self) -> GridSearch:
+        count = math.prod(len(values) for values in self.grid.values())
+        if count > MOST_POINTS:
+            raise ValueError(f"the grid has {count} points, more than {MOST_POINTS}")
+        return self
+
+    def points(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """All combinations, each with the run's other options."""
+        found = []
+        for values in itertools.product(*self.grid.values()):
+            point = copy.deepcopy(options)
+            for name, value in zip(self.grid, values, strict=True):
+                option, _, entry = name.partition(".")
+                if entry:
+                    point.setdefault(option, {})[entry] = value
+                else:
+                    point[option] = value
+            found.append(point)
+        return found
+
+
 class Run(Model):
     """One row's training: a method with its options, on the experiment's data and network."""
 
     method: Name
     options: dict[str, Any] = {}
+    search: GridSearch | None = None
+    """Options that are searched on the validation part instead of given."""
     label: str = ""
     role: Literal["primary", "sensitivity"] = "primary"
     """Only the primary reading of a paper gets verdicts."""

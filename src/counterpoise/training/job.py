@@ -24,6 +24,7 @@ from counterpoise.training.engine import Interrupted, Progress, Replicate
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import Reporter
+from counterpoise.training.search import with_best_options
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
             log.info("the other process has finished it")
         else:
             make_folder(job.work)
+            job = with_best_options(job)
             _train(job, device_of(device), save_every, stop)
             predict(job, job.out / "predictions.parquet", device)
             shutil.rmtree(job.work, ignore_errors=True)
