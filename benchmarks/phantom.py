@@ -84,7 +84,7 @@ def fit(images: np.ndarray, labels: np.ndarray, chosen: argparse.Namespace) -> n
     """Train on images (N, S, S) and labels (N, 14)."""
     torch.manual_seed(chosen.seed)
     options = small_cnn.Options()
-    trunk = small_cnn.trunk(options, (1, *images.shape[1:]))
+    trunk = small_cnn.trunk(options, (1, *images.shape[1:]), len(FINDINGS))
     network = nn.Sequential(trunk, nn.Linear(options.features, len(FINDINGS)))
     inputs, targets = torch.from_numpy(images)[:, None], torch.from_numpy(labels).float()
     optimizer = torch.optim.Adam(network.parameters())

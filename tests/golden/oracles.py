@@ -422,7 +422,7 @@ LEFT_OUT: dict[str, str] = {
     "CR-MOGM": "a wrapper: it smooths the weights of another method over the steps.",
     "DTP (dynamic task prioritisation)": "each task needs a key performance indicator of its own.",
     "URL (universal representations)": "distillation from one trained network a task.",
-    "MTAN, cross-stitch networks": "networks, not weightings.",
+    "MTAN": "a network, not a weighting.",
     "MTAdam": "an optimiser that keeps Adam's moments for each loss. Its step, taken through the "
     "protocol's optimiser, would be another method.",
     "MetaBalance": "balances each parameter tensor by itself, and needs one task that is the main "

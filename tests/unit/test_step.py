@@ -243,5 +243,5 @@ def test_gradients_at_the_last_shared_layer(problem: Problem) -> None:
     shape = Shape(3, network.features, 0, ("a", "b", "c"))
     step(problem, network, Looking(Method.Options(), shape), {})
     assert seen["rows"].shape == (3, 30 * 25 + 25)
-    total = torch.cat([p.grad.flatten() for p in network.trunk[-2].parameters()])
+    total = torch.cat([p.grad.flatten() for p in network.trunk.last.parameters()])
     torch.testing.assert_close(seen["rows"].sum(0), total, rtol=1e-4, atol=1e-6)

@@ -15,3 +15,21 @@ class FirstOutputs(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(B, d) to (B, outputs)."""
         return z[:, : self.outputs]
+
+
+class SliceLinear(nn.Linear):
+    """A linear layer that sees one slice of the representation.
+
+    Args:
+        features: width d of the slice.
+        outputs: number of outputs.
+        start: first coordinate of the slice.
+    """
+
+    def __init__(self, features: int, outputs: int, start: int) -> None:
+        super().__init__(features, outputs)
+        self.start = start
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, at least start + d) to (B, outputs)."""
+        return super().forward(z[:, self.start : self.start + self.in_features])

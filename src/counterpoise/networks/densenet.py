@@ -22,13 +22,13 @@ class Options(base.Options):
     """Nothing can be chosen."""
 
 
-def features(options: Options) -> int:
+def features(options: Options, tasks: int) -> int:
     """Channels after the last dense block."""
     return 1024
 
 
-def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """The dense blocks, the last normalisation and the global average."""
-    from counterpoise.networks._torchvision import trunk_of
+    from counterpoise.networks._torchvision import dense
 
-    return trunk_of("densenet121", "classifier", shape)
+    return dense(shape)

@@ -7,6 +7,7 @@ d = 84); ``reduced`` keeps the graph with 2 and 4 filters and 30 and 25 units (4
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal
 
 from counterpoise.errors import UserError
@@ -26,12 +27,12 @@ class Options(base.Options):
     """Filters and units: 6, 16, 120, 84 or 2, 4, 30, 25."""
 
 
-def features(options: Options) -> int:
+def features(options: Options, tasks: int) -> int:
     """Units of the last shared layer: 84 or 25."""
     return WIDTHS[options.size][3]
 
 
-def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Convolutions 5 x 5 (the first padded by 2), max pooling, two fully connected layers.
 
     Pooling comes before the ReLU, which gives the same function with a quarter of the work, and
@@ -43,17 +44,10 @@ def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
     first, second, hidden, last = WIDTHS[options.size]
     rows, columns = (height // 2 - 4) // 2, (width // 2 - 4) // 2
     nn = torch.nn
-    layers = nn.Sequential(
-        nn.Conv2d(channels, first, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(first, second, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(second * rows * columns, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, last),
-        nn.ReLU(),
+    stages: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Sequential(nn.Conv2d(channels, first, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()),
+        conv2=nn.Sequential(nn.Conv2d(first, second, 5), nn.MaxPool2d(2), nn.ReLU()),
+        hidden=nn.Sequential(nn.Flatten(), nn.Linear(second * rows * columns, hidden), nn.ReLU()),
+        last=nn.Sequential(nn.Linear(hidden, last), nn.ReLU()),
     )
-    return layers.to(memory_format=torch.channels_last)
+    return nn.Sequential(stages).to(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -21,22 +22,24 @@ class Options(base.Options):
     features: Annotated[int, Field(ge=1)] = 2
 
 
-def features(options: Options) -> int:
+def features(options: Options, tasks: int) -> int:
     """Size of the output."""
     return options.features
 
 
-def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """One hidden ReLU layer."""
     if len(shape) != 1:
         raise UserError(f"mlp needs vectors, not inputs of shape {shape}")
     nn = torch.nn
-    return nn.Sequential(
-        nn.Linear(shape[0], options.hidden), nn.ReLU(), nn.Linear(options.hidden, options.features)
+    stages = OrderedDict(
+        hidden=nn.Sequential(nn.Linear(shape[0], options.hidden), nn.ReLU()),
+        output=nn.Linear(options.hidden, options.features),
     )
+    return nn.Sequential(stages)
 
 
-def head(options: Options, outputs: int) -> nn.Module:
+def head(options: Options, outputs: int, task: int, tasks: int) -> nn.Module:
     """No parameters: the first ``outputs`` coordinates of the task's representation."""
     from counterpoise.networks._heads import FirstOutputs
 

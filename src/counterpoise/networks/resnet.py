@@ -24,13 +24,13 @@ class Options(base.Options):
     """Layers. DeepChest names 18 as its example, the thoracic paper uses 152."""
 
 
-def features(options: Options) -> int:
+def features(options: Options, tasks: int) -> int:
     """Channels of the last stage: 512 or 2048."""
     return 512 if options.depth < 50 else 2048
 
 
-def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """All convolutional stages and the global average."""
-    from counterpoise.networks._torchvision import trunk_of
+    from counterpoise.networks._torchvision import residual
 
-    return trunk_of(f"resnet{options.depth}", "fc", shape)
+    return residual(options.depth, shape)

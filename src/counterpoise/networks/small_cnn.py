@@ -8,6 +8,7 @@ response in each quarter of the picture: findings are small, and their side and 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -31,12 +32,12 @@ class Options(base.Options):
     """Units of the last shared layer."""
 
 
-def features(options: Options) -> int:
+def features(options: Options, tasks: int) -> int:
     """Units of the last shared layer."""
     return options.features
 
 
-def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
+def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Four convolutions to an eighth of the size, maxima of the quarters, one layer with ReLU.
 
     Pictures may have any size from 16 x 16. Weights lie channels-last, which is faster on a CPU
@@ -52,24 +53,23 @@ def trunk(options: Options, shape: tuple[int, ...]) -> nn.Module:
         )
     nn = torch.nn
     width = options.width
-    layers = nn.Sequential(
-        nn.GroupNorm(1, shape[0], affine=False),
-        nn.Conv2d(shape[0], width, 5, stride=2, padding=2),
-        nn.ReLU(),
-        nn.Conv2d(width, 2 * width, 3, padding=1),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(2 * width, 4 * width, 3, padding=1),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(4 * width, 4 * width, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveMaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(4 * 4 * width, options.features),
-        nn.ReLU(),
+    stages: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Sequential(
+            nn.GroupNorm(1, shape[0], affine=False),
+            nn.Conv2d(shape[0], width, 5, stride=2, padding=2),
+            nn.ReLU(),
+        ),
+        conv2=nn.Sequential(nn.Conv2d(width, 2 * width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
+        conv3=nn.Sequential(
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()
+        ),
+        conv4=nn.Sequential(
+            nn.Conv2d(4 * width, 4 * width, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2)
+        ),
+        last=nn.Sequential(nn.Flatten(), nn.Linear(4 * 4 * width, options.features), nn.ReLU()),
     )
-    for layer in layers:
+    layers = nn.Sequential(stages)
+    for layer in layers.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return layers.to(memory_format=torch.channels_last)

@@ -16,7 +16,8 @@ class Network(nn.Module):
     """Trunk and heads, initialised by name.
 
     The trunk of a network is the same for every method and for every single-task reference of
-    one seed, and so is the head of a task.
+    one seed, and so is the head of a task. Only a trunk whose form depends on the number of tasks
+    differs between references and multi-task runs; its module says how.
 
     Args:
         module: the network's module in the catalogue.
@@ -35,15 +36,15 @@ class Network(nn.Module):
         seeding: tuple[str | int, ...],
     ) -> None:
         super().__init__()
-        self.features: int = module.features(options)
+        self.features: int = module.features(options, len(tasks))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(*seeding, "trunk"))
-            self.trunk: nn.Module = module.trunk(options, shape)
+            self.trunk: nn.Module = module.trunk(options, shape, len(tasks))
             heads = {}
-            for task in tasks:
+            for index, task in enumerate(tasks):
                 torch.manual_seed(seed_of(*seeding, "head", task.name))
                 if hasattr(module, "head"):
-                    heads[task.name] = module.head(options, task.outputs)
+                    heads[task.name] = module.head(options, task.outputs, index, len(tasks))
                 else:
                     heads[task.name] = nn.Linear(self.features, task.outputs)
         self.heads = nn.ModuleDict(heads)
