@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from counterpoise.files import write_json
 from counterpoise.plan import Plan, load_plan
 from counterpoise.spec.cell import Candidate
 from counterpoise.spec.paper import GridSearch
@@ -93,6 +94,7 @@ def searched(root: Path, histories: dict[str, pd.DataFrame]) -> Job:
     for key, frame in histories.items():
         (cells / key).mkdir(parents=True)
         frame.to_parquet(cells / key / "history.parquet")
+        write_json(cells / key / "record.json", {"seconds": 2.5})
     points = tuple(
         Candidate(key=key, options={"weights": {"sum": float(n)}})
         for n, key in enumerate(histories, start=1)
@@ -106,14 +108,19 @@ def test_the_lowest_validation_loss_wins_and_the_first_of_equals(tmp_path: Path)
     job = searched(
         tmp_path, {"a/1": history((0, 2.0)), "b/2": history((0, 1.0)), "c/3": history((0, 1.0))}
     )
-    chosen = with_best_options(job)
+    chosen, tried = with_best_options(job)
     assert chosen.cell.method.options == {"weights": {"sum": 2.0}}
     assert replace(chosen, cell=job.cell) == job, "nothing else changes"
+    assert [(p["key"], p["loss"], p["seconds"]) for p in tried] == [
+        ("a/1", 2.0, 2.5), ("b/2", 1.0, 2.5), ("c/3", 1.0, 2.5),
+    ]  # fmt: skip
 
 
 def test_a_candidate_that_diverged_at_once_never_wins(tmp_path: Path) -> None:
     job = searched(tmp_path, {"a/1": history(), "b/2": history((0, 9.0))})
-    assert with_best_options(job).cell.method.options == {"weights": {"sum": 2.0}}
+    chosen, tried = with_best_options(job)
+    assert chosen.cell.method.options == {"weights": {"sum": 2.0}}
+    assert [point["loss"] for point in tried] == [None, 9.0]
     none = searched(tmp_path / "none", {"a/1": history()})
     assert "no candidate" in error_of(lambda: with_best_options(none)).what
 
@@ -129,4 +136,4 @@ def test_a_missing_or_damaged_candidate_is_told(tmp_path: Path) -> None:
 
 def test_a_cell_without_a_search_is_left_alone(tmp_path: Path) -> None:
     job = replace(searched(tmp_path, {}), cell=small_cell("uniform"))
-    assert with_best_options(job) is job
+    assert with_best_options(job) == (job, [])

@@ -50,8 +50,9 @@ def prepared_of_cell(wildcards):
 
 def candidates_of_cell(wildcards):
     training = training_of(wildcards)
+    names = ("history.parquet", "record.json")
     return [
-        training.candidate(c.key, "history.parquet") for c in training.cell.candidates
+        training.candidate(c.key, n) for c in training.cell.candidates for n in names
     ]
 
 

@@ -236,7 +236,8 @@ def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
     source = plan.project.datasets[cell.dataset].sources[cell.source]
     kind = ", stand-in data" if source.stand_in else ""
     facts = [
-        ("method", _named(cell.method)),
+        ("method", _named(_method(files))),
+        ("search", _search((files.record or {}).get("search", []))),
         ("network", _named(cell.network)),
         ("data", f"{cell.dataset} from {source.title}{kind}"),
         ("data options", options_text(cell.dataset_options)),
@@ -244,6 +245,26 @@ def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
         ("files", training.folder),
     ]
     return tuple((name, text) for name, text in facts if text)
+
+
+def _method(files: CellFiles) -> Component:
+    """The method as it was trained: a searched one has the options that were chosen."""
+    if files.record is None or not files.training.cell.candidates:
+        return files.training.cell.method
+    return Cell(**files.record["cell"]).method
+
+
+def _search(tried: list[dict[str, Any]]) -> str:
+    """What a grid search tried, and what that cost."""
+    if not tried:
+        return ""
+    points = [
+        f"{options_text(point['options'])}: "
+        + ("diverged" if point["loss"] is None else significant(point["loss"]))
+        for point in tried
+    ]
+    cost = duration(sum(point["seconds"] for point in tried))
+    return f"{plural(len(tried), 'point')} by validation loss ({'; '.join(points)}), {cost} in all"
 
 
 def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import save as save_tensors
 
-from counterpoise.datasets._part import Part
+from counterpoise.datasets._part import Part, is_known
 from counterpoise.files import atomic, make_folder, sha256_file, write_json
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
@@ -67,8 +67,8 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
             log.info("the other process has finished it")
         else:
             make_folder(job.work)
-            job = with_best_options(job)
-            _train(job, device_of(device), save_every, stop)
+            job, tried = with_best_options(job)
+            _train(job, tried, device_of(device), save_every, stop)
             predict(job, job.out / "predictions.parquet", device)
             shutil.rmtree(job.work, ignore_errors=True)
 
@@ -93,7 +93,9 @@ def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
         lock.release()
 
 
-def _train(job: Job, device: torch.device, save_every: float, stop: _Stop) -> None:
+def _train(
+    job: Job, tried: list[dict[str, Any]], device: torch.device, save_every: float, stop: _Stop
+) -> None:
     parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
     problem = Problem(job.cell, tasks_of(job.cell), parts, device)
     tensors: dict[str, torch.Tensor] = {}
@@ -121,14 +123,20 @@ def _train(job: Job, device: torch.device, save_every: float, stop: _Stop) -> No
                 "seconds": round(replicate.seconds, 3),
                 "resumed": resumed,
             }
-    _write(job, tensors, pd.concat(frames, ignore_index=True), seeds, _means(problem), device)
+    _write(
+        job, tensors, pd.concat(frames, ignore_index=True), seeds, tried, _means(problem), device
+    )
 
 
 def _means(problem: Problem) -> dict[str, list[float]]:
-    """What a constant predictor answers: class frequencies of the training part, or its mean."""
+    """What a constant predictor answers: class frequencies of the training part, or its mean.
+
+    Of the known labels.
+    """
     means = {}
     for task in problem.tasks:
         target = problem.parts["train"].targets[task.name]
+        target = target[is_known(target)]
         if task.classes is None:
             means[task.name] = [float(target.double().mean())]
         else:
@@ -156,6 +164,7 @@ def _write(
     tensors: dict[str, torch.Tensor],
     history: pd.DataFrame,
     seeds: dict[str, Any],
+    tried: list[dict[str, Any]],
     means: dict[str, list[float]],
     device: torch.device,
 ) -> None:
@@ -172,6 +181,7 @@ def _write(
             "digest": job.digest,
             "cell": job.cell.model_dump(mode="json"),
             "seeds": seeds,
+            **({"search": tried} if tried else {}),
             "training_targets": means,
             "data": {"split": sha256_file(job.split)},
             "weights": sha256_file(weights),

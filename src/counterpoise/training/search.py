@@ -6,10 +6,12 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from counterpoise.errors import UserError
+from counterpoise.files import read_json
 from counterpoise.training.problem import Job
 
 log = logging.getLogger(__name__)
@@ -37,10 +39,14 @@ def _history(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def with_best_options(job: Job) -> Job:
+def with_best_options(job: Job) -> tuple[Job, list[dict[str, Any]]]:
     """The job with the options of its best candidate; unchanged if it has none.
 
     Equal candidates: the first of the grid.
+
+    Returns:
+        The job, and for its record what was tried: key, options, validation loss (None if it
+        diverged at once) and seconds of each candidate.
 
     Raises:
         UserError: a candidate's history is missing, or none came to an end.
@@ -51,7 +57,7 @@ def with_best_options(job: Job) -> Job:
         for point in job.cell.candidates
     }
     if not values:
-        return job
+        return job, []
     best = min(job.cell.candidates, key=lambda point: values[point.key])
     if not math.isfinite(values[best.key]):
         raise UserError(
@@ -59,8 +65,14 @@ def with_best_options(job: Job) -> Job:
             where=cells / best.key / "record.json",
             remedy="search smaller values, or a smaller learning rate",
         )
+    tried = []
     for point in job.cell.candidates:
-        log.info("%s: validation loss %.6g", point.key, values[point.key])
+        value, seconds = values[point.key], read_json(cells / point.key / "record.json")["seconds"]
+        log.info("%s: validation loss %.6g", point.key, value)
+        shown = value if math.isfinite(value) else None
+        tried.append(
+            {"key": point.key, "options": point.options, "loss": shown, "seconds": seconds}
+        )
     log.info("chosen: %s", best.key)
     method = job.cell.method.model_copy(update={"options": best.options})
-    return replace(job, cell=job.cell.model_copy(update={"method": method}))
+    return replace(job, cell=job.cell.model_copy(update={"method": method})), tried
