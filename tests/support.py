@@ -201,3 +201,14 @@ def small_problem(cell: Cell, size: int = 40) -> Problem:
 
     tasks = tuple(known[name] for name in cell.tasks)
     return Problem(cell, tasks, {"train": part(size), "validation": part(size // 2)})
+
+
+def hidden(part: Part, known: dict[str, Tensor]) -> Part:
+    """The part with the labels of some tasks unknown where (N,) of bool are false."""
+    targets = {
+        name: target.masked_fill(~known[name], torch.nan if target.is_floating_point() else -1)
+        if name in known
+        else target
+        for name, target in part.targets.items()
+    }
+    return Part(part.inputs, targets, part.mean, part.std)

@@ -74,8 +74,17 @@ def summarise(items: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any
 
     Args:
         items: all parts' items.
-        labels: 0 or 1, one row an item and one column a task, or None.
+        labels: 0 or 1, negative or NaN where unknown, one row an item and one column a task, or
+            None.
+
+    Returns:
+        ``parts``: of each its ``items``, ``patients`` and ``positives``; ``together``: how many
+        items have both labels of a pair; ``none``: how many have no label. Where some are unknown,
+        also the numbers that these are shares of: ``known`` labels of each part; ``compared``, how
+        many items have the label of the row and a known one of the column; ``complete``, how many
+        have all labels known, which ``none`` is counted among.
     """
+    partial = labels is not None and not bool((labels >= 0).to_numpy().all())
     parts: dict[str, Any] = {}
     for name in PARTS:
         rows = (items["part"] == name).to_numpy()
@@ -83,14 +92,21 @@ def summarise(items: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any
         if PATIENT in items.columns:
             entry["patients"] = int(items.loc[rows, PATIENT].nunique())
         if labels is not None:
-            entry["positives"] = {k: int(v) for k, v in labels[rows].sum().items()}
+            entry["positives"] = {k: int(v) for k, v in (labels[rows] == 1).sum().items()}
+            if partial:
+                entry["known"] = {k: int(v) for k, v in (labels[rows] >= 0).sum().items()}
         parts[name] = entry
     summary: dict[str, Any] = {"parts": parts}
     if labels is not None:
-        values = labels.to_numpy().astype(int)
+        there = (labels == 1).to_numpy().astype(int)
+        known = (labels >= 0).to_numpy().astype(int)
+        complete = known.all(axis=1)
         summary["labels"] = list(labels.columns)
-        summary["together"] = (values.T @ values).tolist()
-        summary["none"] = int((values.sum(axis=1) == 0).sum())
+        summary["together"] = (there.T @ there).tolist()
+        summary["none"] = int((complete & (there.sum(axis=1) == 0)).sum())
+        if partial:
+            summary["compared"] = (there.T @ known).tolist()
+            summary["complete"] = int(complete.sum())
     return summary
 
 

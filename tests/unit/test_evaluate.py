@@ -17,7 +17,13 @@ from scipy import special
 from counterpoise import registry
 from counterpoise.evaluation import resampling
 from counterpoise.evaluation.constant import constant_outputs, gain_on_items
-from counterpoise.evaluation.evaluate import constant_scores, evaluate, skill, standard_errors
+from counterpoise.evaluation.evaluate import (
+    constant_scores,
+    evaluate,
+    score,
+    skill,
+    standard_errors,
+)
 from counterpoise.evaluation.resampling import (
     patient_weights,
     percentile_interval,
@@ -344,6 +350,93 @@ def test_the_skill_of_the_seeds_whose_outputs_are_numbers(dataset: None) -> None
     assert found is not None and found["seeds"] == 1
     assert found == skill([good], cell, TRAINING, "validation")
     assert skill([bad], cell, TRAINING, "validation") is None
+
+
+# Unknown labels ------------------------------------------------------------------------------
+
+
+def partly(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The frame with a third of the masses and a half of the ages unknown; the rows that are."""
+    masses, ages = frame["item"].to_numpy() % 3 > 0, frame["item"].to_numpy() % 4 < 2
+    return (
+        frame.assign(**{
+            "target.mass": frame["target.mass"].where(masses, -1),
+            "target.age": frame["target.age"].where(ages, np.nan),
+        }),
+        masses,
+        ages,
+    )  # fmt: skip
+
+
+def test_scores_are_those_of_the_known_items(dataset: None) -> None:
+    full = frame_of(0)
+    frame, masses, ages = partly(full)
+    found = score(frame, cell_of("mass", "age"))["0"]["test"]
+    target, logits = full["target.mass"][masses], full["output.mass.0"][masses].astype(float)
+    expected = {
+        "auroc": sklearn.metrics.roc_auc_score(target, logits),
+        "auprc": sklearn.metrics.average_precision_score(target, logits),
+        "accuracy": sklearn.metrics.accuracy_score(target, logits > 0),
+        "f1": sklearn.metrics.f1_score(target, logits > 0),
+        "bce": sklearn.metrics.log_loss(target, special.expit(logits)),
+    }
+    assert found["mass"] == pytest.approx(expected)
+    error = sklearn.metrics.mean_squared_error(full["target.age"][ages], full["output.age.0"][ages])
+    assert found["age"]["mse"] == pytest.approx(error, rel=1e-6)
+    constant = constant_scores(frame, cell_of("mass", "age"), TRAINING)["test"]
+    assert constant["mass"]["auprc"] == pytest.approx(target.mean())
+    assert constant["age"]["mse"] == pytest.approx(((full["target.age"][ages] - 49) ** 2).mean())
+
+
+def test_a_task_without_a_known_item_is_undefined(dataset: None) -> None:
+    frame = frame_of(0).assign(**{"target.mass": -1, "target.age": np.nan})
+    cell = cell_of("mass", "hernia", "age")
+    found, errors = score(frame, cell)["0"]["test"], standard_errors([frame], cell, "test")
+    constant = constant_scores(frame, cell, TRAINING)["test"]
+    for values in (found, errors, constant):
+        assert values["mass"] == dict.fromkeys(SCORES) and values["age"] == {"mse": None}
+        assert values["hernia"]["bce"] is not None
+    expected = skill([frame_of(0)], cell_of("hernia"), TRAINING, "test")
+    assert skill([frame], cell, TRAINING, "test") == expected
+    assert skill([frame], cell_of("mass"), TRAINING, "test") is None
+
+
+def test_errors_are_those_of_the_known_items(dataset: None) -> None:
+    """Weights are drawn for all, so that tasks stay in pairs; the spread is that of the known."""
+    frame, masses, ages = partly(frame_of(0, size=1200))
+    cell = cell_of("mass", "hernia", "age")
+    found = standard_errors([frame], cell, "test")
+    assert found["hernia"] == standard_errors([frame_of(0, size=1200)], cell, "test")["hernia"]
+    weights = all_weights(np.arange(1200), "bootstrap/test")
+    gap = np.square(frame["output.age.0"].astype(float) - frame["target.age"])[ages]
+    draws = weighted_mean(gap.to_numpy(), weights[:, ages])
+    assert found["age"]["mse"] == pytest.approx(draws.std(ddof=1))
+    alone = standard_errors([frame[masses].reset_index(drop=True)], cell, "test")
+    for name in SCORES:  # two sets of a thousand draws
+        assert found["mass"][name] == pytest.approx(alone["mass"][name], rel=0.1)
+
+
+def test_skill_with_unknown_labels_is_a_mean_over_tasks_of_their_known_items(
+    dataset: None,
+) -> None:
+    frame, masses, _ = partly(frame_of(0, signal=3.0))
+    found = skill([frame], cell_of("mass", "hernia"), TRAINING, "test")
+    parts = [
+        skill([rows], cell_of(task), TRAINING, "test")
+        for task, rows in (("mass", frame[masses].reset_index(drop=True)), ("hernia", frame))
+    ]
+    assert found is not None and parts[0] is not None and parts[1] is not None
+    mean = (parts[0]["difference"] + parts[1]["difference"]) / 2
+    assert found["difference"] == pytest.approx(mean)
+    assert found["interval"][0] < mean < found["interval"][1]
+
+
+def test_labels_that_resamples_often_miss_give_no_skill(dataset: None) -> None:
+    """One known label of a hundred is not drawn in 37 percent of the resamples."""
+    frame = frame_of(0, size=100)
+    frame["target.mass"] = frame["target.mass"].where(frame["item"] == 4, -1)
+    assert skill([frame], cell_of("mass", "hernia"), TRAINING, "test") is None
+    assert standard_errors([frame], cell_of("mass"), "test")["mass"]["bce"] is None
 
 
 # The file ------------------------------------------------------------------------------------

@@ -9,10 +9,13 @@ A dataset module defines
   (train, validation, test) and ``item`` and whatever the dataset needs to find the item,
 - ``load(prepared, items, options)``: the inputs and targets of one part's items,
 
-where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, one column a
-task, for the dataset's card; where others than numpy and pandas decide what is prepared,
-``LIBRARIES``; and where the common ones do not do, ``LOSSES`` (name to loss) and ``METRICS`` (name
-to metric).
+where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, -1 or NaN
+where unknown, one column a task, for the dataset's card; where others than numpy and pandas decide
+what is prepared, ``LIBRARIES``; and where the common ones do not do, ``LOSSES`` (name to loss) and
+``METRICS`` (name to metric).
+
+Any label may be unknown (:class:`counterpoise.datasets._part.Part` says how it is then marked):
+losses, gradients and scores of a task are those of the items that have its label.
 
 It imports torch through :mod:`counterpoise.lazy`, so that planning need not load it.
 """

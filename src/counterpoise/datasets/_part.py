@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from counterpoise.lazy import torch
@@ -11,13 +12,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def is_known(target: Tensor) -> Tensor:
+    """(N,) whether each label is known: no negative class, no NaN."""
+    return ~torch.isnan(target) if target.is_floating_point() else target >= 0
+
+
 @dataclass
 class Part:
     """Inputs and targets of the items of one part.
 
     Attributes:
         inputs: (N, ...) images as uint8, or points as float32.
-        targets: task name to (N,) int64 classes or (N,) float32 values.
+        targets: task name to (N,) int64 classes, -1 where unknown, or (N,) float32 values, NaN
+            where unknown.
         mean, std: normalisation of images that are scaled to 0..1; floats pass unchanged.
     """
 
@@ -33,6 +40,19 @@ class Part:
     def shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return tuple(self.inputs.shape[1:])
+
+    @cached_property
+    def known(self) -> dict[str, int]:
+        """Of every task the number of items whose label is known; counted once."""
+        return {name: int(is_known(target).sum()) for name, target in self.targets.items()}
+
+    def masks(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Which labels of a batch are known, (B,) of bool, for the tasks that lack some anywhere.
+
+        Empty for data whose labels are all known, which then take the plain path everywhere.
+        """
+        partial = [name for name, count in self.known.items() if count < len(self)]
+        return {name: is_known(targets[name]) for name in partial}
 
     def to(self, device: torch.device) -> Part:
         """The same part on a device."""

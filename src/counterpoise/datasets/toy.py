@@ -67,9 +67,11 @@ def landscape(z: Any, shift: float, sin: Any, absolute: Any) -> Any:
 
 
 def _loss(shift: float, scale: float) -> Any:
-    def loss(outputs: Tensor, target: Tensor) -> Tensor:
-        value: Tensor = scale * landscape(outputs, shift, torch.sin, torch.abs).mean()
-        return value
+    def loss(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
+        from counterpoise.training.losses import mean_of_known
+
+        each = landscape(outputs, shift, torch.sin, torch.abs)
+        return scale * mean_of_known(each, known)
 
     return loss
 

@@ -1,5 +1,6 @@
 """Scores of a cell from its saved predictions, without torch.
 
+Each task is scored on the items whose label is known; without any, its scores are undefined.
 Besides the scores of each seed: those of the constant predictor, how uncertain the scores are for
 want of test patients (which more seeds do not cure), and whether the network beats the constant.
 """
@@ -55,10 +56,18 @@ def _tasks(cell: Cell) -> list[tuple[Task, dict[str, Metric]]]:
     ]
 
 
+def _known(frame: pd.DataFrame, task: Task) -> np.ndarray:
+    """(N,) whether the label of each item is known: no negative class, no NaN."""
+    targets = frame[f"target.{task.name}"].to_numpy()
+    known: np.ndarray = targets >= 0 if targets.dtype.kind in "iub" else ~np.isnan(targets)
+    return known
+
+
 def _arrays(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs (N, outputs) and targets (N,) of a task."""
+    """Outputs (n, outputs) and targets (n,) of a task, of the items whose label is known."""
     names = [f"output.{task.name}.{j}" for j in range(task.outputs)]
-    return frame[names].to_numpy(), frame[f"target.{task.name}"].to_numpy()
+    known = _known(frame, task)
+    return frame[names].to_numpy()[known], frame[f"target.{task.name}"].to_numpy()[known]
 
 
 def _finite(frames: list[pd.DataFrame], task: Task) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -112,16 +121,17 @@ def standard_errors(frames: list[pd.DataFrame], cell: Cell, part: str) -> dict[s
         part: names the draws.
     """
     pending = [
-        (task.name, name, known.weighted, _finite(frames, task))
+        (task.name, name, known.weighted, _finite(frames, task), _known(frames[0], task))
         for task, metrics in _tasks(cell)
         for name, known in metrics.items()
     ]
     errors: dict[str, Any] = {task: {} for task, *_ in pending}
     drawn: dict[tuple[str, str], list[np.ndarray]] = {}
     for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}"):
-        for task, name, weighted, seeds in pending:
+        for task, name, weighted, seeds, known in pending:
             if weighted is not None and seeds:
-                values = [weighted(*arrays, weights) for arrays in seeds]
+                held = weights if known.all() else weights[:, known]
+                values = [weighted(*arrays, held) for arrays in seeds]
                 drawn.setdefault((task, name), []).append(np.mean(values, axis=0))
     for task, name, *_ in pending:
         found = drawn.get((task, name))
@@ -136,30 +146,55 @@ def skill(
 
     Mean over the classification tasks, and over the seeds whose outputs are all numbers. Both
     predictors are resampled together. None where there is no such task or seed: an error of
-    regression has a unit of its own and no place in the mean.
+    regression has a unit of its own and no place in the mean. Nor has a task without any known
+    label, and there is no skill where labels are so few that resamples often miss them.
     """
     tasks = [task for task, _ in _tasks(cell) if task.classes is not None]
-    gains = []
-    for frame in frames:
-        terms = [
-            gain_on_items(task, training[task.name], outputs, targets)
-            for task in tasks
-            for outputs, targets in _finite([frame], task)
-        ]
-        if terms and len(terms) == len(tasks):
-            gains.append(np.mean(terms, axis=0))
+    tasks = [task for task in tasks if frames and _known(frames[0], task).any()]
+    gains = [terms for frame in frames if (terms := _gains(frame, tasks, training)) is not None]
     if not gains:
         return None
-    gain = np.mean(gains, axis=0)
-    draws = [
-        weighted_mean(gain, weights)
+    gain = [np.mean(terms, axis=0) for terms in zip(*gains, strict=True)]
+    known = [_known(frames[0], task) for task in tasks]
+    draws = np.concatenate([
+        _mean_gain(gain, known, weights)
         for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}")
-    ]
+    ])  # fmt: skip
+    if standard_error(draws) is None:
+        return None
+    whole = np.ones((1, len(frames[0])))
     return {
-        "difference": float(gain.mean()),
-        "interval": list(percentile_interval(np.concatenate(draws))),
+        "difference": float(_mean_gain(gain, known, whole)[0]),
+        "interval": list(percentile_interval(draws[np.isfinite(draws)])),
         "seeds": len(gains),
     }
+
+
+def _gains(frame: pd.DataFrame, tasks: list[Task], training: Training) -> list[np.ndarray] | None:
+    """Each task's gains (n,) on its known items; None if some output is not a number."""
+    terms = [
+        gain_on_items(task, training[task.name], outputs, targets)
+        for task in tasks
+        for outputs, targets in _finite([frame], task)
+    ]
+    return terms if terms and len(terms) == len(tasks) else None
+
+
+def _mean_gain(gains: list[np.ndarray], known: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Mean over tasks of the mean gain, (R,) for weights (R, N), NaN where one is undefined.
+
+    Args:
+        gains: of each task on its n known items.
+        known: (N,) of bool, which these are.
+        weights: of the items.
+    """
+    if all(there.all() for there in known):  # the means can be taken in one go
+        return weighted_mean(np.mean(gains, axis=0), weights)
+    terms = [
+        weighted_mean(gain, weights[:, there]) for gain, there in zip(gains, known, strict=True)
+    ]
+    mean: np.ndarray = np.mean(terms, axis=0)
+    return mean
 
 
 def evaluate(cell: Cell, predictions: Path, record: Path, target: Path) -> None:

@@ -3,6 +3,9 @@
 Images of one patient are alike, so that whole patients are drawn, with replacement, and the score
 is computed with each item weighted by how often its patient was drawn (Davison and Hinkley,
 Bootstrap Methods and their Application, 1997, sections 2.2 and 5.3).
+
+Patients without a known label of a task are drawn with the others and have no part in its score:
+how many labels a sample has is chance, too, and so all tasks and methods are resampled in pairs.
 """
 
 from __future__ import annotations

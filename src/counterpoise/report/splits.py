@@ -25,8 +25,9 @@ class LabelRow:
     """One label: how often in each part, and together with every label.
 
     Attributes:
-        together: of the items with this label, the share that have each label; None on itself
-            or where no item has it.
+        parts: shares of the items whose label is known.
+        together: of the items with this label, the share that have each label, among those where
+            that one is known; None on itself or where there are none.
     """
 
     label: str
@@ -58,24 +59,29 @@ def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> Spli
     module = registry.find("datasets", data.dataset)
     names = {task.name: task.label for task in module.tasks(module.Options(**data.options))}
     together = summary["together"]
+    compared = summary.get("compared") or [[row[k]] * len(row) for k, row in enumerate(together)]
     order = sorted(range(len(together)), key=lambda k: -together[k][k])
     keys = summary["labels"]
     rows = tuple(
         LabelRow(
             names[keys[k]],
-            tuple(_share(p["positives"][keys[k]], p["items"]) for p in parts.values()),
             tuple(
-                _share(together[k][j], together[k][k]) if j != k and together[k][k] else None
+                _share(p["positives"][keys[k]], p["known"][keys[k]] if "known" in p else p["items"])
+                for p in parts.values()
+            ),
+            tuple(
+                _share(together[k][j], compared[k][j]) if j != k and compared[k][j] else None
                 for j in order
             ),
         )
         for k in order
     )
-    total = sum(part["items"] for part in parts.values())
+    total = summary.get("complete", sum(part["items"] for part in parts.values()))
+    what = "images whose labels are all known" if "complete" in summary else "images"
     none = _share(summary["none"], total)
     return SplitView(
         data.folder, options, held, rows, tuple(names[keys[k]] for k in order),
-        f"{none.count} of {count(total)} images ({none.percent}) have none of them.",
+        f"{none.count} of {count(total)} {what} ({none.percent}) have none of them.",
     )  # fmt: skip
 
 

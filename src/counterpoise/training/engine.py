@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise import registry
+from counterpoise.datasets._part import is_known
+from counterpoise.errors import UserError
 from counterpoise.methods._base import Epoch, State
 from counterpoise.metrics import metric
 from counterpoise.spec.cell import Cell, Schedule
@@ -20,7 +22,15 @@ from counterpoise.training.modules import Network
 from counterpoise.training.problem import Problem, outputs_of
 from counterpoise.training.seeding import generator
 from counterpoise.training.state import load_state, save_state
-from counterpoise.training.step import StepReport, count_correct, task_outputs, train_step
+from counterpoise.training.step import (
+    StepReport,
+    count_correct,
+    scales_of,
+    standing,
+    task_losses,
+    task_outputs,
+    train_step,
+)
 
 
 class Interrupted(Exception):
@@ -73,6 +83,18 @@ def _optimizer(cell: Cell, network: Network, own: list[nn.Parameter]) -> torch.o
     return torch.optim.RMSprop(parameters, **common)
 
 
+def _refuse_unlabelled(problem: Problem) -> None:
+    """Without any label a task can be neither trained nor selected."""
+    for name, part in problem.parts.items():
+        for task in problem.tasks:
+            if part.known[task.name] == 0:
+                raise UserError(
+                    f"no label of the task {task.name!r} is known in the {name} part of "
+                    f"{problem.cell.dataset}",
+                    remedy="leave the task out, or choose larger or other parts",
+                )
+
+
 class Replicate:
     """Everything that one seed's training consists of; it can be saved and resumed anywhere.
 
@@ -81,10 +103,14 @@ class Replicate:
         seed: the replicate.
         path: file of the resumable state.
         save_every: seconds between two states; zero saves after every epoch.
+
+    Raises:
+        UserError: no label of a task is known in the training or the validation part.
     """
 
     def __init__(self, problem: Problem, seed: int, path: Path, save_every: float = 60.0) -> None:
         self.problem, self.seed, self.path, self.save_every = problem, seed, path, save_every
+        _refuse_unlabelled(problem)
         self.network, self.method = problem.build(seed)
         self.method_state: State = {
             name: value.to(problem.device) for name, value in self.method.initial_state().items()
@@ -94,6 +120,7 @@ class Replicate:
         self.optimizer = _optimizer(problem.cell, self.network, list(self.trained.values()))
         self.losses = problem.losses()
         self.normaliser: Tensor | None = None
+        self.latest: Tensor | None = None  # losses of the last step
         self.epoch = 0
         self.batch = 0  # position in the epoch's order
         self.step = 0
@@ -114,6 +141,7 @@ class Replicate:
             "method": self.method_state,
             "optimizer": self.optimizer.state_dict(),
             "normaliser": self.normaliser,
+            "latest": self.latest,
             "position": [self.epoch, self.batch, self.step],
             "sums": self.sums,
             "history": self.history,
@@ -133,7 +161,7 @@ class Replicate:
         for name, parameter in self.trained.items():
             parameter.data = self.method_state[name]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.normaliser = state["normaliser"]
+        self.normaliser, self.latest = state["normaliser"], state.get("latest")
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
         self.trouble, self.seconds = state["trouble"], state["seconds"]
@@ -183,7 +211,9 @@ class Replicate:
         self._save()
 
     def _step(self, index: Tensor) -> None:
-        inputs, targets = self.problem.parts["train"].batch(index)
+        part = self.problem.parts["train"]
+        inputs, targets = part.batch(index)
+        masks = part.masks(targets)
         self.optimizer.zero_grad(set_to_none=True)
         following, normaliser, seen = train_step(
             self.network,
@@ -199,6 +229,8 @@ class Replicate:
             epoch=self.epoch,
             epochs=self.problem.cell.protocol.epochs,
             draws=self._draws(len(index)),
+            masks=masks,
+            latest=self.latest,
         )
         if self._is_trouble(seen, following):
             return
@@ -207,14 +239,24 @@ class Replicate:
         self.optimizer.step()
         following = {**following, **{name: p.data for name, p in self.trained.items()}}
         if self.method.looks_back:
-            following = self.method.after_step(following, self._losses(inputs, targets, normaliser))
-        self.method_state, self.normaliser = following, normaliser
-        count = len(index)
-        for name in ("losses", "weights", "norms", "cosines", "correct"):
-            value = getattr(seen, name) * (1 if name == "correct" else count)
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            losses = self._losses(inputs, targets, masks, seen, normaliser)
+            following = self.method.after_step(following, losses)
+        self.method_state, self.normaliser, self.latest = following, normaliser, seen.losses
+        self._add(seen, len(index))
         self.batch += 1
         self.step += 1
+
+    def _add(self, seen: StepReport, count: int) -> None:
+        """Add a batch to the epoch's sums: what is a mean over known labels by their number."""
+        values = {
+            "losses": seen.losses * seen.known,
+            "weights": seen.weights * count,
+            "norms": seen.norms * seen.known,
+            "cosines": seen.cosines * seen.known,
+            "correct": seen.correct,
+        }
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def _draws(self, batch: int) -> dict[str, Tensor]:
         """The method's random numbers, from words alone: a resumed run draws the same."""
@@ -222,16 +264,25 @@ class Replicate:
         drawn = self.method.draw(draws, batch)
         return {name: value.to(self.problem.device) for name, value in drawn.items()}
 
-    def _losses(self, inputs: Tensor, targets: dict[str, Tensor], normaliser: Tensor) -> Tensor:
-        """(K,) normalised losses of a batch by the weights as they are now."""
+    def _losses(
+        self,
+        inputs: Tensor,
+        targets: dict[str, Tensor],
+        masks: dict[str, Tensor],
+        seen: StepReport,
+        normaliser: Tensor,
+    ) -> Tensor:
+        """(K,) normalised losses of a batch by the weights as they are now.
+
+        Of a task without a known label in the batch, what it was before the update.
+        """
         with torch.no_grad():
             z = self.method.represent(self.method_state, self.network.trunk(inputs))
             outputs = task_outputs(self.network, z)
-        values = [
-            loss(output, targets[task.name])
-            for task, loss, output in zip(self.problem.tasks, self.losses, outputs, strict=True)
-        ]
-        return torch.stack(values) / normaliser
+        values = torch.stack(task_losses(self.problem.tasks, self.losses, outputs, targets, masks))
+        if not masks:
+            return values / normaliser
+        return standing(values, seen.known, seen.losses) / scales_of(normaliser)
 
     def _is_trouble(self, seen: StepReport, following: State) -> bool:
         """Record what is not finite, with task, step and method; the last good state is kept."""
@@ -261,25 +312,30 @@ class Replicate:
 
     def _end_epoch(self, rate: float, count: int) -> None:
         tasks, part = self.problem.tasks, self.problem.parts["validation"]
+        known = self.problem.parts["train"].known
         dataset = registry.find("datasets", self.problem.cell.dataset)
         outputs = outputs_of(self.network, self.method, self.method_state, part)
         row: dict[str, Any] = {"epoch": self.epoch, "learning_rate": rate}
         normalised, values, correct = [], [], []
         for k, task in enumerate(tasks):
-            target = part.targets[task.name]
-            value = float(self.losses[k](outputs[k], target))
+            answers, target = outputs[k], part.targets[task.name]
+            if part.known[task.name] < len(part):
+                there = is_known(target)
+                answers, target = answers[there], target[there]
+            value = float(self.losses[k](answers, target))
             values.append(value)
-            correct.append(float(count_correct(task, outputs[k], target)) / len(part))
+            correct.append(float(count_correct(task, answers, target)) / len(target))
             assert self.normaliser is not None
             normalised.append(value / float(self.normaliser[k]))
             score = metric(dataset, task.metrics[0]).compute(
-                outputs[k].cpu().numpy(), target.cpu().numpy()
+                answers.cpu().numpy(), target.cpu().numpy()
             )
+            labels = known[task.name]
             row |= {
-                f"training_loss/{task.name}": float(self.sums["losses"][k]) / count,
+                f"training_loss/{task.name}": float(self.sums["losses"][k]) / labels,
                 f"weight/{task.name}": float(self.sums["weights"][k]) / count,
-                f"gradient_norm/{task.name}": float(self.sums["norms"][k]) / count,
-                f"cosine/{task.name}": float(self.sums["cosines"][k]) / count,
+                f"gradient_norm/{task.name}": float(self.sums["norms"][k]) / labels,
+                f"cosine/{task.name}": float(self.sums["cosines"][k]) / labels,
                 f"validation_loss/{task.name}": value,
                 f"validation_metric/{task.name}": score,
             }
@@ -300,14 +356,21 @@ class Replicate:
         if last or value < self.best["value"]:
             self.best = {"value": value, "epoch": self.epoch, "tensors": self._tensors()}
         told = Epoch(
-            self.sums["losses"] / count,
-            self.sums["correct"] / count,
+            self._mean("losses", count),
+            self._mean("correct", count),
             torch.tensor(values, device=self.problem.device),
             torch.tensor(correct, device=self.problem.device),
             self.epoch,
         )
         self.method_state = self.method.end_of_epoch(self.method_state, told)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
+
+    def _mean(self, name: str, count: int) -> Tensor:
+        """(K,) the epoch's mean over known labels; ``count`` items were seen."""
+        known = [self.problem.parts["train"].known[task.name] for task in self.problem.tasks]
+        if min(known) == count:
+            return self.sums[name] / count
+        return self.sums[name] / self.sums[name].new_tensor(known)
 
     def _message(self) -> str:
         if self.trouble is not None:

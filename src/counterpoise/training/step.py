@@ -31,12 +31,14 @@ class StepReport:
     """What one step showed, per task: (K,) tensors, detached.
 
     Attributes:
-        losses: raw losses.
+        losses: raw losses; of a task without a known label in the batch, the last known one.
         weights: omega_k, or the v_k by which shared gradients are mixed.
         norms: ||grad_Z l_k||_F of the normalised, unweighted losses.
         cosines: median over the batch of cos(grad_z l_k, g), g being the trunk's gradient at Z; of
-            a method that decides about parameters instead, g is sum_k v_k grad_z l_k.
+            a method that decides about parameters instead, g is sum_k v_k grad_z l_k. Over the
+            items whose label is known; zero without any.
         correct: right answers; NaN for tasks without classes.
+        known: labels of the batch that are known.
         gradients: those of the state that the method has trained, by name.
         finite: whether the gradient that the shared parameters receive is finite.
     """
@@ -46,6 +48,7 @@ class StepReport:
     norms: Tensor
     cosines: Tensor
     correct: Tensor
+    known: Tensor
     gradients: dict[str, Tensor]
     finite: Tensor
 
@@ -57,11 +60,70 @@ def task_outputs(network: Network, representations: Tensor) -> list[Tensor]:
 
 
 def count_correct(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
-    """Number of right answers among outputs (B, outputs), a scalar; NaN without classes."""
+    """Number of right answers among outputs (B, outputs), a scalar; NaN without classes.
+
+    No answer is equal to -1, the unknown class.
+    """
     if task.classes is None:
         return outputs.new_tensor(torch.nan)
     answer = outputs.argmax(dim=1) if task.outputs > 1 else outputs[:, 0] > 0
     return (answer == target).sum().to(outputs.dtype)
+
+
+def task_losses(
+    tasks: tuple[Task, ...],
+    losses: tuple[Loss, ...],
+    outputs: list[Tensor],
+    targets: dict[str, Tensor],
+    masks: dict[str, Tensor],
+) -> list[Tensor]:
+    """Each task's loss, a scalar: over the known labels, where ``masks`` tell which these are."""
+    return [
+        loss(output, targets[task.name], masks[task.name])
+        if task.name in masks
+        else loss(output, targets[task.name])
+        for task, loss, output in zip(tasks, losses, outputs, strict=True)
+    ]
+
+
+def count_known(
+    tasks: tuple[Task, ...], masks: dict[str, Tensor], inputs: Tensor, like: Tensor
+) -> Tensor:
+    """(K,) number of the batch's labels that are known."""
+    whole = like.new_full((), len(inputs))
+    return torch.stack([masks[t.name].sum().to(like) if t.name in masks else whole for t in tasks])
+
+
+def standing(values: Tensor, known: Tensor, latest: Tensor | None) -> Tensor:
+    """(K,) losses; of a task without a known label in the batch the latest, or one before any.
+
+    So that weights that follow the level of a loss, or its ratio to others, see nothing new.
+    """
+    return torch.where(known > 0, values, torch.ones_like(values) if latest is None else latest)
+
+
+def scales_of(normaliser: Tensor) -> Tensor:
+    """(K,) divisors of the losses: one while no label of a task has been seen."""
+    return torch.where(normaliser.isnan(), 1.0, normaliser)
+
+
+def _first_known(values: Tensor, known: Tensor, normaliser: Tensor | None) -> Tensor:
+    """(K,) normaliser after a batch: each task's first loss over known labels, NaN until then."""
+    seen = torch.where(known > 0, values, torch.nan)
+    return seen if normaliser is None else torch.where(normaliser.isnan(), seen, normaliser)
+
+
+def _cosines(
+    pulled: Tensor, shared: Tensor, tasks: tuple[Task, ...], masks: dict[str, Tensor]
+) -> Tensor:
+    """(K,) medians over the known items of the cosines of (K, B, d) gradients with (B, d)."""
+    cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
+    if not masks:
+        return cosines.median(dim=1).values
+    every = torch.ones(len(shared), dtype=torch.bool, device=shared.device)
+    known = torch.stack([masks.get(task.name, every) for task in tasks])
+    medians = torch.where(known, cosines, torch.nan).nanmedian(dim=1).values
+    return torch.where(known.any(dim=1), medians, 0.0)
 
 
 def last_layer(trunk: nn.Module) -> list[Tensor]:
@@ -139,14 +201,20 @@ def train_step(
     epoch: int,
     epochs: int = 1,
     draws: dict[str, Tensor] | None = None,
+    masks: dict[str, Tensor] | None = None,
+    latest: Tensor | None = None,
 ) -> tuple[State, Tensor, StepReport]:
     """Leave the gradients of one batch in the network's parameters.
 
     Args:
-        normaliser: (K,) losses of the first batch, or None before there were any.
+        normaliser: (K,) losses of the first batch that has a known label of the task, NaN before
+            there was one; None before there was any batch.
         normalise: divide losses by ``normaliser``.
         epochs: epochs of the whole training.
         draws: the method's random numbers for this step.
+        masks: (B,) of bool, which labels are known, of the tasks that lack some
+            (:meth:`counterpoise.datasets._part.Part.masks`).
+        latest: (K,) losses that the step before reported, or None before there was one.
 
     Returns:
         The method's next state, the normaliser, and a report. A non-finite loss or gradient shows
@@ -156,14 +224,20 @@ def train_step(
     base = z.detach()
     leaves = method.represent(state, base).detach().requires_grad_()
     outputs = task_outputs(network, leaves)
-    raw = [
-        loss(output, targets[task.name])
-        for task, loss, output in zip(tasks, losses, outputs, strict=True)
-    ]
+    masks = masks or {}
+    raw = task_losses(tasks, losses, outputs, targets, masks)
     values = torch.stack([value.detach() for value in raw])
-    if normaliser is None:
-        normaliser = values if normalise else torch.ones_like(values)
-    total = torch.stack([value / scale for value, scale in zip(raw, normaliser, strict=True)]).sum()
+    known = count_known(tasks, masks, inputs, values)
+    if not normalise and normaliser is None:
+        normaliser = torch.ones_like(values)
+    elif masks:
+        normaliser = _first_known(values, known, normaliser)
+    elif normaliser is None:
+        normaliser = values
+    scales = scales_of(normaliser) if masks else normaliser
+    if masks:
+        values = standing(values, known, latest)
+    total = torch.stack([value / scale for value, scale in zip(raw, scales, strict=True)]).sum()
     heads = [list(head.parameters()) for head in network.heads.values()]
     found = torch.autograd.grad(
         total, [leaves, *chain(*heads)], create_graph=method.second_order, materialize_grads=True
@@ -188,7 +262,7 @@ def train_step(
         ]
     )
     signal = Signal(
-        losses=values / normaliser,
+        losses=values / scales,
         z=base,
         representations=leaves.detach(),
         task_gradients=own,
@@ -225,13 +299,13 @@ def train_step(
         _write_gradient(parameters, given)
     else:
         torch.autograd.backward(z, shared)
-    cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
     report = StepReport(
         values,
         mixing,
         pulled.flatten(1).norm(dim=1),
-        cosines.median(dim=1).values,
+        _cosines(pulled, shared, tasks, masks),
         correct,
+        known,
         combined.gradients,
         torch.isfinite(shared if given is None else given).all(),
     )

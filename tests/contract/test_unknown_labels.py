@@ -1,0 +1,167 @@
+"""What unknown labels do to every method: the entry that is masked changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoise import registry
+from counterpoise.datasets._part import Part, is_known
+from counterpoise.methods._base import Method, State
+from counterpoise.training.engine import Replicate
+from counterpoise.training.losses import Loss
+from counterpoise.training.modules import Network
+from counterpoise.training.problem import Problem
+from counterpoise.training.step import StepReport, train_step
+
+from ..support import hidden, small_cell, small_problem
+
+TASKS = ("left", "sum", "density")
+CASES = [
+    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, options.values())) or 'default'}")
+    for name in registry.names("methods")
+    for options in [{}, *registry.method(name).variants]
+]
+every = pytest.mark.parametrize(("name", "options"), CASES)
+ROWS = torch.arange(40)
+SOME = {"left": ROWS % 3 > 0, "sum": ROWS % 5 < 2}
+BATCH = 10
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Everything in float64, so that another order of summation is seen in the last digits only."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def problem_of(name: str, options: dict[str, Any], known: dict[str, Tensor]) -> Problem:
+    """The small problem with some training labels unknown."""
+    problem = small_problem(small_cell(name, options=options, tasks=TASKS))
+    problem.parts["train"] = hidden(problem.parts["train"], known)
+    return problem
+
+
+def selecting(loss: Loss, target: Tensor) -> Loss:
+    """The loss by selection of the known rows of one batch."""
+    rows = is_known(target).nonzero()[:, 0]
+    return lambda outputs, target, known=None: loss(outputs[rows], target[rows])
+
+
+class Stepping:
+    """A few updates by ``train_step``, masked or by selection."""
+
+    def __init__(self, problem: Problem, masked: bool) -> None:
+        self.problem, self.masked = problem, masked
+        network, method = problem.build(0)
+        self.network: Network = network.to(torch.get_default_dtype())
+        self.method: Method = method
+        self.state: State = method.initial_state()
+        self.normaliser: Tensor | None = None
+        self.latest: Tensor | None = None
+        self.steps = 0
+
+    def step(self) -> StepReport:
+        """The gradients of the next batch, and a small move."""
+        part: Part = self.problem.parts["train"]
+        inputs, targets = part.batch(torch.arange(BATCH) + BATCH * self.steps)
+        losses = self.problem.losses()
+        if not self.masked:
+            pairs = zip(self.problem.tasks, losses, strict=True)
+            losses = tuple(selecting(loss, targets[task.name]) for task, loss in pairs)
+        self.network.zero_grad()
+        self.state, self.normaliser, report = train_step(
+            self.network, self.method, self.state, self.problem.tasks, losses, self.normaliser,
+            inputs.to(torch.get_default_dtype()), targets, normalise=True, step=self.steps, epoch=0,
+            epochs=2, draws=self.method.draw(torch.Generator().manual_seed(self.steps), BATCH),
+            masks=part.masks(targets) if self.masked else None, latest=self.latest,
+        )  # fmt: skip
+        self.latest = report.losses
+        self.steps += 1
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(parameter.grad, alpha=1e-3)
+        return report
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Of the network."""
+        return {k: p.grad for k, p in self.network.named_parameters() if p.grad is not None}
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    """Equal but for the order of sums over items, in float64, and what a solver makes of it."""
+    scale = max(float(expected.abs().max()), 1e-30) if expected.numel() else 1.0
+    torch.testing.assert_close(
+        found / scale, expected / scale, rtol=1e-6, atol=1e-8, equal_nan=True
+    )
+
+
+@every
+def test_a_masked_label_changes_nothing(name: str, options: dict[str, Any], double: None) -> None:
+    """Held to losses over the known rows alone, selected by their index."""
+    problem = problem_of(name, options, SOME)
+    one, other = (Stepping(problem, masked) for masked in (True, False))
+    for _ in range(3):
+        found, expected = one.step(), other.step()
+        for field in ("losses", "weights", "norms", "correct"):
+            assert_close(getattr(found, field), getattr(expected, field))
+        assert bool(found.finite) and bool(expected.finite)
+        pairs = (
+            (one.gradients(), other.gradients()),
+            (one.state, other.state),
+            (found.gradients, expected.gradients),
+        )
+        for mine, reference in pairs:
+            assert mine.keys() == reference.keys()
+            for key, value in reference.items():
+                assert_close(mine[key].double(), value.double())
+        assert one.normaliser is not None and other.normaliser is not None
+        assert_close(one.normaliser, other.normaliser)
+
+
+@every
+def test_a_task_without_a_label_in_the_batch_stands_still(
+    name: str, options: dict[str, Any]
+) -> None:
+    """Unknown in the first, third and fourth batch of four: no gradient, the loss as it was."""
+    absent = {**SOME, "sum": (ROWS >= BATCH) & (ROWS < 2 * BATCH)}
+    stepping = Stepping(problem_of(name, options, absent), masked=True)
+    place = TASKS.index("sum")
+    losses = []
+    for number in range(4):
+        report = stepping.step()
+        for field in ("losses", "weights", "norms", "cosines", "finite"):
+            assert torch.isfinite(getattr(report, field)).all(), field
+        for values in (stepping.state, stepping.gradients(), report.gradients):
+            assert all(torch.isfinite(value).all() for value in values.values())
+        still = number != 1
+        assert int(report.known[place]) == (0 if still else BATCH)
+        assert (float(report.norms[place]) == 0) is still
+        assert (float(report.cosines[place]) == 0) is still
+        head = stepping.network.heads["sum"].parameters()
+        assert all(p.grad is not None and bool((p.grad == 0).all()) for p in head) is still
+        losses.append(float(report.losses[place]))
+        assert stepping.normaliser is not None
+        assert bool(stepping.normaliser[place].isnan()) is (number == 0)
+    assert losses[0] == 1.0 != losses[1] and losses[1:] == [losses[1]] * 3
+    assert float(stepping.normaliser[place]) == losses[1]
+
+
+@every
+def test_training_with_unknown_labels_is_finite(
+    name: str, options: dict[str, Any], tmp_path: Any
+) -> None:
+    """Two epochs in which most batches know nothing of one task."""
+    problem = problem_of(name, options, {**SOME, "sum": ROWS == 7})
+    problem.parts["validation"] = hidden(
+        problem.parts["validation"], {"left": torch.arange(20) % 2 > 0}
+    )
+    made = Replicate(problem, 0, tmp_path / "state")
+    made.run(lambda _: None, lambda: False)
+    assert made.trouble is None and len(made.history) == 2
