@@ -46,7 +46,7 @@ def problem_of(method: str = "uniform", **changes: Any) -> Problem:
 def test_a_part_knows_which_labels_it_lacks() -> None:
     part = problem_of().parts["train"]
     assert part.known == {"left": 26, "sum": 16, "density": 40}
-    inputs, targets = part.batch(torch.tensor([0, 1, 2]))
+    _, targets = part.batch(torch.tensor([0, 1, 2]))
     masks = part.masks(targets)
     assert {name: mask.tolist() for name, mask in masks.items()} == {
         "left": [False, True, True], "sum": [True, True, False],
