@@ -154,8 +154,7 @@ def skill(
     gains = [terms for frame in frames if (terms := _gains(frame, tasks, training)) is not None]
     if not gains:
         return None
-    gain = [np.mean(terms, axis=0) for terms in zip(*gains, strict=True)]
-    known = [_known(frames[0], task) for task in tasks]
+    gain, known = _over_seeds(gains, [_known(frames[0], task) for task in tasks])
     draws = np.concatenate([
         _mean_gain(gain, known, weights)
         for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}")
@@ -180,6 +179,18 @@ def _gains(frame: pd.DataFrame, tasks: list[Task], training: Training) -> list[n
     return terms if terms and len(terms) == len(tasks) else None
 
 
+def _over_seeds(
+    gains: list[list[np.ndarray]], known: list[np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Mean over seeds of each task's gains, with its known items.
+
+    Where all labels are known the tasks' mean stands for them all, as one.
+    """
+    if all(there.all() for there in known):
+        return [np.mean([np.mean(terms, axis=0) for terms in gains], axis=0)], known[:1]
+    return [np.mean(terms, axis=0) for terms in zip(*gains, strict=True)], known
+
+
 def _mean_gain(gains: list[np.ndarray], known: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """Mean over tasks of the mean gain, (R,) for weights (R, N), NaN where one is undefined.
 
@@ -188,8 +199,6 @@ def _mean_gain(gains: list[np.ndarray], known: list[np.ndarray], weights: np.nda
         known: (N,) of bool, which these are.
         weights: of the items.
     """
-    if all(there.all() for there in known):  # the means can be taken in one go
-        return weighted_mean(np.mean(gains, axis=0), weights)
     terms = [
         weighted_mean(gain, weights[:, there]) for gain, there in zip(gains, known, strict=True)
     ]
