@@ -161,6 +161,8 @@ class Method:
         second_order: the method acts on the network through the gradients g^k themselves; the heads
             are passed backward twice.
         looks_back: the method is shown the losses of the same batch after the update.
+        sequential: why the method's functions cannot run under torch.func.vmap over an axis of
+            replicates, in words; empty if they can, with the results that each replicate has alone.
         properties: what it promises.
         variants: option sets that the contract tests try besides the defaults.
         options: validated hyper-parameters.
@@ -173,6 +175,7 @@ class Method:
     trained: ClassVar[tuple[str, ...]] = ()
     second_order: ClassVar[bool] = False
     looks_back: ClassVar[bool] = False
+    sequential: ClassVar[str] = ""
     properties: ClassVar[frozenset[Property]] = frozenset()
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
 

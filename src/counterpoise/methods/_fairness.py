@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from counterpoise.methods._gramian import Gradients
 
+SEQUENTIAL = "Newton's method runs on the host and ends where the data say so"
+"""Why methods that use it take one replicate at a time."""
 RIDGE = 1e-12
 """Added to the cosines' diagonal: it moves the solution by as much, relatively."""
 
@@ -37,7 +39,7 @@ def fair_weights(gradients: Gradients, alpha: float) -> Tensor:
     found = torch.from_numpy(_newton(gramian.numpy(), 1 / alpha))
     # Of a Gramian s^2 G the solution is s^(-2 alpha / (1 + alpha)) a.
     weights = torch.ones_like(gradients.norms)
-    weights[active] = found * gradients.scale ** (-2 * alpha / (1 + alpha))
+    weights[active] = found * float(gradients.scale) ** (-2 * alpha / (1 + alpha))
     return weights
 
 

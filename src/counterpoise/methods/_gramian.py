@@ -29,12 +29,15 @@ class Gradients:
     """All that a Gramian tells of K gradients, in float64.
 
     Attributes:
-        scale: the largest of the K norms.
+        told: (), whether the Gramian tells anything, being neither zero nor out of range; if not,
+            the rest is that of orthogonal gradients of length one.
+        scale: (), the largest of the K norms.
         norms: (K,) norms, in units of ``scale``: the largest is one.
         rows: (K, K) vectors that have the same inner products in the same units, one a task.
     """
 
-    scale: float
+    told: Tensor
+    scale: Tensor
     norms: Tensor
     rows: Tensor
 
@@ -53,11 +56,11 @@ class Gradients:
         norms = self.norms * factors
         largest = norms.max()
         rows = self.rows * (factors / largest)[:, None]
-        return Gradients(self.scale * float(largest), norms / largest, rows)
+        return Gradients(self.told, self.scale * largest, norms / largest, rows)
 
 
-def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients | None:
-    """What a Gramian tells; None if it tells nothing, being zero or out of range.
+def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients:
+    """What a Gramian tells, without a branch that hangs on its values.
 
     The cosines' eigenvalues below the precision of the gradients' dtype ``seen`` (squared, as
     eigenvalues are squares of singular values) are set to zero: what they hold is rounding, and
@@ -68,17 +71,18 @@ def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients | None:
     precision = max((steps * torch.finfo(seen).eps) ** 2, steps * torch.finfo(torch.float64).eps)
     exact = gramian.detach().double().cpu()
     norms = exact.diagonal().clamp(min=0).sqrt()
-    scale = float(norms.max())
-    if not (torch.isfinite(exact).all() and scale > 0):
-        return None
+    told = torch.isfinite(exact).all() & (norms.max() > 0)
+    exact = torch.where(told, exact, torch.eye(len(exact), dtype=exact.dtype))
+    norms = torch.where(told, norms, 1)
+    scale = norms.max()
     divisors = torch.where(norms > 0, norms, 1)
     values, vectors = torch.linalg.eigh(exact / divisors / divisors[:, None])
     values = torch.where(values > precision * values.max(), values, 0)
     units = vectors * values.sqrt()
-    return Gradients(scale, norms / scale, units * (norms / scale)[:, None])
+    return Gradients(told, scale, norms / scale, units * (norms / scale)[:, None])
 
 
-def seen_gradients(method: Method, signal: Signal) -> Gradients | None:
+def seen_gradients(method: Method, signal: Signal) -> Gradients:
     """The gradients at the level that a method looks at."""
     if method.signal == "features":
         flat = signal.gradients.flatten(1).double()
@@ -129,6 +133,5 @@ class GramianMethod(LevelMethod, ABC):
         """The mixing of this step; the plain sum if the Gramian is zero or out of range."""
         gradients = seen_gradients(self, signal)
         plain = torch.ones_like(signal.losses)
-        if gradients is None:
-            return Combined(plain, mixing=plain), state
-        return Combined(plain, mixing=within_range(self.mix(gradients, signal), plain)), state
+        mixing = torch.where(gradients.told, self.mix(gradients, signal), 1.0)
+        return Combined(plain, mixing=within_range(mixing, plain)), state

@@ -59,6 +59,7 @@ class ConeMethod(GramianMethod):
     """
 
     weighting: ClassVar[str]
+    sequential = "TorchJD's solver, quadprog, runs on the host"
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_conflicts"})
     variants = ({"level": "features"},)
 

@@ -99,18 +99,19 @@ class Adversarial(Method):
         rule, tasks, batch = self.rule, self.shape.tasks, len(signal.z)
         if signal.step == 0:
             state = {**state, **signal.draws}
-        with torch.enable_grad():
-            own = signal.task_gradients.detach().requires_grad_()
-            layers = [state[name].detach().requires_grad_() for name in LAYERS]
-            task = torch.arange(tasks, device=own.device).repeat_interleave(batch)
-            loss = torch.nn.functional.cross_entropy(answers_of(layers, own), task)
-            at_own, *slopes = torch.autograd.grad(loss, [own, *layers])
+        own, layers = signal.task_gradients, [state[name] for name in LAYERS]
+        task = torch.arange(tasks, device=own.device).repeat_interleave(batch)
+
+        def loss(own: Tensor, layers: list[Tensor]) -> Tensor:
+            return torch.nn.functional.cross_entropy(answers_of(layers, own), task)
+
+        at_own, slopes = torch.func.grad(loss, argnums=(0, 1))(own, layers)
         following = {}
         for name, layer, slope in zip(LAYERS, layers, slopes, strict=True):
             moments = tuple(f"{name}{moment}" for moment in MOMENTS)
             before = state[moments[0]], state[moments[1]]
             one, two, direction = adam(*before, slope, signal.step)
-            following[name] = layer.detach() - rule.discriminator_learning_rate * direction
+            following[name] = layer - rule.discriminator_learning_rate * direction
             following |= dict(zip(moments, (one, two), strict=True))
         passed = (signal.epoch + 1) / signal.epochs
         strength = 2 / (1 + math.exp(-10 * passed)) - 1

@@ -33,6 +33,7 @@ class AlignedMTL(GramianMethod):
     """v = B w."""
 
     label = "Aligned-MTL"
+    sequential = "TorchJD counts the positive eigenvalues in a branch on the data"
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
     variants = ({"scale": "mean", "preference": "sum"}, {"scale": "median"}, {"level": "features"})
 

@@ -38,6 +38,7 @@ class CAGrad(GramianMethod):
     """v = 1/K + (c ||g_0|| / ||g_w||) w."""
 
     label = "CAGrad"
+    sequential = "TorchJD's solver, Clarabel, runs on the host"
     variants = ({"rescale": "linear"}, {"c": 0.2, "rescale": "square", "level": "features"})
 
     class Options(LevelOptions):

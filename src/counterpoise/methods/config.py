@@ -52,8 +52,7 @@ class ConFIG(GramianMethod):
         found = torch.linalg.pinv(units @ units.T, hermitian=True).sum(1)
         direction = found @ units
         length = direction.norm()
-        if length <= ROUNDING * found.abs().sum():  # opposed gradients: no direction serves all
-            return torch.zeros_like(found)
         along = (gradients.rows @ direction).sum() / length
         mixing: Tensor = along * found / torch.where(norms > 0, norms, 1) / length
-        return mixing
+        # Opposed gradients: no direction serves all.
+        return torch.where(length > ROUNDING * found.abs().sum(), mixing, 0)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from counterpoise.methods._base import Combined, Signal, State
-from counterpoise.methods._fairness import fair_weights
+from counterpoise.methods._fairness import SEQUENTIAL, fair_weights
 from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class FairGrad(GramianMethod):
     """v = a, with G a = a^(-1/alpha)."""
 
     label = "FairGrad"
+    sequential = SEQUENTIAL
     # g_k.update = a_k^(-1/alpha) > 0.
     properties = frozenset({"equal_tasks_equal_weights", "never_conflicts"})
     variants = (

@@ -25,12 +25,51 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Signal, State
-from counterpoise.methods._gramian import LevelMethod, LevelOptions, seen_gradients, within_range
+from counterpoise.methods._gramian import (
+    Gradients,
+    LevelMethod,
+    LevelOptions,
+    seen_gradients,
+    within_range,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from counterpoise.methods._base import Shape
+
+
+def vaccinated(
+    gradients: Gradients, rho: Tensor, order: Tensor, beta: float
+) -> tuple[Tensor, Tensor]:
+    """Coefficients (K, K) of the g'_i, a row each, and the new targets.
+
+    All g'_i meet the next task of their own order at once: a row depends on no other.
+
+    Args:
+        gradients: the K gradients.
+        rho: (K, K) targets.
+        order: (K, K); row i has the tasks in the order in which i meets them.
+        beta: weight of the newest similarity.
+    """
+    gramian = gradients.gramian
+    coefficients = torch.eye(len(gramian), dtype=torch.float64)
+    lengths, there, targets = gradients.norms[order], coefficients[order], rho.gather(1, order)
+    rests, across = (1 - targets**2).sqrt(), torch.arange(len(gramian))[:, None] != order
+    meets, turns = across & (lengths > 0) & gradients.told, across & (rests > 0)
+    moved = []
+    for p in range(len(gramian)):
+        target, other = targets[:, p], there[:, p]
+        products = coefficients @ gramian
+        norms = (products * coefficients).sum(1).clamp(min=0).sqrt()
+        met = meets[:, p] & (norms > 0)
+        cosine = ((products * other).sum(1) / (norms * lengths[:, p])).clamp(-1, 1)
+        turn = target * (1 - cosine**2).sqrt() / rests[:, p] - cosine
+        turned = met & turns[:, p] & (cosine < target)
+        added = torch.where(turned, norms / lengths[:, p] * turn, 0)
+        coefficients = coefficients + added[:, None] * other
+        moved.append(torch.where(met, (1 - beta) * target + beta * cosine, target))
+    return coefficients, rho.scatter(1, order, torch.stack(moved, dim=1))
 
 
 class GradVac(LevelMethod):
@@ -62,23 +101,7 @@ class GradVac(LevelMethod):
         """Turn the gradients, pair by pair, and follow their similarities."""
         plain = torch.ones_like(signal.losses)
         gradients = seen_gradients(self, signal)
-        if gradients is None:
-            return Combined(plain, mixing=plain), state
-        coefficients = torch.eye(self.shape.tasks, dtype=torch.float64).numpy()
-        gramian, norms = gradients.gramian.numpy(), gradients.norms.numpy()
-        beta, rho = self.rule.beta, state["rho"].double().cpu().numpy().copy()
-        for i, order in enumerate(signal.draws["order"].argsort(dim=1).tolist()):
-            own = coefficients[i]
-            for j in order:
-                norm = max(float(own @ gramian @ own), 0.0) ** 0.5
-                if j == i or norm * norms[j] == 0:
-                    continue
-                cosine = min(max(float(own @ gramian[j]) / (norm * norms[j]), -1.0), 1.0)
-                target = float(rho[i, j])
-                rest = (1 - target**2) ** 0.5
-                if cosine < target and rest > 0:
-                    turn = target * (1 - cosine**2) ** 0.5 / rest - cosine
-                    own[j] += norm / norms[j] * turn
-                rho[i, j] = (1 - beta) * target + beta * cosine
-        mixing = within_range(torch.from_numpy(coefficients.sum(0)), plain)
-        return Combined(plain, mixing=mixing), {"rho": torch.from_numpy(rho).to(state["rho"])}
+        rho, order = state["rho"].double().cpu(), signal.draws["order"].cpu().argsort(dim=1)
+        coefficients, rho = vaccinated(gradients, rho, order, self.rule.beta)
+        mixing = within_range(coefficients.sum(0), plain)
+        return Combined(plain, mixing=mixing), {"rho": rho.to(state["rho"])}

@@ -25,6 +25,7 @@ class IMTL(LevelMethod):
     """Heads weighted by exp(s_k); v by IMTL-G of the gradients so scaled."""
 
     label = "IMTL"
+    sequential = "TorchJD asks in a branch on the data whether the weights' sum vanishes"
     trained = ("s",)
     properties = frozenset({"equal_tasks_equal_weights"})
     variants = ({"level": "features"},)
@@ -38,7 +39,7 @@ class IMTL(LevelMethod):
         weights = state["s"].exp()
         gradients = seen_gradients(self, signal)
         mixing = weights
-        if gradients is not None:
+        if gradients.told:
             scales = weights.double().cpu()
             impartial = torchjd_weights("IMTLGWeighting", gradients.scaled(scales).gramian)
             mixing = within_range(impartial * scales, weights)

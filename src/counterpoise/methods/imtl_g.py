@@ -34,6 +34,7 @@ class IMTLG(GramianMethod):
     """v of equal projections, of sum one."""
 
     label = "IMTL-G"
+    sequential = "TorchJD asks in a branch on the data whether the weights' sum vanishes"
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
     variants = ({"level": "features"},)
 

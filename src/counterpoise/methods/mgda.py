@@ -54,6 +54,7 @@ class MGDA(GramianMethod):
     """v = alpha / n, the shortest convex combination."""
 
     label = "MGDA"
+    sequential = "SciPy's solver runs on the host"
     # By the minimum's first-order conditions. Equal gradients leave alpha open.
     properties = frozenset({"never_conflicts"})
     variants = (

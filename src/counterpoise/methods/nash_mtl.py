@@ -27,7 +27,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Signal, State
-from counterpoise.methods._fairness import fair_weights
+from counterpoise.methods._fairness import SEQUENTIAL, fair_weights
 from counterpoise.methods._gramian import (
     Gradients,
     GramianMethod,
@@ -46,6 +46,7 @@ class NashMTL(GramianMethod):
     """v = alpha, with G alpha = 1 / alpha."""
 
     label = "Nash-MTL"
+    sequential = SEQUENTIAL
     # g_k.update = 1 / alpha_k > 0; a task's scale moves into its alpha.
     properties = frozenset(
         {"equal_tasks_equal_weights", "never_conflicts", "blind_to_gradient_scale"}
@@ -82,11 +83,11 @@ class NashMTL(GramianMethod):
         """A bargain, or the last one again."""
         alpha = state["alpha"].double().cpu()
         gradients = seen_gradients(self, signal)
-        if gradients is not None and signal.step % self.rule.every == 0:
+        if gradients.told and signal.step % self.rule.every == 0:
             alpha = self.mix(gradients, signal)
         following = {"alpha": within_range(alpha, state["alpha"])}
-        if gradients is not None and self.rule.max_norm:
-            length = float((alpha @ gradients.rows).norm()) * gradients.scale
+        if gradients.told and self.rule.max_norm:
+            length = float((alpha @ gradients.rows).norm() * gradients.scale)
             alpha = alpha * min(1.0, self.rule.max_norm / max(length, 1e-300))
         mixing = within_range(alpha, signal.losses)
         weights = mixing if self.rule.heads == "weighted" else torch.ones_like(mixing)

@@ -66,6 +66,7 @@ class PCD(LevelMethod):
     """v_k = w_k s_k ||g_1|| / ||d||, with d = sum_k w_k g~_k."""
 
     label = "PCD"
+    sequential = "SciPy's solver runs on the host"
     properties = frozenset({"plain_with_one_task"})
     variants = ({"tau": 0.5}, {"level": "features"})
 
@@ -107,7 +108,7 @@ class PCD(LevelMethod):
         """Follow the primary task as far as the promises allow."""
         plain = torch.ones_like(signal.losses)
         gradients = seen_gradients(self, signal)
-        if gradients is None:
+        if not gradients.told:
             return Combined(plain, mixing=plain), state
         beta, count = self.rule.beta, float(state["count"]) + 1
         norms = gradients.norms * gradients.scale

@@ -38,13 +38,16 @@ class PCGrad(GramianMethod):
         return {"order": torch.rand(self.shape.tasks, self.shape.tasks, generator=generator)}
 
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
-        """Project, task by task."""
-        gramian = gradients.gramian.numpy()
-        coefficients = torch.eye(self.shape.tasks, dtype=torch.float64).numpy()
-        for i, order in enumerate(signal.draws["order"].argsort(dim=1).tolist()):
-            own = coefficients[i]
-            for j in order:
-                product = own @ gramian[j]
-                if j != i and product < 0:
-                    own[j] -= product / gramian[j, j]
-        return torch.from_numpy(coefficients.sum(0))
+        """Project all g' at once, each along the next task of its own order."""
+        gramian = gradients.gramian
+        coefficients = torch.eye(len(gramian), dtype=torch.float64)
+        order = signal.draws["order"].cpu().argsort(dim=1)
+        # Row i, column p: of the task that i meets p-th.
+        rows, there, squares = gramian[order], coefficients[order], gramian.diagonal()[order]
+        across = torch.arange(len(gramian))[:, None] != order
+        for p in range(len(gramian)):
+            products = (coefficients * rows[:, p]).sum(1)
+            against = across[:, p] & (products < 0)
+            shares = torch.where(against, products / squares[:, p], 0)
+            coefficients = coefficients - shares[:, None] * there[:, p]
+        return coefficients.sum(0)

@@ -172,6 +172,10 @@ class RotoGrad(Method):
     """Rotations that align task gradients, on top of GradNorm's weights."""
 
     label = "RotoGrad (2021 submission)"
+    sequential = (
+        "a branch on the data spares decompositions where heads are linear with one output; to "
+        "compute both ways would cost more than it saves"
+    )
     signal = "features"
     kept = ("rotation", "centre", "offset")
     # With one task and a single head a plain SVD turns the directions that the head leaves free, so

@@ -62,10 +62,12 @@ def slope_of(lower: Tensor, goal: Tensor, own: Tensor) -> Tensor:
         goal: (B, d) v.
         own: (K, B, d) g^k.
     """
-    with torch.enable_grad():
-        leaf = lower.detach().requires_grad_()
-        gap = turn(rotation_of(leaf), goal) - own
-        (slope,) = torch.autograd.grad(gap.square().sum(), leaf)
+
+    def distance(lower: Tensor) -> Tensor:
+        gap = turn(rotation_of(lower), goal) - own
+        return gap.square().sum()
+
+    slope: Tensor = torch.func.grad(distance)(lower)
     return slope
 
 

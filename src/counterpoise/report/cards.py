@@ -135,12 +135,13 @@ def method_cards(plan: Plan) -> list[Card]:
     for name in registry.names("methods"):
         method = registry.method(name)
         signal = str(method.signal)
+        alone = f". One replicate at a time: {method.sequential}" if method.sequential else ""
         cards.append(
             Card(
                 anchor("method", name),
                 name,
                 method.label,
-                f"Sees {SIGNALS.get(signal, signal)}",
+                f"Sees {SIGNALS.get(signal, signal)}{alone}",
                 blocks(registry.find("methods", name).__doc__),
                 options_of(method.Options),
                 runs(name),
