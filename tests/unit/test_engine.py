@@ -618,3 +618,19 @@ def test_a_shared_gradient_that_is_not_finite_is_not_applied(
     assert made.trouble["what"] == "non-finite shared gradient"
     assert (made.trouble["step"], made.trouble["method"]) == (2, "over")
     assert all(torch.isfinite(value).all() for value in made.network.state_dict().values())
+
+
+def test_a_kill_while_a_state_is_flushed_leaves_the_one_before_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "seed-0.state"
+    save_state(path, {"value": 1})
+
+    def kill(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", kill)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(path, {"value": 2})
+    assert path.is_file()
+    assert load_state(path, torch.device("cpu")) == {"value": 1}

@@ -27,7 +27,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         content = buffer.getvalue()
         temporary.write_bytes(content + hashlib.sha256(content).digest())
         if path.exists():
-            path.replace(path.with_suffix(".previous"))
+            _keep(path, path.with_suffix(".previous"))
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give the state a second name, so that the first stays until the new state takes it."""
+    previous.unlink(missing_ok=True)
+    try:
+        previous.hardlink_to(path)
+    except OSError:  # a file system without hard links
+        path.replace(previous)
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
