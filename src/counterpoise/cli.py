@@ -265,12 +265,14 @@ def status(
 
 @app.command(rich_help_panel=PEOPLE)
 def plan(tier: Tier = "demo") -> None:
-    """List the cells of a tier and say which are done."""
+    """List the cells of a tier and say which are done. What a grid search tries comes last."""
     root, made = find_root(), _plan(tier)
-    for training in made.trainings.values():
-        done = (root / training.scores).is_file()
-        typer.echo(f"{'done' if done else '-':5}{training.key}")
-    typer.echo(f"{len(made.trainings)} cells in tier {tier}")
+    last = {key: training.scores for key, training in made.trainings.items()}
+    tried = {k: t.file("predictions.parquet") for k, t in made.candidates.items() if k not in last}
+    for key, file in {**last, **tried}.items():
+        typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
+    searched = f", {len(tried)} of them to search options" if tried else ""
+    typer.echo(f"{len(last) + len(tried)} cells in tier {tier}{searched}")
 
 
 new = typer.Typer(help="Write the skeleton of a new file of the catalogue.", no_args_is_help=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
+from counterpoise.lazy import pd
 
 
 @contextmanager
@@ -57,6 +58,22 @@ def _unwritable(path: Path, error: OSError) -> UserError:
         where=path,
         remedy="free space on the disk, or give yourself write permission to the folder",
     )
+
+
+def read_parquet(path: Path, what: str) -> pd.DataFrame:
+    """A table that another job has written; ``what`` it is, for the message.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read the {what} ({error})",
+            where=path,
+            remedy="delete it and run `snakemake` again",
+        ) from error
 
 
 def make_folder(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from counterpoise import registry
 from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, read_json, sha256_file, write_json
+from counterpoise.files import atomic, read_json, read_parquet, sha256_file, write_json
 from counterpoise.lazy import pd
 
 PARTS = ("train", "validation", "test")
@@ -116,14 +116,7 @@ def load_items(split_file: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or damaged.
     """
-    try:
-        return pd.read_parquet(split_file)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read the split ({error})",
-            where=split_file,
-            remedy="delete it and run `snakemake` again",
-        ) from error
+    return read_parquet(split_file, "split")
 
 
 def load_part(dataset: str, options: dict[str, Any], split_file: Path, part: str) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -78,56 +79,62 @@ def test_a_wrong_grid_has_its_line(config_copy: Path, grid: str, word: str) -> N
     assert word in str(told) and any(f"imbalance.yaml:{n}" in str(told) for n in (line - 1, line))
 
 
-def history(*values: tuple[int, float]) -> pd.DataFrame:
-    rows = [(seed, epoch, "selection", "", value) for epoch, (seed, value) in enumerate(values)]
-    rows += [(seed, 0, "learning_rate", "", 1.0) for seed, _ in values]
+def history(*values: float, seed: int = 0) -> pd.DataFrame:
+    rows = [(seed, epoch, "selection", "", value) for epoch, value in enumerate(values)]
+    rows.append((seed, 0, "learning_rate", "", 1.0))
     return pd.DataFrame(rows, columns=["seed", "epoch", "quantity", "task", "value"])
 
 
-def test_the_value_of_a_candidate_is_the_mean_of_each_seeds_best_epoch() -> None:
-    assert validation_loss(history((0, 3.0), (0, 1.0), (0, 2.0), (1, 5.0), (1, 4.0))) == 2.5
-    assert validation_loss(history()) == float("inf")
+def record(*epochs: int, status: str = "finished") -> dict[str, Any]:
+    """Of seeds whose weights of these epochs were kept."""
+    ends = {str(n): {"status": status, "selected_epoch": epoch} for n, epoch in enumerate(epochs)}
+    return {"seeds": ends, "seconds": 2.5}
 
 
-def searched(root: Path, histories: dict[str, pd.DataFrame]) -> Job:
+def test_the_value_of_a_candidate_is_the_mean_over_seeds_of_the_weights_kept() -> None:
+    two = pd.concat([history(3.0, 1.0, 2.0), history(5.0, 4.0, seed=1)])
+    assert validation_loss(two, record(1, 1)) == 2.5
+    assert validation_loss(two, record(2, 0)) == 3.5, "the last epoch, where that is kept"
+    assert validation_loss(two, record(1, 1, status="diverged")) == float("inf")
+
+
+def searched(root: Path, *values: float, diverged: tuple[float, ...] = ()) -> Job:
+    """A search over candidates with these validation losses."""
     cells = root / "results/demo/cells"
-    for key, frame in histories.items():
-        (cells / key).mkdir(parents=True)
-        frame.to_parquet(cells / key / "history.parquet")
-        write_json(cells / key / "record.json", {"seconds": 2.5})
-    points = tuple(
-        Candidate(key=key, options={"weights": {"sum": float(n)}})
-        for n, key in enumerate(histories, start=1)
-    )
-    cell = small_cell("fixed").model_copy(update={"candidates": points})
+    points = []
+    for n, value in enumerate(values, start=1):
+        folder = cells / f"point/{n}"
+        folder.mkdir(parents=True)
+        history(value).to_parquet(folder / "history.parquet")
+        status = "diverged" if value in diverged else "finished"
+        write_json(folder / "record.json", record(0, status=status))
+        points.append(Candidate(key=f"point/{n}", options={"weights": {"sum": float(n)}}))
+    cell = small_cell("fixed").model_copy(update={"candidates": tuple(points)})
     own = cells / "searched" / "digest"
     return Job(root, cell, "searched", "digest", root / "split", root / "work", own)
 
 
 def test_the_lowest_validation_loss_wins_and_the_first_of_equals(tmp_path: Path) -> None:
-    job = searched(
-        tmp_path, {"a/1": history((0, 2.0)), "b/2": history((0, 1.0)), "c/3": history((0, 1.0))}
-    )
+    job = searched(tmp_path, 2.0, 1.0, 1.0)
     chosen, tried = with_best_options(job)
     assert chosen.cell.method.options == {"weights": {"sum": 2.0}}
     assert replace(chosen, cell=job.cell) == job, "nothing else changes"
     assert [(p["key"], p["loss"], p["seconds"]) for p in tried] == [
-        ("a/1", 2.0, 2.5), ("b/2", 1.0, 2.5), ("c/3", 1.0, 2.5),
+        ("point/1", 2.0, 2.5), ("point/2", 1.0, 2.5), ("point/3", 1.0, 2.5),
     ]  # fmt: skip
 
 
-def test_a_candidate_that_diverged_at_once_never_wins(tmp_path: Path) -> None:
-    job = searched(tmp_path, {"a/1": history(), "b/2": history((0, 9.0))})
-    chosen, tried = with_best_options(job)
+def test_a_candidate_that_diverged_never_wins(tmp_path: Path) -> None:
+    chosen, tried = with_best_options(searched(tmp_path, 1.0, 9.0, diverged=(1.0,)))
     assert chosen.cell.method.options == {"weights": {"sum": 2.0}}
     assert [point["loss"] for point in tried] == [None, 9.0]
-    none = searched(tmp_path / "none", {"a/1": history()})
-    assert "no candidate" in error_of(lambda: with_best_options(none)).what
+    none = searched(tmp_path / "none", 1.0, diverged=(1.0,))
+    assert "has diverged" in error_of(lambda: with_best_options(none)).what
 
 
 def test_a_missing_or_damaged_candidate_is_told(tmp_path: Path) -> None:
-    job = searched(tmp_path, {"a/1": history((0, 2.0))})
-    path = tmp_path / "results/demo/cells/a/1/history.parquet"
+    job = searched(tmp_path, 2.0)
+    path = tmp_path / "results/demo/cells/point/1/history.parquet"
     path.write_bytes(b"PAR1 and no more")
     assert error_of(lambda: with_best_options(job)).where == str(path)
     path.unlink()
@@ -135,5 +142,5 @@ def test_a_missing_or_damaged_candidate_is_told(tmp_path: Path) -> None:
 
 
 def test_a_cell_without_a_search_is_left_alone(tmp_path: Path) -> None:
-    job = replace(searched(tmp_path, {}), cell=small_cell("uniform"))
+    job = replace(searched(tmp_path), cell=small_cell("uniform"))
     assert with_best_options(job) == (job, [])

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from counterpoise import registry
-from counterpoise.errors import UserError
 from counterpoise.evaluation.constant import constant_outputs, gain_on_items
 from counterpoise.evaluation.resampling import (
     patient_weights,
@@ -22,7 +21,7 @@ from counterpoise.evaluation.resampling import (
     standard_error,
     units_of,
 )
-from counterpoise.files import read_json, sha256_file, write_json
+from counterpoise.files import read_json, read_parquet, sha256_file, write_json
 from counterpoise.metrics import Metric, metric, weighted_mean
 from counterpoise.spec.cell import Cell
 from counterpoise.tasks import Task
@@ -37,14 +36,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or damaged.
     """
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read the predictions ({error})",
-            where=path,
-            remedy="delete the file and run `snakemake` again",
-        ) from error
+    return read_parquet(path, "predictions")
 
 
 def _tasks(cell: Cell) -> list[tuple[Task, dict[str, Metric]]]:

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from counterpoise.errors import nearest
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
+from counterpoise.methods._given import given_weights, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -82,12 +82,7 @@ class DeepChest(Method):
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Weights for unknown tasks; accuracy of a task that has none."""
         assert isinstance(options, cls.Options)
-        names = [task.name for task in tasks]
-        found = [
-            f"initial_weights names no task of this dataset with {name!r}; {nearest(name, names)}"
-            for name in options.initial_weights
-            if name not in names
-        ]
+        found = unknown_tasks("initial_weights", options.initial_weights, tasks)
         without = [task.name for task in tasks if task.classes is None]
         if without and options.performance in ("accuracy", "validation_accuracy"):
             found.append(
@@ -98,9 +93,8 @@ class DeepChest(Method):
 
     def initial_state(self) -> State:
         """First weights, and no losses of an earlier epoch."""
-        given = self.rule.initial_weights
         return {
-            "omega": torch.tensor([given.get(name, 1.0) for name in self.shape.names]),
+            "omega": given_weights(self.rule.initial_weights, self.shape.names),
             "last_losses": torch.zeros(self.shape.tasks),
         }
 

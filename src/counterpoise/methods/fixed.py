@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from counterpoise.errors import nearest
-from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._given import given_weights, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -47,21 +46,15 @@ class Fixed(Method):
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Weights for unknown tasks; no weight above zero."""
         assert isinstance(options, cls.Options)
-        names = [task.name for task in tasks]
-        found = [
-            f"weights names no task of this dataset with {name!r}; {nearest(name, names)}"
-            for name in options.weights
-            if name not in names
-        ]
-        if all(options.weights.get(name, 1.0) == 0 for name in names):
+        found = unknown_tasks("weights", options.weights, tasks)
+        if all(options.weights.get(task.name, 1.0) == 0 for task in tasks):
             found.append("all weights are zero, so that nothing would be trained")
         return found
 
     def initial_state(self) -> State:
         """The weights."""
         assert isinstance(self.options, self.Options)
-        given = self.options.weights
-        return {"omega": torch.tensor([given.get(name, 1.0) for name in self.shape.names])}
+        return {"omega": given_weights(self.options.weights, self.shape.names)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The given weights."""

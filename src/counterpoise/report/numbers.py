@@ -97,5 +97,9 @@ def value_text(value: Any) -> str:
 
 
 def options_text(options: dict[str, Any]) -> str:
-    """Options in one line."""
-    return ", ".join(f"{key} {value_text(value)}" for key, value in sorted(options.items()))
+    """Options in one line; entries of an option that has some as ``option.entry``."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        entries = value.items() if isinstance(value, dict) and value else None
+        flat |= {key: value} if entries is None else {f"{key}.{k}": v for k, v in entries}
+    return ", ".join(f"{key} {value_text(value)}" for key, value in sorted(flat.items()))

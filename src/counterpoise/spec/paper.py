@@ -111,8 +111,8 @@ class GridSearch(Model):
 
     Every point of the grid is a cell of its own, so that its cost is counted and points that two
     searches share are trained once. The point with the lowest validation loss wins: the mean over
-    tasks of the unweighted (normalised) loss at its best epoch, averaged over seeds. The test part
-    has no say.
+    tasks of the unweighted (normalised) loss of the weights that are kept, averaged over seeds. One
+    that diverges never does, and the test part has no say.
     """
 
     grid: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]

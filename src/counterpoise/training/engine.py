@@ -161,7 +161,7 @@ class Replicate:
         for name, parameter in self.trained.items():
             parameter.data = self.method_state[name]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.normaliser, self.latest = state["normaliser"], state.get("latest")
+        self.normaliser, self.latest = state["normaliser"], state["latest"]
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
         self.trouble, self.seconds = state["trouble"], state["seconds"]

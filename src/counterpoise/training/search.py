@@ -5,38 +5,28 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from counterpoise.errors import UserError
-from counterpoise.files import read_json
+from counterpoise.files import read_json, read_parquet
 from counterpoise.training.problem import Job
 
 log = logging.getLogger(__name__)
 
 
-def validation_loss(history: pd.DataFrame) -> float:
-    """A candidate's value: the lowest mean validation loss of each seed, averaged over seeds.
+def validation_loss(history: pd.DataFrame, record: dict[str, Any]) -> float:
+    """A candidate's value: the mean validation loss of the weights that were kept, over seeds.
 
-    Infinite if a seed has no finished epoch, so that a candidate that diverges at once never wins.
+    Infinite if a seed has diverged, so that no such candidate wins.
     """
-    seen = history[history["quantity"] == "selection"]
-    best = seen.groupby("seed")["value"].min()
-    complete = len(best) == history["seed"].nunique() and len(best) > 0
-    return float(best.mean()) if complete and best.notna().all() else math.inf
-
-
-def _history(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # what pyarrow raises on damage has no common class
-        raise UserError(
-            f"cannot read what a candidate of the grid search gave ({error})",
-            where=path,
-            remedy="delete the file and run `snakemake` again",
-        ) from error
+    ends = record["seeds"]
+    if any(end["status"] != "finished" for end in ends.values()):
+        return math.inf
+    seen = history[history["quantity"] == "selection"].set_index(["seed", "epoch"])["value"]
+    kept = [seen.loc[int(seed), end["selected_epoch"]] for seed, end in ends.items()]
+    return float(sum(kept) / len(kept))
 
 
 def with_best_options(job: Job) -> tuple[Job, list[dict[str, Any]]]:
@@ -46,28 +36,29 @@ def with_best_options(job: Job) -> tuple[Job, list[dict[str, Any]]]:
 
     Returns:
         The job, and for its record what was tried: key, options, validation loss (None if it
-        diverged at once) and seconds of each candidate.
+        diverged) and seconds of each candidate.
 
     Raises:
-        UserError: a candidate's history is missing, or none came to an end.
+        UserError: a candidate's files are missing or damaged, or all have diverged.
     """
     cells = job.out.parent.parent
+    records = {p.key: read_json(cells / p.key / "record.json") for p in job.cell.candidates}
     values = {
-        point.key: validation_loss(_history(cells / point.key / "history.parquet"))
-        for point in job.cell.candidates
+        key: validation_loss(read_parquet(cells / key / "history.parquet", "history"), record)
+        for key, record in records.items()
     }
     if not values:
         return job, []
     best = min(job.cell.candidates, key=lambda point: values[point.key])
     if not math.isfinite(values[best.key]):
         raise UserError(
-            "no candidate of the grid search came to the end of an epoch",
+            "every candidate of the grid search has diverged",
             where=cells / best.key / "record.json",
             remedy="search smaller values, or a smaller learning rate",
         )
     tried = []
     for point in job.cell.candidates:
-        value, seconds = values[point.key], read_json(cells / point.key / "record.json")["seconds"]
+        value, seconds = values[point.key], records[point.key]["seconds"]
         log.info("%s: validation loss %.6g", point.key, value)
         shown = value if math.isfinite(value) else None
         tried.append(

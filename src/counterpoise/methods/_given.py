@@ -1,0 +1,30 @@
+"""Task weights that a paper file gives by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from counterpoise.errors import nearest
+from counterpoise.lazy import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from counterpoise.tasks import Task
+
+
+def given_weights(weights: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
+    """(K,) weights in the tasks' order; one for a task that is not named."""
+    return torch.tensor([weights.get(name, 1.0) for name in names])
+
+
+def unknown_tasks(option: str, weights: Mapping[str, float], tasks: tuple[Task, ...]) -> list[str]:
+    """Problems of an option that names tasks which the dataset lacks, in words."""
+    names = [task.name for task in tasks]
+    return [
+        f"{option} names no task of this dataset with {name!r}; {nearest(name, names)}"
+        for name in weights
+        if name not in names
+    ]
