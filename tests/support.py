@@ -88,7 +88,7 @@ def method_of(name: str, tasks: int, features: int, **options: Any) -> Method:
     """A method by name."""
     kind = registry.method(name)
     names = tuple(f"task{k}" for k in range(tasks))
-    return kind(kind.Options(**options), Shape(tasks, features, features, names))
+    return kind(kind.Options(**options), Shape(tasks, features, (features,), names))
 
 
 def signal_of(

@@ -265,13 +265,13 @@ def status(
 
 @app.command(rich_help_panel=PEOPLE)
 def plan(tier: Tier = "demo") -> None:
-    """List the cells of a tier and say which are done. What a grid search tries comes last."""
+    """List the cells of a tier and say which are done; last, those that only set options."""
     root, made = find_root(), _plan(tier)
     last = {key: training.scores for key, training in made.trainings.items()}
-    tried = {k: t.file("predictions.parquet") for k, t in made.candidates.items() if k not in last}
+    tried = {k: t.file("predictions.parquet") for k, t in made.preliminary.items() if k not in last}
     for key, file in {**last, **tried}.items():
         typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
-    searched = f", {len(tried)} of them to search options" if tried else ""
+    searched = f", {len(tried)} of them to choose options by" if tried else ""
     typer.echo(f"{len(last) + len(tried)} cells in tier {tier}{searched}")
 
 

@@ -100,11 +100,13 @@ def plan_training(
     data: Data,
     tasks: tuple[str, ...],
     candidates: tuple[Candidate, ...] = (),
+    single_task: dict[str, str] | None = None,
 ) -> Training:
     """One cell of a run: the tasks trained together, with all that its digest covers.
 
     Args:
         candidates: of a searched run, the cells that its options are chosen from.
+        single_task: by task, the cell that the method's options wait for.
     """
     run = experiment.runs[run_name]
     alone = run.method == SINGLE_TASK
@@ -128,6 +130,7 @@ def plan_training(
         protocol=experiment.protocol.model_copy(update=changes),
         seeds=tuple(range(repeats)),
         candidates=candidates,
+        single_task=single_task or {},
     )
     parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment, data)]
     parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
@@ -159,6 +162,7 @@ def plan_candidates(
     reduction: Reduction,
     data: Data,
     tasks: tuple[str, ...],
+    single_task: dict[str, str],
 ) -> list[Training]:
     """The cells of a run's grid search; none without one."""
     run = experiment.runs[run_name]
@@ -173,8 +177,30 @@ def plan_candidates(
     for options in run.search.points(run.options):
         point = run.model_copy(update={"options": options, "search": None})
         tried = experiment.model_copy(update={"runs": {run_name: point}})
-        found.append(plan_training(tier, tried, run_name, shorter, data, tasks))
+        found.append(plan_training(tier, tried, run_name, shorter, data, tasks, (), single_task))
     return found
+
+
+def plan_single_tasks(
+    tier: str,
+    experiment: Experiment,
+    run_name: str,
+    reduction: Reduction,
+    data: Data,
+    tasks: tuple[str, ...],
+) -> dict[str, Training]:
+    """By task, a network of its own that the run's options wait for; none where they do not."""
+    run = experiment.runs[run_name]
+    if run.method == SINGLE_TASK:
+        return {}
+    method = registry.method(run.method)
+    if not method.needs_single_task(method.Options(**run.options)):
+        return {}
+    alone = run.model_copy(update={"method": SINGLE_TASK, "options": {}, "search": None})
+    reference = experiment.model_copy(update={"runs": {run_name: alone}})
+    return {
+        task: plan_training(tier, reference, run_name, reduction, data, (task,)) for task in tasks
+    }
 
 
 def _shown(options: Any) -> list[str]:

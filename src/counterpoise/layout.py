@@ -79,9 +79,12 @@ class Training:
         """Its scores, named by the digest of the code that computes them."""
         return f"{self.folder}/scores-{self.scoring}.json"
 
-    def candidate(self, key: str, name: str) -> str:
-        """A file of a cell of the same tier that its grid search tried."""
-        return f"results/{self.tier}/cells/{key}/{name}"
+    @property
+    def preliminary(self) -> list[str]:
+        """Files of the same tier's cells that its options come from."""
+        keys = [*(point.key for point in self.cell.candidates), *self.cell.single_task.values()]
+        folder = f"results/{self.tier}/cells"
+        return [f"{folder}/{k}/{name}" for k in keys for name in ("history.parquet", "record.json")]
 
     def file(self, name: str) -> str:
         """A file of its results."""

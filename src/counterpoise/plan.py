@@ -17,7 +17,7 @@ from counterpoise import registry
 from counterpoise.code import code_digests
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
-from counterpoise.identity import plan_candidates, plan_data, plan_training
+from counterpoise.identity import plan_candidates, plan_data, plan_single_tasks, plan_training
 from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
 from counterpoise.project import Project, load_project
 from counterpoise.spec.cell import Candidate, Component
@@ -47,8 +47,9 @@ class Plan:
     project: Project
     tier_name: str
     trainings: dict[str, Training] = field(default_factory=dict)
-    candidates: dict[str, Training] = field(default_factory=dict)
-    """Cells that only a grid search needs: trained, never scored on the test part."""
+    preliminary: dict[str, Training] = field(default_factory=dict)
+    """Cells that others take options from: points of a grid search, networks of one task. They are
+    trained, and scored on the test part only where a run asks for them too."""
     runs: dict[tuple[str, str, str], RunPlan] = field(default_factory=dict)
     papers: dict[str, PaperPlan] = field(default_factory=dict)
 
@@ -111,8 +112,8 @@ class Plan:
             UserError: the plan has no such cell.
         """
         key = f"{name}/{digest}"
-        if key in self.candidates:
-            return self.candidates[key]
+        if key in self.preliminary:
+            return self.preliminary[key]
         if key not in self.trainings:
             if any(training.name == name for training in self.trainings.values()):
                 raise UserError(
@@ -236,11 +237,13 @@ def _add_run(
     cells: dict[str, str] = {}
     for group in [(task,) for task in tasks] if alone else [tasks]:
         place = (plan.tier_name, experiment, run_name, reduction, data, group)
-        tried = plan_candidates(*place)
-        plan.candidates |= {candidate.key: candidate for candidate in tried}
+        references = plan_single_tasks(*place)
+        reached = {task: reference.key for task, reference in references.items()}
+        tried = plan_candidates(*place, reached)
+        plan.preliminary |= {first.key: first for first in [*references.values(), *tried]}
         options = [(point.key, point.cell.method.options) for point in tried]
         points = tuple(Candidate(key=key, options=values) for key, values in options)
-        training = plan_training(*place, points)
+        training = plan_training(*place, points, reached)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]

@@ -264,6 +264,14 @@ ROWS: dict[str, Row] = {
         written("imtl_l"),
         by_hand(LOSSES, "imtl_l_by_hand"),
     ),
+    "metabalance": _row(
+        "He et al., WWW 2022, arXiv 2203.06801",
+        Oracle(
+            "Algorithm 1, one loss and one tensor after the other",
+            _of("metabalance", "the_network_moves_as_the_algorithm_says"),
+        ),
+        by_hand("metabalance", "a_step_by_hand norms_are_followed"),
+    ),
     "mgda": _row(
         "Sener and Koltun, NeurIPS 2018, arXiv 1810.04650",
         Oracle("closed form for two tasks", _of(GRAMIAN, "mgda_of_two_tasks")),
@@ -425,8 +433,6 @@ LEFT_OUT: dict[str, str] = {
     "MTAN": "a network, not a weighting.",
     "MTAdam": "an optimiser that keeps Adam's moments for each loss. Its step, taken through the "
     "protocol's optimiser, would be another method.",
-    "MetaBalance": "balances each parameter tensor by itself, and needs one task that is the main "
-    "one.",
     "IGBv2": "chooses the weights by deep reinforcement learning.",
     "Krum, trimmed mean": "take the rows for noisy copies of one gradient. Those of tasks are not.",
     "constant, mean, sum": "`uniform` and `fixed`.",

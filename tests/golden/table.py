@@ -86,7 +86,7 @@ def _either(values: list[str]) -> str:
 def signals_of(name: str) -> str:
     """Of the defaults and of the variants."""
     kind = registry.method(name)
-    shape = Shape(3, 4, 5, ("a", "b", "c"))
+    shape = Shape(3, 4, (5,), ("a", "b", "c"))
     sets: list[dict[str, Any]] = [{}, *kind.variants]
     return _either([kind(kind.Options(**options), shape).signal for options in sets])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from counterpoise import code, registry
 from counterpoise.code import closure, code_digests, library_version, module_digest, path_of
 
-from ..support import error_of
+from ..support import ROOT, error_of
 
 SOURCE = '''"""What it is."""
 
@@ -135,3 +137,12 @@ def test_library_versions_have_no_build_label() -> None:
 
     assert library_version("torch") == torch.__version__.split("+")[0]
     assert "is not installed" in error_of(lambda: library_version("no-such-library")).what
+
+
+def test_layers_are_kept() -> None:
+    """The contracts of import-linter in pyproject.toml."""
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout

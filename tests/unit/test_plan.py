@@ -108,9 +108,17 @@ ADAPTED = {"aligned_mtl", "cagrad", "imtl", "imtl_g", "upgrad"}
         ("counterpoise.methods.gradnorm", uses("gradnorm")),
         ("counterpoise.methods.rotograd", uses("rotograd")),
         ("counterpoise.methods._leader", lambda t: t.cell.method.name in LED),
-        ("counterpoise.methods.uniform", uses("uniform")),
+        # Single-task networks are among them, from which other cells take options.
+        (
+            "counterpoise.methods.uniform",
+            lambda t: t.cell.method.name == "uniform" or bool(t.cell.single_task),
+        ),
         ("counterpoise.methods._base", lambda _: True),
-        ("counterpoise.networks.lenet", lambda t: t.cell.network.name == "lenet"),
+        # A cross-stitch network may be built of any.
+        (
+            "counterpoise.networks.lenet",
+            lambda t: t.cell.network.name in ("lenet", "cross_stitch"),
+        ),
         ("counterpoise.networks.mlp", lambda t: t.cell.network.name == "mlp"),
         ("counterpoise.datasets.toy", lambda t: t.cell.dataset == "toy"),
         ("counterpoise.datasets._idx", lambda t: t.cell.dataset == "multimnist"),

@@ -171,7 +171,7 @@ def test_the_jacobian_is_that_of_the_normalised_losses(problem: Problem) -> None
     network = network_of(problem)
     parameters = list(network.trunk.parameters())
     size = sum(p.numel() for p in parameters)
-    method = Watching(Method.Options(), Shape(3, network.features, size, ("a", "b", "c")))
+    method = Watching(Method.Options(), Shape(3, network.features, (size,), ("a", "b", "c")))
     _, normaliser, _ = step(problem, network, method, {}, normalise=True)
     written = [p.grad.clone() for p in parameters]
     inputs, targets = problem.parts["train"].batch(torch.arange(24))
@@ -212,7 +212,7 @@ def test_the_gramian_is_that_of_the_jacobian(problem: Problem) -> None:
 
     network = network_of(problem)
     parameters = list(network.trunk.parameters())
-    shape = Shape(3, network.features, 0, ("a", "b", "c"))
+    shape = Shape(3, network.features, (), ("a", "b", "c"))
     step(problem, network, Watching(Method.Options(), shape), {})
     heads = [p.grad.clone() for p in network.heads.parameters()]
     network.zero_grad()
@@ -240,7 +240,7 @@ def test_gradients_at_the_last_shared_layer(problem: Problem) -> None:
             return Combined(torch.ones_like(signal.losses)), state
 
     network = network_of(problem)
-    shape = Shape(3, network.features, 0, ("a", "b", "c"))
+    shape = Shape(3, network.features, (), ("a", "b", "c"))
     step(problem, network, Looking(Method.Options(), shape), {})
     assert seen["rows"].shape == (3, 30 * 25 + 25)
     total = torch.cat([p.grad.flatten() for p in network.trunk.last.parameters()])

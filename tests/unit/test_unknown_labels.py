@@ -14,13 +14,13 @@ from torch import Tensor
 
 from counterpoise import prepared, registry
 from counterpoise.datasets import toy
-from counterpoise.datasets._part import Part, is_known
+from counterpoise.datasets._part import Part, is_known, mean_of_known
 from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
 from counterpoise.report.splits import split_view
 from counterpoise.tasks import Task
 from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.job import _means
-from counterpoise.training.losses import LOSSES, mean_of_known
+from counterpoise.training.losses import LOSSES
 from counterpoise.training.problem import Problem, outputs_of
 from counterpoise.training.step import count_correct, train_step
 

@@ -5,7 +5,7 @@ rule train:
     input:
         ancient(prepared_of_cell),
         ancient(split_of_cell),
-        ancient(candidates_of_cell),
+        ancient(preliminary_of_cell),
     output:
         weights="results/{tier}/cells/{cell}/{digest}/weights.safetensors",
         history="results/{tier}/cells/{cell}/{digest}/history.parquet",

@@ -48,12 +48,8 @@ def prepared_of_cell(wildcards):
     return training_of(wildcards).data.prepared
 
 
-def candidates_of_cell(wildcards):
-    training = training_of(wildcards)
-    names = ("history.parquet", "record.json")
-    return [
-        training.candidate(c.key, n) for c in training.cell.candidates for n in names
-    ]
+def preliminary_of_cell(wildcards):
+    return training_of(wildcards).preliminary
 
 
 def raw_of_data(wildcards):

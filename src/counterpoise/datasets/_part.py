@@ -17,6 +17,13 @@ def is_known(target: Tensor) -> Tensor:
     return ~torch.isnan(target) if target.is_floating_point() else target >= 0
 
 
+def mean_of_known(values: Tensor, known: Tensor | None) -> Tensor:
+    """Mean of (B,) values over the items that are known, a scalar; zero where none is."""
+    if known is None:
+        return values.mean()
+    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+
+
 @dataclass
 class Part:
     """Inputs and targets of the items of one part.

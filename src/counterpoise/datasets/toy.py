@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from counterpoise.datasets._part import Part
+from counterpoise.datasets._part import Part, mean_of_known
 from counterpoise.files import atomic
 from counterpoise.lazy import np, pd, torch
 from counterpoise.metrics import Metric
@@ -68,8 +68,6 @@ def landscape(z: Any, shift: float, sin: Any, absolute: Any) -> Any:
 
 def _loss(shift: float, scale: float) -> Any:
     def loss(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
-        from counterpoise.training.losses import mean_of_known
-
         each = landscape(outputs, shift, torch.sin, torch.abs)
         return scale * mean_of_known(each, known)
 

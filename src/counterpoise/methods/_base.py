@@ -15,6 +15,8 @@ from counterpoise.lazy import torch
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from counterpoise.tasks import Task
@@ -56,14 +58,20 @@ class Shape:
     Attributes:
         tasks: K.
         features: d.
-        parameters: P, the number of shared parameters.
+        tensors: number of elements of each shared parameter tensor, in the order of the columns of
+            the Jacobian.
         names: the tasks' names.
     """
 
     tasks: int
     features: int
-    parameters: int
+    tensors: tuple[int, ...]
     names: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """P, the number of shared parameters."""
+        return sum(self.tensors)
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,7 @@ class Method:
         looks_back: the method is shown the losses of the same batch after the update.
         sequential: why the method's functions cannot run under torch.func.vmap over an axis of
             replicates, in words; empty if they can, with the results that each replicate has alone.
+        ordered: why the order of the tasks matters, in words; empty if it does not.
         properties: what it promises.
         variants: option sets that the contract tests try besides the defaults.
         options: validated hyper-parameters.
@@ -176,6 +185,7 @@ class Method:
     second_order: ClassVar[bool] = False
     looks_back: ClassVar[bool] = False
     sequential: ClassVar[str] = ""
+    ordered: ClassVar[str] = ""
     properties: ClassVar[frozenset[Property]] = frozenset()
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
 
@@ -190,6 +200,23 @@ class Method:
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Why these options do not fit these tasks, in words; asked before any job starts."""
         return []
+
+    @classmethod
+    def needs_single_task(cls, options: base.Options) -> bool:
+        """Whether these options wait for what networks of one task reach."""
+        return False
+
+    @classmethod
+    def with_single_task(
+        cls, options: base.Options, accuracies: Mapping[str, float]
+    ) -> base.Options:
+        """Options of which none waits any longer.
+
+        Args:
+            options: those for which :meth:`needs_single_task` is true.
+            accuracies: by task, of a network of its own on the validation part.
+        """
+        return options
 
     def initial_state(self) -> State:
         """State before the first step."""

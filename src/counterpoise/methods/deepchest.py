@@ -17,8 +17,10 @@ above the mean grows), and its trend (a task whose loss fell less than the mean 
 before grows; nothing changes after the first epoch). Floor and normalisation are options that the
 code lacks.
 
-First weights are one unless ``initial_weights`` gives them by task. The code reads them from files;
-all of them fit omega_k(1) = (3 - accuracy of a single-task network) / 2.
+First weights are one unless ``initial_weights`` gives them by task. The code reads them from
+files; all of them fit omega_k(1) = (3 - accuracy of a single-task network) / 2. ``single_task``
+computes that from networks of one task each, which the same protocol trains first. On which images
+the authors counted is unknown; here it is the validation part.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from counterpoise.methods._given import given_weights, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from counterpoise.methods._base import Shape
@@ -71,8 +75,8 @@ class DeepChest(Method):
         """Smallest value after decay; the code has none."""
         normalise: bool = False
         """Rescale the weights so that they sum to the number of tasks; the code does not."""
-        initial_weights: dict[str, Weight] = {}
-        """First weights by task; one for a task that is not named."""
+        initial_weights: dict[str, Weight] | Literal["single_task"] = {}
+        """First weights by task, one for a task that is not named; or from networks of one task."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -82,19 +86,41 @@ class DeepChest(Method):
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Weights for unknown tasks; accuracy of a task that has none."""
         assert isinstance(options, cls.Options)
-        found = unknown_tasks("initial_weights", options.initial_weights, tasks)
+        given = options.initial_weights
+        found = [] if given == "single_task" else unknown_tasks("initial_weights", given, tasks)
         without = [task.name for task in tasks if task.classes is None]
         if without and options.performance in ("accuracy", "validation_accuracy"):
             found.append(
                 f"performance {options.performance!r} needs classes, which the task "
                 f"{without[0]!r} lacks; take 'loss_trend'"
             )
+        if without and given == "single_task":
+            found.append(
+                "initial_weights 'single_task' needs classes, which the task "
+                f"{without[0]!r} lacks; give the weights by task"
+            )
         return found
+
+    @classmethod
+    def needs_single_task(cls, options: base.Options) -> bool:
+        """Where the first weights come from single-task accuracies."""
+        assert isinstance(options, cls.Options)
+        return options.initial_weights == "single_task"
+
+    @classmethod
+    def with_single_task(
+        cls, options: base.Options, accuracies: Mapping[str, float]
+    ) -> base.Options:
+        """omega_k(1) = (3 - accuracy) / 2."""
+        first = {task: (3 - accuracy) / 2 for task, accuracy in accuracies.items()}
+        return options.model_copy(update={"initial_weights": first})
 
     def initial_state(self) -> State:
         """First weights, and no losses of an earlier epoch."""
+        given = self.rule.initial_weights
+        assert given != "single_task", "the training job has put accuracies in its place"
         return {
-            "omega": given_weights(self.rule.initial_weights, self.shape.names),
+            "omega": given_weights(given, self.shape.names),
             "last_losses": torch.zeros(self.shape.tasks),
         }
 

@@ -136,6 +136,7 @@ def method_cards(plan: Plan) -> list[Card]:
         method = registry.method(name)
         signal = str(method.signal)
         alone = f". One replicate at a time: {method.sequential}" if method.sequential else ""
+        alone += f". The order of the tasks matters: {method.ordered}" if method.ordered else ""
         cards.append(
             Card(
                 anchor("method", name),

@@ -238,6 +238,7 @@ def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
     facts = [
         ("method", _named(_method(files))),
         ("search", _search((files.record or {}).get("search", []))),
+        ("single-task accuracies", _accuracies((files.record or {}).get("single_task", {}))),
         ("network", _named(cell.network)),
         ("data", f"{cell.dataset} from {source.title}{kind}"),
         ("data options", options_text(cell.dataset_options)),
@@ -248,8 +249,8 @@ def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
 
 
 def _method(files: CellFiles) -> Component:
-    """The method as it was trained: a searched one has the options that were chosen."""
-    if files.record is None or not files.training.cell.candidates:
+    """The method as it was trained: with the options that cells before it have settled."""
+    if files.record is None or not files.training.preliminary:
         return files.training.cell.method
     return Cell(**files.record["cell"]).method
 
@@ -265,6 +266,11 @@ def _search(tried: list[dict[str, Any]]) -> str:
     ]
     cost = duration(sum(point["seconds"] for point in tried))
     return f"{plural(len(tried), 'point')} by validation loss ({'; '.join(points)}), {cost} in all"
+
+
+def _accuracies(reached: dict[str, float]) -> str:
+    """What networks of one task reached on the validation part."""
+    return ", ".join(f"{task} {100 * value:.2f} %" for task, value in reached.items())
 
 
 def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -71,6 +71,8 @@ class Cell(Model):
     seeds: tuple[int, ...]
     candidates: tuple[Candidate, ...] = ()
     """Of a grid search: the training job takes the method's options from the best of them."""
+    single_task: dict[Name, str] = {}
+    """``name/digest`` of a network of its own by task, where the method's options wait for them."""
 
     @property
     def seeding(self) -> str:

@@ -339,6 +339,8 @@ class Replicate:
                 f"validation_loss/{task.name}": value,
                 f"validation_metric/{task.name}": score,
             }
+            if task.classes is not None:
+                row[f"validation_accuracy/{task.name}"] = correct[-1]
             if self.problem.cell.protocol.trace_outputs:
                 for j, mean in enumerate(outputs[k].mean(0).tolist()):
                     row[f"output/{task.name}/{j}"] = mean

@@ -22,9 +22,9 @@ from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
 from counterpoise.training.predict import predict
+from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import Reporter
-from counterpoise.training.search import with_best_options
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
             log.info("the other process has finished it")
         else:
             make_folder(job.work)
-            job, tried = with_best_options(job)
-            _train(job, tried, device_of(device), save_every, stop)
+            job, choices = settled(job)
+            _train(job, choices, device_of(device), save_every, stop)
             predict(job, job.out / "predictions.parquet", device)
             shutil.rmtree(job.work, ignore_errors=True)
 
@@ -94,7 +94,7 @@ def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
 
 
 def _train(
-    job: Job, tried: list[dict[str, Any]], device: torch.device, save_every: float, stop: _Stop
+    job: Job, choices: dict[str, Any], device: torch.device, save_every: float, stop: _Stop
 ) -> None:
     parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
     problem = Problem(job.cell, tasks_of(job.cell), parts, device)
@@ -124,7 +124,7 @@ def _train(
                 "resumed": resumed,
             }
     _write(
-        job, tensors, pd.concat(frames, ignore_index=True), seeds, tried, _means(problem), device
+        job, tensors, pd.concat(frames, ignore_index=True), seeds, choices, _means(problem), device
     )
 
 
@@ -164,7 +164,7 @@ def _write(
     tensors: dict[str, torch.Tensor],
     history: pd.DataFrame,
     seeds: dict[str, Any],
-    tried: list[dict[str, Any]],
+    choices: dict[str, Any],
     means: dict[str, list[float]],
     device: torch.device,
 ) -> None:
@@ -181,7 +181,7 @@ def _write(
             "digest": job.digest,
             "cell": job.cell.model_dump(mode="json"),
             "seeds": seeds,
-            **({"search": tried} if tried else {}),
+            **choices,
             "training_targets": means,
             "data": {"split": sha256_file(job.split)},
             "weights": sha256_file(weights),

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from counterpoise.datasets._part import mean_of_known
+
 
 class Loss(Protocol):
     """The form of a loss, here or of a dataset's own."""
@@ -25,13 +27,6 @@ class Loss(Protocol):
             known: (B,) of bool, the items to average over; None for all. It is given only where
                 the data have unknown labels.
         """
-
-
-def mean_of_known(values: Tensor, known: Tensor | None) -> Tensor:
-    """Mean of (B,) values over the items that are known, a scalar; zero where none is."""
-    if known is None:
-        return values.mean()
-    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
 
 
 def _blanked(outputs: Tensor, target: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:

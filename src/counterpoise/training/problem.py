@@ -75,7 +75,7 @@ class Problem:
         shape = next(iter(self.parts.values())).shape
         network = Network(module, options, shape, self.tasks, (cell.seeding, seed, "init"))
         kind = registry.method(cell.method.name)
-        shared = sum(p.numel() for p in network.trunk.parameters())
+        shared = tuple(p.numel() for p in network.trunk.parameters())
         names = tuple(task.name for task in self.tasks)
         sizes = Shape(len(self.tasks), network.features, shared, names)
         return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)

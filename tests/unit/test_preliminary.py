@@ -13,8 +13,12 @@ from counterpoise.files import write_json
 from counterpoise.plan import Plan, load_plan
 from counterpoise.spec.cell import Candidate
 from counterpoise.spec.paper import GridSearch
+from counterpoise.training.preliminary import (
+    settled,
+    value_kept,
+    with_best_options,
+)
 from counterpoise.training.problem import Job
-from counterpoise.training.search import validation_loss, with_best_options
 
 from ..support import ROOT, edit, error_of, small_cell
 
@@ -42,24 +46,22 @@ def test_a_search_is_planned_as_cells_of_its_own() -> None:
     plan = plan_of(ROOT)
     (key,) = set(plan.runs[RUN].cells.values())
     cell = plan.trainings[key].cell
-    assert [p.key for p in cell.candidates] == list(plan.candidates)
+    assert [p.key for p in cell.candidates] == list(plan.preliminary)
     assert len({tuple(p.options["weights"].items()) for p in cell.candidates}) == 9
     for point in cell.candidates:
-        tried = plan.candidates[point.key]
+        tried = plan.preliminary[point.key]
         assert tried is plan.training(tried.name, tried.digest)
         assert tried.cell.method.options == point.options
         assert tried.cell.seeds == (0,) and not tried.cell.candidates
         assert not set(plan.cell_files) & {tried.scores}, "the test part has no say"
-        assert plan.trainings[key].candidate(point.key, "history.parquet") == tried.file(
-            "history.parquet"
-        )
+        assert tried.file("history.parquet") in plan.trainings[key].preliminary
 
 
 def test_another_grid_is_another_cell(config_copy: Path) -> None:
     before = plan_of(config_copy).runs[RUN].cells
     edit(config_copy / PAPER, "weights.sum: [0.1, 1.0, 10.0]", "weights.sum: [0.1, 1.0]")
     after = plan_of(config_copy)
-    assert after.runs[RUN].cells != before and len(after.candidates) == 6
+    assert after.runs[RUN].cells != before and len(after.preliminary) == 6
 
 
 @pytest.mark.parametrize(
@@ -93,9 +95,9 @@ def record(*epochs: int, status: str = "finished") -> dict[str, Any]:
 
 def test_the_value_of_a_candidate_is_the_mean_over_seeds_of_the_weights_kept() -> None:
     two = pd.concat([history(3.0, 1.0, 2.0), history(5.0, 4.0, seed=1)])
-    assert validation_loss(two, record(1, 1)) == 2.5
-    assert validation_loss(two, record(2, 0)) == 3.5, "the last epoch, where that is kept"
-    assert validation_loss(two, record(1, 1, status="diverged")) == float("inf")
+    assert value_kept(two, record(1, 1), "selection") == 2.5
+    assert value_kept(two, record(2, 0), "selection") == 3.5, "the last epoch, where that is kept"
+    assert value_kept(two, record(1, 1, status="diverged"), "selection") is None
 
 
 def searched(root: Path, *values: float, diverged: tuple[float, ...] = ()) -> Job:
@@ -143,4 +145,51 @@ def test_a_missing_or_damaged_candidate_is_told(tmp_path: Path) -> None:
 
 def test_a_cell_without_a_search_is_left_alone(tmp_path: Path) -> None:
     job = replace(searched(tmp_path), cell=small_cell("uniform"))
-    assert with_best_options(job) == (job, [])
+    assert settled(job) == (job, {})
+
+
+CHEST = ("deepchest", "chest", "deepchest_single_task")
+
+
+def test_weights_from_single_tasks_wait_for_networks_of_one_task() -> None:
+    plan = load_plan(ROOT, {"tier": "demo", "papers": ["deepchest"], "methods": "all"})
+    (key,) = set(plan.runs[CHEST].cells.values())
+    cell = plan.trainings[key].cell
+    assert tuple(cell.single_task) == cell.tasks
+    for task, reference in cell.single_task.items():
+        alone = plan.preliminary[reference].cell
+        assert alone.tasks == (task,) and alone.method.name == "uniform"
+        assert alone.protocol == cell.protocol and alone.seeds == cell.seeds
+        assert plan.preliminary[reference].file("record.json") in plan.trainings[key].preliminary
+
+
+def alone(root: Path, status: str = "finished", **accuracies: float) -> Job:
+    """A DeepChest job that waits for single-task networks of these accuracies."""
+    cells = root / "results/demo/cells"
+    for task, accuracy in accuracies.items():
+        folder = cells / f"{task}/1"
+        folder.mkdir(parents=True)
+        rows = [
+            (0, 0, "validation_accuracy", task, 0.1),
+            (0, 1, "validation_accuracy", task, accuracy),
+        ]
+        seen = pd.DataFrame(rows, columns=["seed", "epoch", "quantity", "task", "value"])
+        seen.to_parquet(folder / "history.parquet")
+        write_json(folder / "record.json", record(1, status=status))
+    cell = small_cell("deepchest", options={"initial_weights": "single_task"}).model_copy(
+        update={"single_task": {task: f"{task}/1" for task in accuracies}}
+    )
+    return Job(root, cell, "d", "digest", root / "split", root / "work", cells / "d" / "digest")
+
+
+def test_first_weights_are_those_of_the_formula(tmp_path: Path) -> None:
+    """(3 - 0.9796) / 2 = 1.0102, the first row of the public ResNet file."""
+    job, facts = settled(alone(tmp_path, left=0.9796, right=0.5))
+    first = job.cell.method.options["initial_weights"]
+    assert first == {"left": pytest.approx(1.0102), "right": pytest.approx(1.25)}
+    assert facts == {"single_task": {"left": 0.9796, "right": 0.5}}
+
+
+def test_a_single_task_that_diverged_sets_no_weight(tmp_path: Path) -> None:
+    told = error_of(lambda: settled(alone(tmp_path, "diverged", left=0.9)))
+    assert "'left' has diverged" in told.what
