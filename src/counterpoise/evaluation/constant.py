@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import logsumexp
 
 from counterpoise.metrics import binary_cross_entropy
 from counterpoise.tasks import Task
@@ -50,7 +49,7 @@ def _cross_entropy(task: Task, outputs: np.ndarray, labels: np.ndarray) -> np.nd
         total: np.ndarray = binary_cross_entropy(outputs, np.eye(task.outputs)[labels]).sum(axis=1)
         return total
     exact = outputs.astype(np.float64)
-    loss: np.ndarray = logsumexp(exact, axis=1) - exact[np.arange(len(exact)), labels]
+    loss: np.ndarray = np.logaddexp.reduce(exact, axis=1) - exact[np.arange(len(exact)), labels]
     return loss
 
 

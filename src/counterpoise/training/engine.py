@@ -17,8 +17,8 @@ from counterpoise.datasets._part import is_known
 from counterpoise.errors import UserError
 from counterpoise.methods._base import Epoch, State
 from counterpoise.metrics import metric
-from counterpoise.spec.cell import Cell, Schedule
-from counterpoise.training.modules import Network
+from counterpoise.spec.cell import Schedule
+from counterpoise.training.optimizer import Optimizer
 from counterpoise.training.problem import Problem, outputs_of
 from counterpoise.training.seeding import generator
 from counterpoise.training.state import load_state, save_state
@@ -70,19 +70,6 @@ def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> f
     return base
 
 
-def _optimizer(cell: Cell, network: Network, own: list[nn.Parameter]) -> torch.optim.Optimizer:
-    protocol = cell.protocol
-    common: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay}
-    parameters: list[dict[str, Any]] = [{"params": list(network.parameters())}]
-    if own:
-        parameters.append({"params": own, "weight_decay": 0.0})
-    if protocol.optimizer == "adam":
-        return torch.optim.Adam(parameters, fused=True, **common)
-    if protocol.optimizer == "sgd":
-        return torch.optim.SGD(parameters, **common)
-    return torch.optim.RMSprop(parameters, **common)
-
-
 def _refuse_unlabelled(problem: Problem) -> None:
     """Without any label a task can be neither trained nor selected."""
     for name, part in problem.parts.items():
@@ -117,7 +104,10 @@ class Replicate:
         }
         # What the optimizer trains of the method's state shares its memory.
         self.trained = {name: nn.Parameter(self.method_state[name]) for name in self.method.trained}
-        self.optimizer = _optimizer(problem.cell, self.network, list(self.trained.values()))
+        self.optimizer = Optimizer(
+            problem.cell.protocol, list(self.network.parameters()), list(self.trained.values())
+        )
+        self.rate = problem.cell.protocol.learning_rate
         self.losses = problem.losses()
         self.normaliser: Tensor | None = None
         self.latest: Tensor | None = None  # losses of the last step
@@ -139,7 +129,7 @@ class Replicate:
         state = {
             "network": self.network.state_dict(),
             "method": self.method_state,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state(),
             "normaliser": self.normaliser,
             "latest": self.latest,
             "position": [self.epoch, self.batch, self.step],
@@ -160,7 +150,7 @@ class Replicate:
         self.method_state = state["method"]
         for name, parameter in self.trained.items():
             parameter.data = self.method_state[name]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.restore(state["optimizer"])
         self.normaliser, self.latest = state["normaliser"], state["latest"]
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
@@ -186,11 +176,9 @@ class Replicate:
                 len(self.problem.parts["train"]),
                 generator=generator(self.problem.cell.seeding, self.seed, "order", self.epoch),
             ).to(self.problem.device)
-            rate = learning_rate(
+            self.rate = learning_rate(
                 protocol.schedule, protocol.learning_rate, self.epoch, protocol.epochs
             )
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
             batches = split_batches(order, protocol.batch_size)
             while self.batch < len(batches) and self.trouble is None:
                 self._step(batches[self.batch])
@@ -203,7 +191,7 @@ class Replicate:
                     self._save()
                     saved = now
             if self.trouble is None:
-                self._end_epoch(rate, len(order))
+                self._end_epoch(len(order))
             report(Progress(self.seed, self.epoch, protocol.epochs, self._message()))
             if self.save_every == 0:
                 self._save()
@@ -214,7 +202,7 @@ class Replicate:
         part = self.problem.parts["train"]
         inputs, targets = part.batch(index)
         masks = part.masks(targets)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.clear()
         following, normaliser, seen = train_step(
             self.network,
             self.method,
@@ -236,7 +224,7 @@ class Replicate:
             return
         for name, parameter in self.trained.items():
             parameter.grad = seen.gradients[name]
-        self.optimizer.step()
+        self.optimizer.step(self.rate)
         following = {**following, **{name: p.data for name, p in self.trained.items()}}
         if self.method.looks_back:
             losses = self._losses(inputs, targets, masks, seen, normaliser)
@@ -310,12 +298,12 @@ class Replicate:
         method = self.problem.cell.method.name
         self.trouble |= {"epoch": self.epoch, "step": self.step, "method": method}
 
-    def _end_epoch(self, rate: float, count: int) -> None:
+    def _end_epoch(self, count: int) -> None:
         tasks, part = self.problem.tasks, self.problem.parts["validation"]
         known = self.problem.parts["train"].known
         dataset = registry.find("datasets", self.problem.cell.dataset)
         outputs = outputs_of(self.network, self.method, self.method_state, part)
-        row: dict[str, Any] = {"epoch": self.epoch, "learning_rate": rate}
+        row: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.rate}
         normalised, values, correct = [], [], []
         for k, task in enumerate(tasks):
             answers, target = outputs[k], part.targets[task.name]

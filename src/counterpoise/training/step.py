@@ -137,6 +137,14 @@ def last_layer(trunk: nn.Module) -> list[Tensor]:
     return list(owners[-1].parameters(recurse=False)) if owners else []
 
 
+def inner(z: Tensor, gradient: Tensor) -> Tensor:
+    """<z, gradient>, a scalar whose backward pass starts with exactly this gradient at z.
+
+    Where autograd is handed a gradient instead, torch imports symbolic algebra: 0.2 s a job.
+    """
+    return (z * gradient).sum()
+
+
 def jacobian_of(
     z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False
 ) -> Tensor:
@@ -151,7 +159,10 @@ def jacobian_of(
     rows = pulled.new_empty(tasks, sum(p.numel() for p in parameters))
     for k, gradient in enumerate(pulled):
         found = torch.autograd.grad(
-            z, parameters, gradient, retain_graph=keep or k < tasks - 1, materialize_grads=True
+            inner(z, gradient),
+            parameters,
+            retain_graph=keep or k < tasks - 1,
+            materialize_grads=True,
         )
         torch.cat([part.flatten() for part in found], out=rows[k])
     return rows
@@ -298,7 +309,7 @@ def train_step(
     if given is not None:
         _write_gradient(parameters, given)
     else:
-        torch.autograd.backward(z, shared)
+        inner(z, shared).backward()  # type: ignore[no-untyped-call]
     report = StepReport(
         values,
         mixing,

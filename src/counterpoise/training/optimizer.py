@@ -1,0 +1,90 @@
+"""torch's optimizers over explicit state.
+
+The functions that torch.optim.Adam and its like call, without those classes: they import torch's
+compiler, which takes longer than torch itself, and most cells of the demo train for seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+from counterpoise.spec.cell import Protocol
+
+UPDATES: dict[str, Callable[..., None]] = {"adam": adam, "rmsprop": rmsprop, "sgd": sgd}
+MOMENTS = {"adam": ("first", "second"), "rmsprop": ("second",), "sgd": ()}
+"""Averages of the gradient and of its square that each optimizer keeps."""
+ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False}
+RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "centered": False}
+SGD: dict[str, Any] = {"momentum": 0.0, "dampening": 0.0, "nesterov": False}
+"""Defaults of torch's classes; no protocol asks for others."""
+
+
+class Optimizer:
+    """Moves parameters along the gradients that they hold.
+
+    Args:
+        protocol: which optimizer, and its weight decay.
+        parameters: those of the network.
+        own: those of the method, which do not decay.
+    """
+
+    def __init__(
+        self, protocol: Protocol, parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter]
+    ) -> None:
+        self.kind = protocol.optimizer
+        everything = [*parameters, *own]
+        self.decays = [protocol.weight_decay] * len(parameters) + [0.0] * len(own)
+        self.parameters = everything
+        self.moments: dict[str, list[Tensor]] = {
+            name: [torch.zeros_like(p) for p in everything] for name in MOMENTS[self.kind]
+        }
+        # The fused kernels of Adam count on the device.
+        fused = self.kind == "adam"
+        self.counts = [torch.zeros((), device=p.device if fused else "cpu") for p in everything]
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update of every parameter that has a gradient."""
+        for decay in dict.fromkeys(self.decays):
+            places = [
+                place
+                for place, parameter in enumerate(self.parameters)
+                if self.decays[place] == decay and parameter.grad is not None
+            ]
+            if places:
+                self._move(places, {"lr": rate, "weight_decay": decay, "maximize": False})
+
+    def _move(self, places: list[int], common: dict[str, Any]) -> None:
+        moved = [self.parameters[place] for place in places]
+        gradients = [parameter.grad for parameter in moved]
+        kept = [[rows[place] for place in places] for rows in self.moments.values()]
+        counts = [self.counts[place] for place in places]
+        move = UPDATES[self.kind]
+        if self.kind == "adam":
+            move(moved, gradients, *kept, [], counts, fused=True, **ADAM, **common)
+        elif self.kind == "rmsprop":
+            move(moved, gradients, *kept, [], [], counts, **RMSPROP, **common)
+        else:
+            move(moved, gradients, [None] * len(moved), **SGD, **common)
+
+    def state(self) -> dict[str, list[Tensor]]:
+        """All that it remembers, in the order of the parameters."""
+        return {**self.moments, "count": self.counts}
+
+    def restore(self, state: dict[str, list[Tensor]]) -> None:
+        """Take up what :meth:`state` gave."""
+        self.moments = {name: state[name] for name in self.moments}
+        pairs = zip(state["count"], self.counts, strict=True)
+        self.counts = [count.to(own.device) for count, own in pairs]

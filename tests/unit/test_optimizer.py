@@ -1,0 +1,82 @@
+"""Our optimizers against torch's classes, bit by bit, with a method's parameters beside the network's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from counterpoise.spec.cell import Protocol
+from counterpoise.training.optimizer import Optimizer
+
+CLASSES = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
+RATES = (0.1, 0.1, 0.05, 0.0, 0.01)
+
+
+def parameters(seed: int) -> list[nn.Parameter]:
+    drawn = torch.Generator().manual_seed(seed)
+    return [nn.Parameter(torch.randn(n, 3, generator=drawn)) for n in (2, 5, 1)]
+
+
+def protocol(kind: Any, decay: float = 0.25) -> Protocol:
+    return Protocol(epochs=1, batch_size=1, optimizer=kind, weight_decay=decay)
+
+
+def give_gradients(step: int, *models: list[nn.Parameter]) -> None:
+    """The same to all; the second parameter gets none at the second step."""
+    drawn = torch.Generator().manual_seed(step)
+    for place, same in enumerate(zip(*models, strict=True)):
+        gradient = torch.randn(same[0].shape, generator=drawn)
+        for parameter in same:
+            parameter.grad = None if (step, place) == (1, 1) else gradient.clone()
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_bit_is_torchs(kind: str) -> None:
+    """Also through a saved state, and decay is the network's alone."""
+    ours, theirs = parameters(0), parameters(0)
+    made = Optimizer(protocol(kind), ours[:2], ours[2:])
+    fused = {"fused": True} if kind == "adam" else {}
+    groups = [{"params": theirs[:2]}, {"params": theirs[2:], "weight_decay": 0.0}]
+    reference = CLASSES[kind](groups, lr=RATES[0], weight_decay=0.25, **fused)
+    for step, rate in enumerate(RATES):
+        if step == 3:
+            state = made.state()
+            made = Optimizer(protocol(kind), ours[:2], ours[2:])
+            made.restore(state)
+        give_gradients(step, ours, theirs)
+        for group in reference.param_groups:
+            group["lr"] = rate
+        before = [p.detach().clone() for p in ours]
+        made.step(rate)
+        reference.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)), step
+        if rate:
+            assert not torch.equal(before[0], ours[0])
+
+
+def test_gradients_are_forgotten() -> None:
+    ours = parameters(0)
+    give_gradients(0, ours)
+    Optimizer(protocol("sgd"), ours[:2], ours[2:]).clear()
+    assert all(p.grad is None for p in ours)
+
+
+def test_a_step_loads_no_compiler() -> None:
+    """torch's own classes import it at their first use: more than a second of every job."""
+    code = """
+import sys, torch
+from counterpoise.spec.cell import Protocol
+from counterpoise.training.optimizer import Optimizer
+from counterpoise.training.step import inner
+weight = torch.nn.Parameter(torch.ones(2))
+inner(weight * 2, torch.ones(2)).backward()
+Optimizer(Protocol(epochs=1, batch_size=1), [weight], []).step(0.1)
+print(sorted(name for name in ("torch._dynamo", "sympy") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
