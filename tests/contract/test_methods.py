@@ -344,6 +344,7 @@ def test_the_order_of_the_tasks_is_no_matter(name: str, options: dict[str, Any])
     order = torch.tensor([2, 0, 3, 1])
     state = method.initial_state()
     other = permuted(state, order)
+    matters = False
     for step in range(6):
         own, z = draws(step, K, B, D), draws(step + 50, B, D)
         losses = draws(step + 90, K).abs() + 0.5
@@ -359,9 +360,10 @@ def test_the_order_of_the_tasks_is_no_matter(name: str, options: dict[str, Any])
         torch.testing.assert_close(two.weights, one.weights[order], rtol=1e-5, atol=1e-6)
         given, expected = received(method, turned, two)[0], received(method, shown, one)[0]
         if method.ordered:
-            assert not torch.allclose(given, expected, rtol=1e-3, atol=1e-4), "drop its `ordered`"
+            matters = matters or not torch.allclose(given, expected, rtol=1e-3, atol=1e-4)
         else:
             torch.testing.assert_close(given, expected, rtol=1e-3, atol=1e-4)
+    assert matters == bool(method.ordered), "drop its `ordered`"
     torch.testing.assert_close(
         method.represent(other, draws(7, B, D)),
         method.represent(state, draws(7, B, D))[order],

@@ -297,6 +297,15 @@ ROWS: dict[str, Row] = {
         ),
         by_hand("moco", "a_step_by_hand", because="its ε of 1e-8"),
     ),
+    "mtadam": _row(
+        "Malkiel and Wolf, EMNLP 2021, arXiv 2006.14683",
+        Oracle("torch's Adam, for one task", _of("mtadam", "with_one_task_it_is_adam")),
+        Oracle(
+            "its algorithm, one loss and one tensor after the other",
+            _of("mtadam", "the_network_moves_as_the_algorithm_says"),
+        ),
+        by_hand("mtadam", "a_step_by_hand", because="its ε of 1e-8"),
+    ),
     "nash_mtl": _row(
         "Navon et al., ICML 2022, arXiv 2202.01017",
         Oracle("residual of its equation", _of(FAIR, "nash_mtl_solves_its_equation")),
@@ -431,8 +440,6 @@ LEFT_OUT: dict[str, str] = {
     "DTP (dynamic task prioritisation)": "each task needs a key performance indicator of its own.",
     "URL (universal representations)": "distillation from one trained network a task.",
     "MTAN": "a network, not a weighting.",
-    "MTAdam": "an optimiser that keeps Adam's moments for each loss. Its step, taken through the "
-    "protocol's optimiser, would be another method.",
     "IGBv2": "chooses the weights by deep reinforcement learning.",
     "Krum, trimmed mean": "take the rows for noisy copies of one gradient. Those of tasks are not.",
     "constant, mean, sum": "`uniform` and `fixed`.",

@@ -80,3 +80,19 @@ print(sorted(name for name in ("torch._dynamo", "sympy") if name in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_step_that_a_method_gives_is_taken_as_it_is() -> None:
+    """The first tensor moves by the rate times its gradient, the second as Adam moves it."""
+    own, other = (nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
+    made = Optimizer(protocol("adam"), [own, other], direct=[own])
+    for _ in range(2):
+        own.grad = other.grad = torch.tensor([10.0, -10.0])
+        made.step(0.1)
+    decay = protocol("adam").weight_decay
+    first = torch.tensor([1.0, 2.0])
+    for _ in range(2):
+        first = first - 0.1 * (torch.tensor([10.0, -10.0]) + decay * first)
+    torch.testing.assert_close(own.detach(), first)
+    torch.testing.assert_close(other.detach(), torch.tensor([0.8, 2.2]), rtol=1e-3, atol=0)
+    assert made.state()["first"][0].numel() == 0, "nothing is remembered of it"

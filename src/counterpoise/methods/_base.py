@@ -168,6 +168,8 @@ class Method:
             :attr:`Combined.gradients`.
         second_order: the method acts on the network through the gradients g^k themselves; the heads
             are passed backward twice.
+        descends: the gradient of the shared parameters is the step itself; no optimizer comes
+            between it and the learning rate.
         looks_back: the method is shown the losses of the same batch after the update.
         sequential: why the method's functions cannot run under torch.func.vmap over an axis of
             replicates, in words; empty if they can, with the results that each replicate has alone.
@@ -183,6 +185,7 @@ class Method:
     kept: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
     second_order: ClassVar[bool] = False
+    descends: ClassVar[bool] = False
     looks_back: ClassVar[bool] = False
     sequential: ClassVar[str] = ""
     ordered: ClassVar[str] = ""

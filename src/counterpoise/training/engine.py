@@ -105,7 +105,10 @@ class Replicate:
         # What the optimizer trains of the method's state shares its memory.
         self.trained = {name: nn.Parameter(self.method_state[name]) for name in self.method.trained}
         self.optimizer = Optimizer(
-            problem.cell.protocol, list(self.network.parameters()), list(self.trained.values())
+            problem.cell.protocol,
+            list(self.network.parameters()),
+            list(self.trained.values()),
+            list(self.network.trunk.parameters()) if self.method.descends else (),
         )
         self.rate = problem.cell.protocol.learning_rate
         self.losses = problem.losses()

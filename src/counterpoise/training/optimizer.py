@@ -33,17 +33,29 @@ class Optimizer:
         protocol: which optimizer, and its weight decay.
         parameters: those of the network.
         own: those of the method, which do not decay.
+        direct: those of the network whose gradient is the step itself.
     """
 
     def __init__(
-        self, protocol: Protocol, parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter]
+        self,
+        protocol: Protocol,
+        parameters: Sequence[nn.Parameter],
+        own: Sequence[nn.Parameter] = (),
+        direct: Sequence[nn.Parameter] = (),
     ) -> None:
         self.kind = protocol.optimizer
         everything = [*parameters, *own]
-        self.decays = [protocol.weight_decay] * len(parameters) + [0.0] * len(own)
+        plain = {id(parameter) for parameter in direct}
+        kinds = ["sgd" if id(p) in plain else self.kind for p in everything]
+        decays = [protocol.weight_decay] * len(parameters) + [0.0] * len(own)
+        self.groups = list(zip(kinds, decays, strict=True))
         self.parameters = everything
         self.moments: dict[str, list[Tensor]] = {
-            name: [torch.zeros_like(p) for p in everything] for name in MOMENTS[self.kind]
+            name: [
+                torch.zeros_like(p) if name in MOMENTS[kind] else p.new_zeros(0)
+                for p, kind in zip(everything, kinds, strict=True)
+            ]
+            for name in MOMENTS[self.kind]
         }
         # The fused kernels of Adam count on the device.
         fused = self.kind == "adam"
@@ -57,24 +69,24 @@ class Optimizer:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update of every parameter that has a gradient."""
-        for decay in dict.fromkeys(self.decays):
+        for kind, decay in dict.fromkeys(self.groups):
             places = [
                 place
                 for place, parameter in enumerate(self.parameters)
-                if self.decays[place] == decay and parameter.grad is not None
+                if self.groups[place] == (kind, decay) and parameter.grad is not None
             ]
             if places:
-                self._move(places, {"lr": rate, "weight_decay": decay, "maximize": False})
+                self._move(kind, places, {"lr": rate, "weight_decay": decay, "maximize": False})
 
-    def _move(self, places: list[int], common: dict[str, Any]) -> None:
+    def _move(self, kind: str, places: list[int], common: dict[str, Any]) -> None:
         moved = [self.parameters[place] for place in places]
         gradients = [parameter.grad for parameter in moved]
         kept = [[rows[place] for place in places] for rows in self.moments.values()]
         counts = [self.counts[place] for place in places]
-        move = UPDATES[self.kind]
-        if self.kind == "adam":
+        move = UPDATES[kind]
+        if kind == "adam":
             move(moved, gradients, *kept, [], counts, fused=True, **ADAM, **common)
-        elif self.kind == "rmsprop":
+        elif kind == "rmsprop":
             move(moved, gradients, *kept, [], [], counts, **RMSPROP, **common)
         else:
             move(moved, gradients, [None] * len(moved), **SGD, **common)

@@ -1,0 +1,100 @@
+"""MTAdam: Adam's moments for each task, over gradients of one norm in each tensor.
+
+Malkiel and Wolf, "MTAdam: Automatic Balancing of Multiple Training Loss Terms" (EMNLP 2021, arXiv
+2006.14683), Algorithm 1, with what its text leaves open from the authors' code. With g_k the
+gradient of l_k with respect to one shared parameter tensor w, at each step t from one::
+
+    n_k <- beta3 n_k + (1 - beta3) ||g_k||,       n_k = ||g_k|| at the first step
+    g_k <- (n_a / n_k) g_k,                       a the first task whose n_a exceeds 1e-10
+    m_k <- beta1 m_k + (1 - beta1) g_k,           v_k <- beta2 v_k + (1 - beta2) g_k^2
+    w   <- w - eta sum_k m_k / (1 - beta1^t) / max_j (sqrt(v_j / (1 - beta2^t)) + epsilon)
+
+- It is an optimizer: what it gives the trunk is the step itself, which the engine multiplies by the
+  learning rate eta, whatever the protocol's optimizer (:attr:`Method.descends`). That one moves the
+  heads; for Adam this is MTAdam there too, as a head has one task, which is its own anchor.
+- Weight decay adds to the step. The authors' code adds it to the gradient of every task.
+- A norm of at most 1e-10 is left as it is, as in the authors' code.
+- The code's AMSGrad and its factors by task are not here.
+- The root of v is what is kept: squares of large gradients leave the range of float32.
+
+Cost: K trunk backward passes, and four K x P matrices of memory at the peak.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from counterpoise.lazy import torch
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.spec import base
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterpoise.methods._base import Shape
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+NO_NORM = 1e-10
+
+
+class MTAdam(Method):
+    """The step sum_k m_k / max_j sqrt(v_j), over gradients that have the anchor's norm."""
+
+    label = "MTAdam"
+    signal = "jacobian"
+    descends = True
+    ordered = "the first task that has a gradient is the anchor"
+    variants = ({"beta1": 0.5, "beta2": 0.9, "beta3": 0.0},)
+
+    class Options(base.Options):
+        """Hyper-parameters; the defaults are those of the authors' code."""
+
+        beta1: Decay = 0.9
+        """Decay of the first moments."""
+        beta2: Decay = 0.999
+        """Decay of the second moments."""
+        beta3: Decay = 0.9
+        """Decay of the norms' moving average."""
+        epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
+        """Added to the root of the second moment."""
+
+    def __init__(self, options: Options, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.rule = options
+
+    def initial_state(self) -> State:
+        """No moment yet."""
+        tasks, size = self.shape.tasks, self.shape.parameters
+        return {
+            "norms": torch.zeros(tasks, len(self.shape.tensors), dtype=torch.float64),
+            "first": torch.zeros(tasks, size),
+            "root": torch.zeros(tasks, size),
+        }
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """Follow norms and moments; the step is the sum of the tasks' own."""
+        assert signal.jacobian is not None
+        rule, count = self.rule, signal.step + 1
+        scaled, norms = self._scaled(state["norms"], signal.jacobian, first=signal.step == 0)
+        first = rule.beta1 * state["first"] + (1 - rule.beta1) * scaled
+        root = torch.hypot(rule.beta2**0.5 * state["root"], (1 - rule.beta2) ** 0.5 * scaled)
+        largest = root.amax(0) / (1 - rule.beta2**count) ** 0.5 + rule.epsilon
+        step = (first / largest).sum(0) / (1 - rule.beta1**count)
+        following = {"norms": norms, "first": first, "root": root}
+        return Combined(torch.ones_like(signal.losses), trunk=step), following
+
+    def _scaled(self, norms: Tensor, jacobian: Tensor, *, first: bool) -> tuple[Tensor, Tensor]:
+        """(K, P) gradients with the anchor's norm in each tensor, and the (K, T) norms followed."""
+        parts = torch.split(jacobian, list(self.shape.tensors), dim=1)
+        # Squares of large gradients leave the range of float32.
+        seen = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]
+        found = torch.stack(seen, dim=1)
+        norms = found if first else self.rule.beta3 * norms + (1 - self.rule.beta3) * found
+        there = norms > NO_NORM
+        anchor = there & (there.long().cumsum(0) == 1)
+        measure = torch.where(anchor, norms, 0.0).sum(0)
+        factors = torch.where(there, measure / torch.where(there, norms, 1.0), 1.0)
+        pairs = enumerate(parts)
+        return torch.cat([factors[:, n : n + 1].to(p.dtype) * p for n, p in pairs], 1), norms
