@@ -13,7 +13,8 @@ from counterpoise import registry
 from counterpoise.spec.cell import Component
 from counterpoise.tasks import Task
 from counterpoise.training.modules import Network
-from counterpoise.training.step import last_layer, task_outputs, train_step
+from counterpoise.training.signals import last_layer
+from counterpoise.training.step import task_outputs, train_step
 
 from ..support import same_tensors, small_cell, small_problem
 
