@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from counterpoise import registry
-from counterpoise.spec.cell import Cell
-from counterpoise.training.engine import Replicate
+from counterpoise.spec.cell import Cell, Schedule
+from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.problem import Problem
 from counterpoise.training.replicates import Together, fit_together
 
@@ -55,20 +57,16 @@ def assert_same(alone: list[Replicate], together: list[Replicate], close: float 
                     assert same[key] == pytest.approx(value, rel=0.02, abs=1e-4), key
 
 
-CASES = [
-    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, options.values())) or 'default'}")
-    for name in registry.names("methods")
-    if not registry.method(name).sequential
-    for options in [{}, *registry.method(name).variants]
-]
+NAMES = [name for name in registry.names("methods") if not registry.method(name).sequential]
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
-def test_every_method(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    """Two steps and an epoch's end: what no rounding has had the time to grow."""
-    cell = small_cell(
-        name, options=options, epochs=1, batch_size=20, learning_rate=1e-3, optimizer="sgd"
-    )
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method(name: str, tmp_path: Path) -> None:
+    """Two steps and an epoch's end: what no rounding has had the time to grow.
+
+    Options are tried step by step in tests/contract/test_replicates.py.
+    """
+    cell = small_cell(name, epochs=1, batch_size=20, learning_rate=1e-3, optimizer="sgd")
     assert_same(*both_ways(cell, tmp_path))
 
 
@@ -86,7 +84,9 @@ def test_optimizers_schedules_and_decay(optimizer: str, tmp_path: Path) -> None:
     alone, together = both_ways(cell, tmp_path)
     assert_same(alone, together, 2e-3)
     for one, other in zip(alone, together, strict=True):
-        assert [int(c) for c in one.optimizer.counts] == [int(c) for c in other.optimizer.counts]
+        if optimizer != "sgd":  # it counts nothing
+            assert [int(c) for c in one.optimizer.counts] == [6 for _ in other.optimizer.counts]
+            assert [int(c) for c in other.optimizer.counts] == [6 for _ in other.optimizer.counts]
 
 
 def test_each_problem_has_its_own_task_method_and_rate(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_one_bad_end_leaves_the_others_alone(tmp_path: Path) -> None:
 
 def test_a_stopped_run_goes_on_alone_or_together(tmp_path: Path) -> None:
     """The saved states are those that training alone reads."""
-    cell = small_cell("rotograd", epochs=2, optimizer="sgd", learning_rate=1e-3)
+    cell = small_cell("gradnorm", epochs=2, optimizer="sgd", learning_rate=1e-3)
     problem = small_problem(cell)
     alone = made(problem, tmp_path / "alone")
     for replicate in alone:

@@ -224,6 +224,7 @@ class Replicate:
             draws=self.draws(len(index), self.step),
             masks=masks,
             latest=self.latest,
+            micro_batch=self.problem.cell.protocol.micro_batch,
         )
         unfit = seen.unfit(following)
         if bool(unfit.any()):

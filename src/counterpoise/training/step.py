@@ -27,13 +27,8 @@ from counterpoise.methods._base import Method, Signal, State
 from counterpoise.tasks import Task
 from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
-from counterpoise.training.signals import (
-    inner,
-    jacobian_of,
-    norm_of_gradients,
-    rows_of,
-    written,
-)
+from counterpoise.training.passage import Passage
+from counterpoise.training.signals import norm_of_gradients, written
 
 
 @dataclass(frozen=True)
@@ -196,6 +191,7 @@ def train_step(
     draws: dict[str, Tensor] | None = None,
     masks: dict[str, Tensor] | None = None,
     latest: Tensor | None = None,
+    micro_batch: int | None = None,
 ) -> tuple[State, Tensor, StepReport]:
     """Leave the gradients of one batch in the network's parameters.
 
@@ -208,13 +204,14 @@ def train_step(
         masks: (B,) of bool, which labels are known, of the tasks that lack some
             (:meth:`counterpoise.datasets._part.Part.masks`).
         latest: (K,) losses that the step before reported, or None before there was one.
+        micro_batch: items that pass the trunk at once; None for the batch.
 
     Returns:
         The method's next state, the normaliser, and a report. A non-finite loss or gradient shows
         in the report; the caller must then not apply the update.
     """
-    z = network.shared(inputs)
-    base = z.detach()
+    passage = Passage(network, inputs, micro_batch)
+    base = passage.z
     leaves = method.represent(state, base).detach().requires_grad_()
     outputs = task_outputs(network, leaves)
     masks = masks or {}
@@ -244,13 +241,13 @@ def train_step(
     rows = jacobian = None
     more: dict[str, Tensor] = {}
     if method.signal == "gramian":
-        rows = rows_of(z, parameters, pulled)
+        rows = passage.rows(parameters, pulled)
         more = {"gramian": rows.gramian()}
     elif method.signal == "jacobian":
-        jacobian = jacobian_of(z, parameters, pulled)
+        jacobian = passage.jacobian(parameters, pulled)
         more = {"jacobian": jacobian}
     elif method.signal == "last_layer":
-        more = {"last_layer": jacobian_of(z, network.last_layer, pulled, keep=True)}
+        more = {"last_layer": passage.jacobian(network.last_layer, pulled, keep=True)}
     correct = torch.stack(
         [
             count_correct(task, output.detach(), targets[task.name])
@@ -289,7 +286,7 @@ def train_step(
         for parameter, gradient in zip(chain(*heads), at_heads, strict=True):
             assert parameter.grad is not None
             parameter.grad.add_(gradient)
-    axes = z.ndim - 2
+    axes = base.ndim - 2
     given = combined.trunk
     if given is None and jacobian is not None:
         given = torch.einsum("...k,...kp->...p", mixing.to(jacobian.dtype), jacobian)
@@ -304,7 +301,7 @@ def train_step(
         terms = (mixing.abs() * lengths).sum(-1)
         finite = terms <= torch.finfo(pulled.dtype).max
     else:
-        inner(z, shared).backward()  # type: ignore[no-untyped-call]
+        passage.backward(shared)
         finite = torch.isfinite(shared).flatten(axes).all(-1)
     report = StepReport(
         values,
