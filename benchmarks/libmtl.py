@@ -2,10 +2,11 @@
 
     git clone https://github.com/median-research-group/LibMTL && git -C LibMTL checkout 4336804
 
-Mended in memory, as else three of its methods are not what they claim: ``torch.symeig``, which torch
-has dropped and Aligned-MTL calls, is ``torch.linalg.eigh``; ecos and quadprog must be installed for
-Nash-MTL (which without ecos silently weighs equally) and UPGrad. Its trainer, which imports a
-library for graphs and wants a device named cuda:0, is not used: the step below is its step.
+Mended in memory, as else three of its methods are not what they claim: ``torch.symeig``, which
+torch has dropped and Aligned-MTL calls, is ``torch.linalg.eigh``; ecos and quadprog must be there
+for Nash-MTL (which without ecos silently weighs equally) and UPGrad. Its trainer, which imports a
+library for graphs and wants a device named cuda:0, is not used; benchmarks/work.py has its step.
+Weights lie as torch makes them, as it cannot read gradients that are channels-last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from torch import nn
 
 ARGUMENTS = {
     "EW": {}, "UW": {}, "IMTL": {}, "PCGrad": {}, "Aligned_MTL": {"mtl": 0},
-    "GradNorm": {"alpha": 1.5}, "MGDA": {"mgda_gn": "none"}, "CAGrad": {"calpha": 0.5, "rescale": 1},
+    "GradNorm": {"alpha": 1.5}, "MGDA": {"mgda_gn": "none"},
+    "CAGrad": {"calpha": 0.5, "rescale": 1},
     "GradVac": {"GradVac_beta": 0.5, "GradVac_group_type": 0},
     "Nash_MTL": {"update_weights_every": 1, "optim_niter": 20, "max_norm": 1.0},
     "UPGrad": {"UPGrad_norm_eps": 1e-4, "UPGrad_reg_eps": 1e-4},
@@ -39,7 +41,7 @@ def load(folder: Path) -> None:
     package.__path__ = [str(folder / "LibMTL")]
     sys.modules["LibMTL"] = package
     if not hasattr(torch, "symeig"):
-        torch.symeig = lambda matrix, eigenvectors=True: torch.linalg.eigh(matrix)
+        torch.symeig = lambda matrix, **_: torch.linalg.eigh(matrix)
 
 
 def model(

@@ -50,7 +50,5 @@ def ratio(times: list[float], reference: list[float]) -> tuple[float, float, flo
 
 def exponent(sizes: list[float], times: list[float]) -> float:
     """The power of the size that the time grows with: slope of a line through the logarithms."""
-    slope, _ = statistics.linear_regression(
-        [math.log(x) for x in sizes], [math.log(y) for y in times]
-    )
-    return slope
+    logs = ([math.log(x) for x in values] for values in (sizes, times))
+    return statistics.linear_regression(*logs).slope

@@ -6,8 +6,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part
@@ -117,6 +120,7 @@ class Work:
         from benchmarks import libmtl
 
         made = self.replicate()
+        made.network.to(memory_format=torch.contiguous_format)
         model = libmtl.model(name, made.network.trunk, made.network.heads, self.device, at_z=at_z)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
@@ -158,3 +162,36 @@ class Work:
             made.optimizer.step(1e-4)
 
         return step
+
+    def loader(self) -> Callable[[], object]:
+        """One step of a plain loop over torchvision's transforms and torch's loader."""
+        made = self.replicate()
+        pictures = self.parts["train"].inputs[:, 0].cpu().numpy()
+        loader = DataLoader(Pictures(pictures), batch_size=self.batch, shuffle=True)
+
+        def step() -> None:
+            for inputs in loader:
+                made.optimizer.clear()
+                z = made.network.trunk(inputs.to(self.device))
+                torch.stack(self.losses(made, z)).sum().backward()
+                made.optimizer.step(1e-4)
+
+        return step
+
+
+class Pictures(Dataset):  # type: ignore[type-arg]
+    """Decoded grey pictures, changed one by one as torchvision's examples do."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        from torchvision import transforms
+
+        self.pictures = pictures
+        normal = transforms.Normalize(0.5, 0.25)
+        self.change = transforms.Compose([transforms.ToTensor(), normal])
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, item: int) -> Tensor:
+        changed: Tensor = self.change(Image.fromarray(self.pictures[item]))
+        return changed
