@@ -57,7 +57,11 @@ def assert_same(alone: list[Replicate], together: list[Replicate], close: float 
                     assert same[key] == pytest.approx(value, rel=0.02, abs=1e-4), key
 
 
-NAMES = [name for name in registry.names("methods") if not registry.method(name).sequential]
+NAMES = [
+    name
+    for name in registry.names("methods")
+    if not registry.method(name).sequential and not registry.method(name).descends
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

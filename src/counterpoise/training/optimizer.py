@@ -116,9 +116,10 @@ class StackedOptimizer:
         self.members, self.parameters = members, list(parameters)
         self.kind = members[0].kind
         self.sizes = [p[0].numel() for p in parameters]
-        decays = [torch.full((n,), d) for n, d in zip(self.sizes, members[0].decays, strict=True)]
+        rates = [rate for _, rate in members[0].groups]
+        decays = [torch.full((n,), d) for n, d in zip(self.sizes, rates, strict=True)]
         decay = torch.cat(decays).to(parameters[0].device)
-        self.decay = decay if any(members[0].decays) else None
+        self.decay = decay if any(rates) else None
         self.count = max((int(m.counts[0]) for m in members), default=0)
         self.moments: dict[str, Tensor] = {}
         for name in MOMENTS[self.kind]:

@@ -361,7 +361,11 @@ def shape_of(replicate: Replicate) -> tuple[Any, ...]:
 
 
 def fit_together(replicates: Sequence[Replicate]) -> bool:
-    """Whether replicates can train side by side: one shape, one place, and a method that maps."""
+    """Whether replicates can train side by side: one shape, one place, and a method that maps.
+
+    A step that no optimizer comes between (``descends``) is taken alone.
+    """
     first = replicates[0]
     same = all(shape_of(r) == shape_of(first) for r in replicates)
-    return same and not first.method.sequential and first.problem.cell.protocol.micro_batch is None
+    able = not (first.method.sequential or first.method.descends)
+    return same and able and first.problem.cell.protocol.micro_batch is None
