@@ -18,7 +18,7 @@ from counterpoise.errors import UserError
 from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.training.problem import Problem
-from counterpoise.training.step import gramian_of
+from counterpoise.training.signals import gramian_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -169,16 +169,27 @@ def train(
     save_every: Annotated[
         float, typer.Option(help="Seconds between two saved states; 0 saves every epoch.", min=0)
     ] = 60.0,
+    replicates: Annotated[
+        str,
+        typer.Option(
+            help="Seeds `together` as one model, `alone`, or `auto`: together on a GPU if small.",
+            envvar="COUNTERPOISE_REPLICATES",
+        ),
+    ] = "auto",
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
     from counterpoise.training.engine import Interrupted
     from counterpoise.training.job import train as run
 
+    if replicates not in ("auto", "together", "alone"):
+        raise UserError(
+            f"seeds cannot train {replicates!r}", remedy="write auto, together or alone"
+        )
     _, job = _job(tier, cell)
     gc.freeze()
     gc.set_threshold(*COLLECT)
     try:
-        run(job, device, save_every)
+        run(job, device, save_every, replicates)
     except Interrupted:
         typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
         raise typer.Exit(143) from None

@@ -13,7 +13,7 @@ from counterpoise import registry
 from counterpoise.spec.cell import Component
 from counterpoise.tasks import Task
 from counterpoise.training.modules import Network
-from counterpoise.training.step import last_layer, task_outputs, train_step
+from counterpoise.training.step import task_outputs, train_step
 
 from ..support import same_tensors, small_cell, small_problem
 
@@ -230,7 +230,7 @@ def test_a_tasks_gradient_at_z_stays_in_its_slice(options: dict[str, Any]) -> No
 @pytest.mark.parametrize("options", [REDUCED, DEGENERATE])
 def test_the_last_shared_layer_is_the_last_matrix(options: dict[str, Any]) -> None:
     network = network_of("cross_stitch", options, 3)
-    (found,) = last_layer(network.trunk)
+    (found,) = network.last_layer
     assert found is list(units_of(network).values())[-1]
     z = network.trunk(pictures())
     (gradient,) = torch.autograd.grad(network.heads["right"](z).square().sum(), found)

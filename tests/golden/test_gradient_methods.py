@@ -13,7 +13,7 @@ from torch import Tensor
 from torchjd import aggregation
 
 from counterpoise.methods._gramian import gradients_of
-from counterpoise.training.step import gramian_of
+from counterpoise.training.signals import gramian_of
 
 from ..support import error_of
 from . import measured

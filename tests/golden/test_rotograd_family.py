@@ -24,7 +24,8 @@ from counterpoise.methods.rotograd import (
 )
 from counterpoise.methods.rotograd_sgd import descend
 from counterpoise.training.engine import Replicate
-from counterpoise.training.step import jacobian_of, task_outputs
+from counterpoise.training.signals import jacobian_of
+from counterpoise.training.step import task_outputs
 
 from ..support import method_of, random_signals, signal_of, small_cell, small_problem
 from .test_gradnorm import Transcription, double

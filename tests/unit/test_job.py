@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,23 @@ def test_a_cell_leaves_weights_history_and_record(tmp_path: Path, split_file: Pa
     assert {s["status"] for s in record["seeds"].values()} == {"finished"}
     assert record["seeds"]["1"]["steps"] == 2 * 256 / 64
     assert record["peak_memory_mib"] > 0 and record["environment"]["libraries"]["torch"]
+
+
+def test_seeds_side_by_side_give_what_each_gives_alone(tmp_path: Path, split_file: Path) -> None:
+    """The job's results, which say how its seeds were trained."""
+    plain = Component(name="gradnorm")
+    made = {}
+    for way in ("alone", "together", "auto"):
+        one = job(tmp_path / way, split_file, optimizer="sgd")
+        one = replace(one, cell=one.cell.model_copy(update={"method": plain}))
+        train(one, "cpu", replicates=way)
+        made[way] = (one, json.loads((one.out / "record.json").read_text(encoding="utf-8")))
+    counts = {way: made[way][1]["seeds"]["1"]["side_by_side"] for way in made}
+    assert counts == {"alone": 1, "together": 2, "auto": 1}
+    weights = {way: load_file(made[way][0].out / "weights.safetensors") for way in made}
+    for name, value in weights["alone"].items():
+        torch.testing.assert_close(weights["together"][name], value, rtol=1e-4, atol=1e-5)
+        assert torch.equal(weights["auto"][name], value)
 
 
 def test_history_has_one_row_a_number(tmp_path: Path, split_file: Path) -> None:

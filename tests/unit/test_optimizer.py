@@ -72,7 +72,7 @@ def test_a_step_loads_no_compiler() -> None:
 import sys, torch
 from counterpoise.spec.cell import Protocol
 from counterpoise.training.optimizer import Optimizer
-from counterpoise.training.step import inner
+from counterpoise.training.signals import inner
 weight = torch.nn.Parameter(torch.ones(2))
 inner(weight * 2, torch.ones(2)).backward()
 Optimizer(Protocol(epochs=1, batch_size=1), [weight], []).step(0.1)

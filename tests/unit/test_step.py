@@ -12,6 +12,7 @@ from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.tasks import Task
 from counterpoise.training.modules import Network
 from counterpoise.training.problem import Problem
+from counterpoise.training.signals import laid_out
 from counterpoise.training.step import StepReport, count_correct, task_outputs, train_step
 
 from ..support import method_of, random_signals, small_cell, small_problem
@@ -173,17 +174,18 @@ def test_the_jacobian_is_that_of_the_normalised_losses(problem: Problem) -> None
     size = sum(p.numel() for p in parameters)
     method = Watching(Method.Options(), Shape(3, network.features, (size,), ("a", "b", "c")))
     _, normaliser, _ = step(problem, network, method, {}, normalise=True)
-    written = [p.grad.clone() for p in parameters]
+    written = [laid_out(p.grad.clone(), p, 0) for p in parameters]
     inputs, targets = problem.parts["train"].batch(torch.arange(24))
     z = network.trunk(inputs)
     outputs = task_outputs(network, z.expand(3, *z.shape))
     for k, (task, loss) in enumerate(zip(problem.tasks, problem.losses(), strict=True)):
         value = loss(outputs[k], targets[task.name]) / normaliser[k]
         found = torch.autograd.grad(value, parameters, retain_graph=True)
-        expected = torch.cat([part.flatten() for part in found])
+        pairs = zip(found, parameters, strict=True)
+        expected = torch.cat([laid_out(part, like, 0) for part, like in pairs])
         torch.testing.assert_close(Watching.seen[k], expected, rtol=1e-4, atol=1e-6)
     total = Watching.seen.sum(0)
-    assert torch.equal(torch.cat([part.flatten() for part in written]), total)
+    assert torch.equal(torch.cat(written), total)
     strides = [(p.grad.stride(), p.stride()) for p in parameters if p.grad is not None]
     assert all(one == other for one, other in strides), "a gradient lies as its parameter does"
 
@@ -221,7 +223,7 @@ def test_the_gramian_is_that_of_the_jacobian(problem: Problem) -> None:
     wide = jacobian.double()
     torch.testing.assert_close(seen["gramian"], wide @ wide.T)
     # The trunk receives the mixture, and every head its own gradient.
-    found = torch.cat([p.grad.flatten() for p in parameters])
+    found = torch.cat([laid_out(p.grad, p, 0) for p in parameters])
     expected = torch.tensor([0.5, 2.0, -1.0]) @ jacobian
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     for one, other in zip(heads, network.heads.parameters(), strict=True):

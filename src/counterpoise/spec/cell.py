@@ -8,6 +8,7 @@ from pydantic import Field
 
 from counterpoise.spec.base import Model, Name
 
+Precision = Literal["float32", "tf32", "bfloat16"]
 Selection = Literal["best_validation", "last"]
 
 
@@ -34,6 +35,12 @@ class Protocol(Model):
     """Divide each task's loss by its value on the first mini-batch, before any update."""
     selection: Selection = "best_validation"
     """Which epoch's weights are kept: the lowest mean (normalised) validation loss, or the last."""
+    precision: Precision = "float32"
+    """Of the trunk: products on a GPU's tensor cores (tf32), or all its layers (bfloat16)."""
+    micro_batch: Annotated[int, Field(ge=1)] | None = None
+    """Items that pass the trunk at once, for want of memory; none: the batch. Every method's update
+    is that of the whole batch, at one more forward pass of the trunk; only normalisation over a
+    batch sees these items alone."""
     trace_outputs: bool = False
     """Keep the mean network output on the validation part at every epoch (toy problems)."""
 

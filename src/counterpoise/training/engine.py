@@ -23,12 +23,9 @@ from counterpoise.training.problem import Problem, outputs_of
 from counterpoise.training.seeding import generator
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import (
-    StepReport,
     count_correct,
-    scales_of,
-    standing,
-    task_losses,
-    task_outputs,
+    losses_again,
+    shown,
     train_step,
 )
 
@@ -128,7 +125,8 @@ class Replicate:
         method = {f"method.{k}": self.method_state[k].clone() for k in self.method.kept}
         return {**network, **method}
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the state that :meth:`resume` reads."""
         state = {
             "network": self.network.state_dict(),
             "method": self.method_state,
@@ -175,31 +173,35 @@ class Replicate:
         before = self.seconds
         protocol = self.problem.cell.protocol
         while not self.finished:
-            order = torch.randperm(
-                len(self.problem.parts["train"]),
-                generator=generator(self.problem.cell.seeding, self.seed, "order", self.epoch),
-            ).to(self.problem.device)
-            self.rate = learning_rate(
-                protocol.schedule, protocol.learning_rate, self.epoch, protocol.epochs
-            )
+            order = self.begin_epoch()
             batches = split_batches(order, protocol.batch_size)
             while self.batch < len(batches) and self.trouble is None:
                 self._step(batches[self.batch])
                 now = time.monotonic()
                 self.seconds = before + now - started
                 if stop():
-                    self._save()
+                    self.save()
                     raise Interrupted
                 if self.save_every and now - saved > self.save_every:
-                    self._save()
+                    self.save()
                     saved = now
             if self.trouble is None:
-                self._end_epoch(len(order))
-            report(Progress(self.seed, self.epoch, protocol.epochs, self._message()))
+                self.end_epoch(len(order))
+            report(self.progress())
             if self.save_every == 0:
-                self._save()
+                self.save()
         self.seconds = before + time.monotonic() - started
-        self._save()
+        self.save()
+
+    def begin_epoch(self) -> Tensor:
+        """(N,) the order of the epoch's items; sets its learning rate."""
+        protocol = self.problem.cell.protocol
+        self.rate = learning_rate(
+            protocol.schedule, protocol.learning_rate, self.epoch, protocol.epochs
+        )
+        words = (self.problem.cell.seeding, self.seed, "order", self.epoch)
+        count = len(self.problem.parts["train"])
+        return torch.randperm(count, generator=generator(*words)).to(self.problem.device)
 
     def _step(self, index: Tensor) -> None:
         part = self.problem.parts["train"]
@@ -219,89 +221,60 @@ class Replicate:
             step=self.step,
             epoch=self.epoch,
             epochs=self.problem.cell.protocol.epochs,
-            draws=self._draws(len(index)),
+            draws=self.draws(len(index), self.step),
             masks=masks,
             latest=self.latest,
+            micro_batch=self.problem.cell.protocol.micro_batch,
         )
-        if self._is_trouble(seen, following):
+        unfit = seen.unfit(following)
+        if bool(unfit.any()):
+            self.end_badly(unfit)
             return
         for name, parameter in self.trained.items():
             parameter.grad = seen.gradients[name]
         self.optimizer.step(self.rate)
         following = {**following, **{name: p.data for name, p in self.trained.items()}}
         if self.method.looks_back:
-            losses = self._losses(inputs, targets, masks, seen, normaliser)
+            losses = losses_again(
+                self.network, self.method, self.method_state, self.problem.tasks, self.losses,
+                normaliser,
+                inputs, targets, masks, seen,
+            )  # fmt: skip
             following = self.method.after_step(following, losses)
         self.method_state, self.normaliser, self.latest = following, normaliser, seen.losses
-        self._add(seen, len(index))
+        for name, value in seen.totals(len(index)).items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batch += 1
         self.step += 1
 
-    def _add(self, seen: StepReport, count: int) -> None:
-        """Add a batch to the epoch's sums: what is a mean over known labels by their number."""
-        values = {
-            "losses": seen.losses * seen.known,
-            "weights": seen.weights * count,
-            "norms": seen.norms * seen.known,
-            "cosines": seen.cosines * seen.known,
-            "correct": seen.correct,
-        }
-        for name, value in values.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def _draws(self, batch: int) -> dict[str, Tensor]:
+    def draws(self, batch: int, step: int) -> dict[str, Tensor]:
         """The method's random numbers, from words alone: a resumed run draws the same."""
-        draws = generator(self.problem.cell.seeding, self.seed, "method", self.step)
+        draws = generator(self.problem.cell.seeding, self.seed, "method", step)
         drawn = self.method.draw(draws, batch)
         return {name: value.to(self.problem.device) for name, value in drawn.items()}
 
-    def _losses(
-        self,
-        inputs: Tensor,
-        targets: dict[str, Tensor],
-        masks: dict[str, Tensor],
-        seen: StepReport,
-        normaliser: Tensor,
-    ) -> Tensor:
-        """(K,) normalised losses of a batch by the weights as they are now.
+    def end_badly(self, unfit: Tensor) -> None:
+        """Record what was not finite, with task, step and method; the last good state is kept.
 
-        Of a task without a known label in the batch, what it was before the update.
+        Args:
+            unfit: as :meth:`StepReport.unfit` gives it.
         """
-        with torch.no_grad():
-            z = self.method.represent(self.method_state, self.network.trunk(inputs))
-            outputs = task_outputs(self.network, z)
-        values = torch.stack(task_losses(self.problem.tasks, self.losses, outputs, targets, masks))
-        if not masks:
-            return values / normaliser
-        return standing(values, seen.known, seen.losses) / scales_of(normaliser)
-
-    def _is_trouble(self, seen: StepReport, following: State) -> bool:
-        """Record what is not finite, with task, step and method; the last good state is kept."""
-        shown = (("loss", seen.losses), ("gradient", seen.norms), ("weight", seen.weights))
-        for what, values in shown:
-            bad = ~torch.isfinite(values)
-            if bool(bad.any()):
-                task = self.problem.tasks[int(bad.nonzero()[0])].name
-                self.trouble = {"what": f"non-finite {what}", "task": task}
-                break
-        else:
-            if not bool(seen.finite):
-                self.trouble = {"what": "non-finite shared gradient", "task": None}
-            for name, value in following.items():
-                if not bool(torch.isfinite(value).all()):
-                    self.trouble = {"what": f"non-finite {name} of the method", "task": None}
-                    break
-        if self.trouble is None:
-            return False
+        words = shown(self.problem.tasks, self.method_state)
+        what, task = words[int(unfit.nonzero()[0])]
+        self.trouble = {"what": what, "task": task}
         self._place_trouble()
-        return True
 
     def _place_trouble(self) -> None:
         assert self.trouble is not None
         method = self.problem.cell.method.name
         self.trouble |= {"epoch": self.epoch, "step": self.step, "method": method}
 
-    def _end_epoch(self, count: int) -> None:
+    def end_epoch(self, count: int) -> None:
+        """Validate, write the history's row, keep the best weights and tell the method.
+
+        Args:
+            count: items of the epoch.
+        """
         tasks, part = self.problem.tasks, self.problem.parts["validation"]
         known = self.problem.parts["train"].known
         dataset = registry.find("datasets", self.problem.cell.dataset)
@@ -364,6 +337,10 @@ class Replicate:
         if min(known) == count:
             return self.sums[name] / count
         return self.sums[name] / self.sums[name].new_tensor(known)
+
+    def progress(self) -> Progress:
+        """Where it is, for people."""
+        return Progress(self.seed, self.epoch, self.problem.cell.protocol.epochs, self._message())
 
     def _message(self) -> str:
         if self.trouble is not None:

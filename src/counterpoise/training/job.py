@@ -25,10 +25,13 @@ from counterpoise.training.predict import predict
 from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import Reporter
+from counterpoise.training.replicates import Together, fit_together
 
 log = logging.getLogger(__name__)
 
 RESULTS = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
+SMALL = 2_000_000
+"""Shared parameters up to which a network leaves a GPU idle: all its seeds train at once."""
 LIBRARIES = ("torch", "numpy", "pandas", "scipy", "scikit-learn")
 
 
@@ -49,11 +52,19 @@ class _Stop:
         self.wished = True
 
 
-def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
+def train(
+    job: Job, device: str = "auto", save_every: float = 60.0, replicates: str = "auto"
+) -> None:
     """Train all seeds of a cell and write weights, history, record and predictions.
 
     Predictions are made from the weights as written, by the same process: another would have to
     import torch again.
+
+    Args:
+        job: the cell and its places.
+        device: where to train.
+        save_every: seconds between two saved states.
+        replicates: how seeds train, ``auto``, ``together`` or ``alone`` (:func:`_groups`).
 
     Raises:
         UserError: the cell's data are missing, or the device is.
@@ -68,7 +79,7 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
         else:
             make_folder(job.work)
             job, choices = settled(job)
-            _train(job, choices, device_of(device), save_every, stop)
+            _train(job, choices, device_of(device), save_every, stop, replicates)
             predict(job, job.out / "predictions.parquet", device)
             shutil.rmtree(job.work, ignore_errors=True)
 
@@ -94,38 +105,71 @@ def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
 
 
 def _train(
-    job: Job, choices: dict[str, Any], device: torch.device, save_every: float, stop: _Stop
+    job: Job,
+    choices: dict[str, Any],
+    device: torch.device,
+    save_every: float,
+    stop: _Stop,
+    replicates: str,
 ) -> None:
+    products = job.cell.protocol.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = products
     parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
     problem = Problem(job.cell, tasks_of(job.cell), parts, device)
     tensors: dict[str, torch.Tensor] = {}
     frames, seeds = [], {}
     epochs = job.cell.protocol.epochs
     with Reporter(f"{job.name}/{job.digest}", job.work, epochs * len(job.cell.seeds)) as reporter:
-        for number, seed in enumerate(job.cell.seeds):
-            replicate = Replicate(problem, seed, job.work / f"seed-{seed}.state", save_every)
-            resumed = replicate.resume()
-            if resumed:
-                log.info("seed %d continues at epoch %d", seed, replicate.epoch)
+        done: dict[int, int] = {}
 
-            def report(progress: Progress, before: int = number * epochs) -> None:
-                done = before + progress.epoch
-                reporter.tell(progress.seed, progress.epoch, epochs, done, progress.message)
+        def report(progress: Progress) -> None:
+            done[progress.seed] = progress.epoch
+            total = sum(done.values())
+            reporter.tell(progress.seed, progress.epoch, epochs, total, progress.message)
 
-            replicate.run(report, lambda: stop.wished)
-            tensors |= {f"{seed}/{k}": v.cpu() for k, v in replicate.best["tensors"].items()}
-            frames.append(_history(seed, replicate.history))
-            seeds[str(seed)] = {
-                "status": "finished" if replicate.trouble is None else "diverged",
-                "trouble": replicate.trouble,
-                "selected_epoch": replicate.best["epoch"],
-                "steps": replicate.step,
-                "seconds": round(replicate.seconds, 3),
-                "resumed": resumed,
-            }
+        for group in _groups(problem, replicates):
+            made = [Replicate(problem, s, job.work / f"seed-{s}.state", save_every) for s in group]
+            resumed = [replicate.resume() for replicate in made]
+            for replicate in made:
+                if replicate.epoch:
+                    log.info("seed %d continues at epoch %d", replicate.seed, replicate.epoch)
+            together = len(made) > 1 and fit_together(made)
+            if together:
+                Together(made).run(report, lambda: stop.wished)
+            for replicate, again in zip(made, resumed, strict=True):
+                if not together:
+                    replicate.run(report, lambda: stop.wished)
+                seed = replicate.seed
+                done[seed] = epochs
+                tensors |= {f"{seed}/{k}": v.cpu() for k, v in replicate.best["tensors"].items()}
+                frames.append(_history(seed, replicate.history))
+                seeds[str(seed)] = {
+                    "status": "finished" if replicate.trouble is None else "diverged",
+                    "trouble": replicate.trouble,
+                    "selected_epoch": replicate.best["epoch"],
+                    "steps": replicate.step,
+                    "seconds": round(replicate.seconds, 3),
+                    "resumed": again,
+                    "side_by_side": len(made) if together else 1,
+                }
     _write(
         job, tensors, pd.concat(frames, ignore_index=True), seeds, choices, _means(problem), device
     )
+
+
+def _groups(problem: Problem, replicates: str) -> list[tuple[int, ...]]:
+    """Seeds that train side by side: all of a small network on a GPU, else each alone.
+
+    Args:
+        problem: what is trained.
+        replicates: ``together`` or ``alone`` on any device, or ``auto``.
+    """
+    seeds = problem.cell.seeds
+    if replicates == "auto":
+        shared = sum(p.numel() for p in problem.build(seeds[0])[0].trunk.parameters())
+        small = problem.device.type == "cuda" and shared <= SMALL
+        replicates = "together" if small else "alone"
+    return [seeds] if replicates == "together" else [(seed,) for seed in seeds]
 
 
 def _means(problem: Problem) -> dict[str, list[float]]:

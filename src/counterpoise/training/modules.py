@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from counterpoise.spec.base import Options
+from counterpoise.spec.cell import Precision
 from counterpoise.tasks import Task
 from counterpoise.training.seeding import seed_of
 
@@ -25,6 +26,7 @@ class Network(nn.Module):
         shape: shape of one input.
         tasks: the tasks to learn.
         seeding: words that all initial weights depend on.
+        precision: of the trunk (:class:`counterpoise.spec.cell.Protocol`).
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Network(nn.Module):
         shape: tuple[int, ...],
         tasks: tuple[Task, ...],
         seeding: tuple[str | int, ...],
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
+        self.precision = precision
         self.features: int = module.features(options, len(tasks))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(*seeding, "trunk"))
@@ -48,3 +52,29 @@ class Network(nn.Module):
                 else:
                     heads[task.name] = nn.Linear(self.features, task.outputs)
         self.heads = nn.ModuleDict(heads)
+
+    def autocast(self, device: str) -> torch.autocast:
+        """The context in which the trunk computes."""
+        half = self.precision == "bfloat16"
+        return torch.autocast(device, torch.bfloat16, enabled=half)
+
+    def shared(self, inputs: Tensor) -> Tensor:
+        """(B, ...) to the shared representation Z (B, d), in float32 at any precision.
+
+        Heads, losses and methods come after it: what is compared between tasks stays exact.
+        """
+        with self.autocast(inputs.device.type):
+            z: Tensor = self.trunk(inputs)
+        return z.float() if z.dtype == torch.bfloat16 else z
+
+    @property
+    def last_layer(self) -> list[nn.Parameter]:
+        """Parameters of the last shared layer W: the last module of the trunk that has some.
+
+        What "the last shared layer" is, papers leave open; here it is the module that is defined
+        last (of the reduced LeNet the second fully connected layer, of a residual network the last
+        normalisation).
+        """
+        modules = self.trunk.modules()
+        owners = [m for m in modules if next(m.parameters(recurse=False), None) is not None]
+        return list(owners[-1].parameters(recurse=False)) if owners else []

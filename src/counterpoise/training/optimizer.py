@@ -100,3 +100,79 @@ class Optimizer:
         self.moments = {name: state[name] for name in self.moments}
         pairs = zip(state["count"], self.counts, strict=True)
         self.counts = [count.to(own.device) for count, own in pairs]
+
+
+class StackedOptimizer:
+    """The same for R replicates at once, each with its own learning rate and a life of its own.
+
+    torch's functions take one rate, so that the updates are written out here.
+
+    Args:
+        members: the replicates' optimizers at the same count, whose averages become views.
+        parameters: the stacks (R, *shape) of their parameters, in their order.
+    """
+
+    def __init__(self, members: Sequence[Optimizer], parameters: Sequence[nn.Parameter]) -> None:
+        self.members, self.parameters = members, list(parameters)
+        self.kind = members[0].kind
+        self.sizes = [p[0].numel() for p in parameters]
+        rates = [rate for _, rate in members[0].groups]
+        decays = [torch.full((n,), d) for n, d in zip(self.sizes, rates, strict=True)]
+        decay = torch.cat(decays).to(parameters[0].device)
+        self.decay = decay if any(rates) else None
+        self.count = max((int(m.counts[0]) for m in members), default=0)
+        self.moments: dict[str, Tensor] = {}
+        for name in MOMENTS[self.kind]:
+            rows = [torch.cat([part.flatten() for part in m.moments[name]]) for m in members]
+            self.moments[name] = torch.stack(rows)
+        for place, member in enumerate(members):
+            for name, stack in self.moments.items():
+                views = zip(torch.split(stack[place], self.sizes), member.parameters, strict=True)
+                member.moments[name] = [part.view_as(parameter) for part, parameter in views]
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rates: Tensor, alive: Tensor) -> None:
+        """One update; a replicate that is not ``alive`` keeps its parameters.
+
+        Args:
+            rates: (R,) learning rates.
+            alive: (R,) of bool.
+        """
+        there = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        gradient = torch.cat([g.flatten(1) for g in there], dim=1)
+        gradient = torch.where(alive[:, None], gradient, 0.0)
+        if self.decay is not None:
+            held = torch.cat([p.flatten(1) for p in self.parameters], dim=1)
+            gradient = gradient + self.decay * torch.where(alive[:, None], held, 0.0)
+        self.count += 1
+        move = self._direction(gradient) * torch.where(alive, rates, 0.0)[:, None]
+        for parameter, part in zip(
+            self.parameters, torch.split(move, self.sizes, dim=1), strict=True
+        ):
+            parameter.sub_(part.view_as(parameter))
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        """(R, P) update for a rate of one; moments move in place, as the replicates see them."""
+        if self.kind == "sgd":
+            return gradient
+        second = self.moments["second"]
+        if self.kind == "rmsprop":
+            alpha, epsilon = RMSPROP["alpha"], RMSPROP["eps"]
+            second.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+            return torch.div(gradient, second.sqrt() + epsilon)
+        one, two, epsilon = ADAM["beta1"], ADAM["beta2"], ADAM["eps"]
+        first = self.moments["first"].lerp_(gradient, 1 - one)
+        second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
+        root = (second.sqrt() / (1 - two**self.count) ** 0.5).add_(epsilon)
+        return torch.div(first / (1 - one**self.count), root)
+
+    def hand_back(self) -> None:
+        """Tell the replicates' optimizers how many steps there were."""
+        for member in self.members:
+            for count in member.counts:
+                count.fill_(self.count)

@@ -73,7 +73,8 @@ class Problem:
         module = registry.find("networks", cell.network.name)
         options = module.Options(**cell.network.options)
         shape = next(iter(self.parts.values())).shape
-        network = Network(module, options, shape, self.tasks, (cell.seeding, seed, "init"))
+        words, precision = (cell.seeding, seed, "init"), cell.protocol.precision
+        network = Network(module, options, shape, self.tasks, words, precision)
         kind = registry.method(cell.method.name)
         shared = tuple(p.numel() for p in network.trunk.parameters())
         names = tuple(task.name for task in self.tasks)
@@ -95,6 +96,6 @@ def outputs_of(network: Network, method: Method, state: State, part: Part) -> li
         for start in range(0, len(part), size):
             index = torch.arange(start, min(start + size, len(part)), device=part.inputs.device)
             inputs, _ = part.batch(index)
-            blocks.append(task_outputs(network, method.represent(state, network.trunk(inputs))))
+            blocks.append(task_outputs(network, method.represent(state, network.shared(inputs))))
     network.train()
     return [torch.cat(outputs) for outputs in zip(*blocks, strict=True)]

@@ -19,8 +19,10 @@ log = logging.getLogger(__name__)
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write the state atomically, with a checksum after it, and keep the one before.
 
-    The previous state stays beside the new one, so that a damaged file costs one interval.
+    The previous state stays beside the new one, so that a damaged file costs one interval. Of a
+    tensor that is a part of another only the part is written.
     """
+    state = _parts(state)
     buffer = io.BytesIO()
     with atomic(path) as temporary:
         torch.save(state, buffer)
@@ -28,6 +30,15 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         temporary.write_bytes(content + hashlib.sha256(content).digest())
         if path.exists():
             _keep(path, path.with_suffix(".previous"))
+
+
+def _parts(value: Any) -> Any:
+    """The same state without what its tensors do not show of the memory that they share."""
+    if isinstance(value, torch.Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        return {key: _parts(part) for key, part in value.items()}
+    return [_parts(part) for part in value] if isinstance(value, list) else value
 
 
 def _keep(path: Path, previous: Path) -> None:

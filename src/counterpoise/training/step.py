@@ -9,26 +9,31 @@ Gradients at the last shared layer take K passes of that layer alone. The Jacobi
 at all P shared parameters, and its Gramian, take K backward passes of the trunk, one for each row
 of the gradients at Z; what such a method decides about the shared parameters is written into them,
 without another pass.
+
+Replicates side by side have an axis R before all others, in inputs, weights and states; the network
+and the method that are given then map over it (:mod:`counterpoise.training.replicates`). "..." in
+the shapes below stands for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from counterpoise.methods._base import Method, Signal, State
 from counterpoise.tasks import Task
 from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
+from counterpoise.training.passage import Passage
+from counterpoise.training.signals import norm_of_gradients, written
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step showed, per task: (K,) tensors, detached.
+    """What one step showed, per task: (..., K) tensors, detached.
 
     Attributes:
         losses: raw losses; of a task without a known label in the batch, the last known one.
@@ -52,22 +57,58 @@ class StepReport:
     gradients: dict[str, Tensor]
     finite: Tensor
 
+    def unfit(self, following: State) -> Tensor:
+        """(..., n) of bool, what is not finite: each of :func:`shown` in its order."""
+        axes = self.finite.ndim
+        values = (self.losses, self.norms, self.weights)
+        # The sum of a large state is read once; in float64 only what is not finite makes it so.
+        states = [
+            following[name].flatten(axes).sum(-1, dtype=torch.float64)[..., None]
+            if following[name].ndim > axes
+            else following[name][..., None]
+            for name in sorted(following)
+        ]
+        bad = [~torch.isfinite(value) for value in (*values, *states)]
+        return torch.cat([*bad, ~self.finite[..., None]], dim=-1)
+
+    def totals(self, count: int) -> dict[str, Tensor]:
+        """What an epoch adds up: of means over known labels, the sums over them.
+
+        Args:
+            count: items of the batch.
+        """
+        return {
+            "losses": self.losses * self.known,
+            "weights": self.weights * count,
+            "norms": self.norms * self.known,
+            "cosines": self.cosines * self.known,
+            "correct": self.correct,
+        }
+
+
+def shown(tasks: tuple[Task, ...], state: State) -> list[tuple[str, str | None]]:
+    """What must be finite, in words, with its task: the order of :meth:`StepReport.unfit`."""
+    kinds = ("loss", "gradient", "weight")
+    each = [(f"non-finite {kind}", task.name) for kind in kinds for task in tasks]
+    states = [(f"non-finite {name} of the method", None) for name in sorted(state)]
+    return [*each, *states, ("non-finite shared gradient", None)]
+
 
 def task_outputs(network: Network, representations: Tensor) -> list[Tensor]:
-    """Heads applied to (K, B, d) task representations."""
-    parts = zip(network.heads.values(), representations.unbind(0), strict=True)
+    """Heads applied to (..., K, B, d) task representations."""
+    parts = zip(network.heads.values(), representations.unbind(-3), strict=True)
     return [head(z) for head, z in parts]
 
 
 def count_correct(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
-    """Number of right answers among outputs (B, outputs), a scalar; NaN without classes.
+    """Number of right answers among outputs (..., B, outputs); NaN without classes.
 
     No answer is equal to -1, the unknown class.
     """
     if task.classes is None:
-        return outputs.new_tensor(torch.nan)
-    answer = outputs.argmax(dim=1) if task.outputs > 1 else outputs[:, 0] > 0
-    return (answer == target).sum().to(outputs.dtype)
+        return outputs.new_full(outputs.shape[:-2], torch.nan)
+    answer = outputs.argmax(dim=-1) if task.outputs > 1 else outputs[..., 0] > 0
+    return (answer == target).sum(-1).to(outputs.dtype)
 
 
 def task_losses(
@@ -89,9 +130,11 @@ def task_losses(
 def count_known(
     tasks: tuple[Task, ...], masks: dict[str, Tensor], inputs: Tensor, like: Tensor
 ) -> Tensor:
-    """(K,) number of the batch's labels that are known."""
-    whole = like.new_full((), len(inputs))
-    return torch.stack([masks[t.name].sum().to(like) if t.name in masks else whole for t in tasks])
+    """(..., K) number of the batch's labels that are known; ``like`` the losses (..., K)."""
+    axes = like.ndim - 1
+    whole = like.new_full(like.shape[:-1], inputs.shape[axes])
+    counts = [masks[t.name].sum(-1).to(like) if t.name in masks else whole for t in tasks]
+    return torch.stack(counts, dim=-1)
 
 
 def standing(values: Tensor, known: Tensor, latest: Tensor | None) -> Tensor:
@@ -116,85 +159,19 @@ def _first_known(values: Tensor, known: Tensor, normaliser: Tensor | None) -> Te
 def _cosines(
     pulled: Tensor, shared: Tensor, tasks: tuple[Task, ...], masks: dict[str, Tensor]
 ) -> Tensor:
-    """(K,) medians over the known items of the cosines of (K, B, d) gradients with (B, d)."""
-    cosines = torch.nn.functional.cosine_similarity(pulled, shared[None], dim=-1)
+    """(..., K) medians over the known items of the cosines of (..., K, B, d) with (..., B, d)."""
+    cosines = torch.nn.functional.cosine_similarity(pulled, shared[..., None, :, :], dim=-1)
     if not masks:
-        return cosines.median(dim=1).values
-    every = torch.ones(len(shared), dtype=torch.bool, device=shared.device)
-    known = torch.stack([masks.get(task.name, every) for task in tasks])
-    medians = torch.where(known, cosines, torch.nan).nanmedian(dim=1).values
-    return torch.where(known.any(dim=1), medians, 0.0)
+        return cosines.median(dim=-1).values
+    every = torch.ones(shared.shape[:-1], dtype=torch.bool, device=shared.device)
+    known = torch.stack([masks.get(task.name, every) for task in tasks], dim=-2)
+    medians = torch.where(known, cosines, torch.nan).nanmedian(dim=-1).values
+    return torch.where(known.any(dim=-1), medians, 0.0)
 
 
-def last_layer(trunk: nn.Module) -> list[Tensor]:
-    """Parameters of the last shared layer W: the last module of the trunk that has some.
-
-    What "the last shared layer" is, papers leave open; here it is the module that is defined last
-    (of the reduced LeNet the second fully connected layer, of a residual network the last
-    normalisation).
-    """
-    owners = [m for m in trunk.modules() if next(m.parameters(recurse=False), None) is not None]
-    return list(owners[-1].parameters(recurse=False)) if owners else []
-
-
-def inner(z: Tensor, gradient: Tensor) -> Tensor:
-    """<z, gradient>, a scalar whose backward pass starts with exactly this gradient at z.
-
-    Where autograd is handed a gradient instead, torch imports symbolic algebra: 0.2 s a job.
-    """
-    return (z * gradient).sum()
-
-
-def jacobian_of(
-    z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False
-) -> Tensor:
-    """(K, P) gradients of K losses at shared parameters, from their (K, B, d) gradients at Z.
-
-    K vector-Jacobian products, one after the other: on a CPU a batched product is slower.
-
-    Args:
-        keep: the graph of Z is needed again.
-    """
-    tasks = len(pulled)
-    rows = pulled.new_empty(tasks, sum(p.numel() for p in parameters))
-    for k, gradient in enumerate(pulled):
-        found = torch.autograd.grad(
-            inner(z, gradient),
-            parameters,
-            retain_graph=keep or k < tasks - 1,
-            materialize_grads=True,
-        )
-        torch.cat([part.flatten() for part in found], out=rows[k])
-    return rows
-
-
-BLOCK = 1 << 20
-
-
-def gramian_of(jacobian: Tensor) -> Tensor:
-    """(K, K) inner products of the rows, in float64: squares of large rows leave float32's range.
-
-    Block by block, so that no second K x P matrix is made.
-    """
-    tasks = len(jacobian)
-    total = jacobian.new_zeros(tasks, tasks, dtype=torch.float64)
-    for block in torch.split(jacobian, BLOCK, dim=1):
-        wide = block.double()
-        total += wide @ wide.T
-    return total
-
-
-def _write_gradient(parameters: Sequence[Tensor], flat: Tensor) -> None:
-    """Split a (P,) gradient over the parameters."""
-    parts = torch.split(flat, [p.numel() for p in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
-
-
-def _norm(parameters: Sequence[Tensor], like: Tensor) -> Tensor:
-    """Norm of the gradients of some parameters together; zero without any."""
-    parts = [p.grad.flatten() for p in parameters if p.grad is not None]
-    return torch.cat(parts).norm() if parts else like.new_zeros(())
+def _spread(weight: Tensor, like: Tensor) -> Tensor:
+    """(...) numbers, one a replicate, in the shape that multiplies (..., *shape)."""
+    return weight.reshape(*weight.shape, *[1] * (like.ndim - weight.ndim))
 
 
 def train_step(
@@ -214,6 +191,7 @@ def train_step(
     draws: dict[str, Tensor] | None = None,
     masks: dict[str, Tensor] | None = None,
     latest: Tensor | None = None,
+    micro_batch: int | None = None,
 ) -> tuple[State, Tensor, StepReport]:
     """Leave the gradients of one batch in the network's parameters.
 
@@ -226,18 +204,19 @@ def train_step(
         masks: (B,) of bool, which labels are known, of the tasks that lack some
             (:meth:`counterpoise.datasets._part.Part.masks`).
         latest: (K,) losses that the step before reported, or None before there was one.
+        micro_batch: items that pass the trunk at once; None for the batch.
 
     Returns:
         The method's next state, the normaliser, and a report. A non-finite loss or gradient shows
         in the report; the caller must then not apply the update.
     """
-    z = network.trunk(inputs)
-    base = z.detach()
+    passage = Passage(network, inputs, micro_batch)
+    base = passage.z
     leaves = method.represent(state, base).detach().requires_grad_()
     outputs = task_outputs(network, leaves)
     masks = masks or {}
     raw = task_losses(tasks, losses, outputs, targets, masks)
-    values = torch.stack([value.detach() for value in raw])
+    values = torch.stack([value.detach() for value in raw], dim=-1)
     known = count_known(tasks, masks, inputs, values)
     if not normalise and normaliser is None:
         normaliser = torch.ones_like(values)
@@ -248,7 +227,8 @@ def train_step(
     scales = scales_of(normaliser) if masks else normaliser
     if masks:
         values = standing(values, known, latest)
-    total = torch.stack([value / scale for value, scale in zip(raw, scales, strict=True)]).sum()
+    each = zip(raw, scales.unbind(-1), strict=True)
+    total = torch.stack([value / scale for value, scale in each]).sum()
     heads = [list(head.parameters()) for head in network.heads.values()]
     found = torch.autograd.grad(
         total, [leaves, *chain(*heads)], create_graph=method.second_order, materialize_grads=True
@@ -258,19 +238,22 @@ def train_step(
     own = found[0].detach()
     pulled = method.pull_back(state, own)
     parameters = list(network.trunk.parameters())
-    jacobian = None
+    rows = jacobian = None
     more: dict[str, Tensor] = {}
-    if method.signal in ("gramian", "jacobian"):
-        jacobian = jacobian_of(z, parameters, pulled)
-        seen = gramian_of(jacobian) if method.signal == "gramian" else jacobian
-        more = {method.signal: seen}
+    if method.signal == "gramian":
+        rows = passage.rows(parameters, pulled)
+        more = {"gramian": rows.gramian()}
+    elif method.signal == "jacobian":
+        jacobian = passage.jacobian(parameters, pulled)
+        more = {"jacobian": jacobian}
     elif method.signal == "last_layer":
-        more = {"last_layer": jacobian_of(z, last_layer(network.trunk), pulled, keep=True)}
+        more = {"last_layer": passage.jacobian(network.last_layer, pulled, keep=True)}
     correct = torch.stack(
         [
             count_correct(task, output.detach(), targets[task.name])
             for task, output in zip(tasks, outputs, strict=True)
-        ]
+        ],
+        dim=-1,
     )
     signal = Signal(
         losses=values / scales,
@@ -282,7 +265,7 @@ def train_step(
         epoch=epoch,
         epochs=epochs,
         correct=correct,
-        head_norms=torch.stack([_norm(head, own) for head in heads]),
+        head_norms=torch.stack([norm_of_gradients(h, values[..., 0]) for h in heads], dim=-1),
         draws=draws or {},
         **more,
     )
@@ -290,34 +273,68 @@ def train_step(
     mixing = combined.weights if combined.mixing is None else combined.mixing
     shared = combined.shared
     if shared is None:
-        shared = torch.einsum("k,kbd->bd", mixing, pulled)
-    for head, weight in zip(heads, combined.weights, strict=True):
+        shared = torch.einsum("...k,...kbd->...bd", mixing, pulled)
+    for head, weight in zip(heads, combined.weights.unbind(-1), strict=True):
         for parameter in head:
             assert parameter.grad is not None
-            parameter.grad.mul_(weight)
+            parameter.grad.mul_(_spread(weight, parameter.grad))
     if combined.through_gradients is not None:
         at_leaves, *at_heads = torch.autograd.grad(
             found[0], [leaves, *chain(*heads)], combined.through_gradients, materialize_grads=True
         )
-        shared = shared + method.pull_back(state, at_leaves).sum(0)
+        shared = shared + method.pull_back(state, at_leaves).sum(-3)
         for parameter, gradient in zip(chain(*heads), at_heads, strict=True):
             assert parameter.grad is not None
             parameter.grad.add_(gradient)
+    axes = base.ndim - 2
     given = combined.trunk
     if given is None and jacobian is not None:
-        given = mixing.to(jacobian.dtype) @ jacobian
+        given = torch.einsum("...k,...kp->...p", mixing.to(jacobian.dtype), jacobian)
     if given is not None:
-        _write_gradient(parameters, given)
+        written(parameters, given, axes)
+        finite = torch.isfinite(given).all(-1)
+    elif rows is not None:
+        for parameter, gradient in zip(parameters, rows.mixed(mixing), strict=True):
+            parameter.grad = gradient
+        # The terms bound the sum: a check of K numbers in place of P.
+        lengths = more["gramian"].diagonal(dim1=-2, dim2=-1).sqrt()
+        terms = (mixing.abs() * lengths).sum(-1)
+        finite = terms <= torch.finfo(pulled.dtype).max
     else:
-        inner(z, shared).backward()  # type: ignore[no-untyped-call]
+        passage.backward(shared)
+        finite = torch.isfinite(shared).flatten(axes).all(-1)
     report = StepReport(
         values,
         mixing,
-        pulled.flatten(1).norm(dim=1),
+        pulled.flatten(-2).norm(dim=-1),
         _cosines(pulled, shared, tasks, masks),
         correct,
         known,
         combined.gradients,
-        torch.isfinite(shared if given is None else given).all(),
+        finite,
     )
     return following, normaliser, report
+
+
+@torch.no_grad()
+def losses_again(
+    network: Network,
+    method: Method,
+    state: State,
+    tasks: tuple[Task, ...],
+    losses: tuple[Loss, ...],
+    normaliser: Tensor,
+    inputs: Tensor,
+    targets: dict[str, Tensor],
+    masks: dict[str, Tensor],
+    seen: StepReport,
+) -> Tensor:
+    """(..., K) normalised losses of a batch by the weights as they are now.
+
+    Of a task without a known label in the batch, what it was before the update.
+    """
+    outputs = task_outputs(network, method.represent(state, network.shared(inputs)))
+    values = torch.stack(task_losses(tasks, losses, outputs, targets, masks), dim=-1)
+    if not masks:
+        return values / normaliser
+    return standing(values, seen.known, seen.losses) / scales_of(normaliser)

@@ -1,0 +1,110 @@
+"""A batch's way through the trunk: all of it at once, or by parts for want of memory.
+
+By parts the trunk is passed twice: once without a graph, for the whole batch's Z, from which heads,
+losses and the method take their decision as ever; then part by part with a graph, to which the
+gradients at Z belong. So an update is that of the whole batch for every signal, up to rounding.
+Only normalisation over a batch sees the parts; its running averages move as in one pass, and random
+layers draw the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from counterpoise.training.modules import Network
+from counterpoise.training.signals import Rows, inner, jacobian_of, rows_of
+
+
+class Passage:
+    """One batch at the shared representation.
+
+    Args:
+        network: whose trunk is passed.
+        inputs: (..., B, ...).
+        size: items of a part; None for the whole batch.
+
+    Attributes:
+        z: (..., B, d), detached.
+    """
+
+    def __init__(self, network: Network, inputs: Tensor, size: int | None) -> None:
+        self.network = network
+        self.parts = [inputs] if size is None else list(torch.split(inputs, size))
+        self.graph: Tensor | None = None
+        if len(self.parts) == 1:
+            self.graph = network.shared(inputs)
+            self.z = self.graph.detach()
+            return
+        self.draws: list[Tensor] = []
+        averages = self._averages()
+        with torch.no_grad():
+            blocks = []
+            for part in self.parts:
+                self.draws.append(torch.get_rng_state())
+                blocks.append(network.shared(part))
+        self._put_back(averages)
+        self.z = torch.cat(blocks)
+
+    def _averages(self) -> list[Tensor]:
+        return [buffer.clone() for buffer in self.network.trunk.buffers()]
+
+    def _put_back(self, averages: list[Tensor]) -> None:
+        for buffer, before in zip(self.network.trunk.buffers(), averages, strict=True):
+            buffer.copy_(before)
+
+    def _again(self, *, last: bool) -> Iterator[tuple[Tensor, slice]]:
+        """Z of every part with its graph, and its place in the batch.
+
+        Args:
+            last: the graph is not needed again.
+        """
+        if self.graph is not None:
+            yield self.graph, slice(None)
+            return
+        averages, start = self._averages(), 0
+        for part, draws in zip(self.parts, self.draws, strict=True):
+            with torch.random.fork_rng(devices=[], enabled=not last):
+                torch.set_rng_state(draws)
+                z = self.network.shared(part)
+            yield z, slice(start, start + len(part))
+            start += len(part)
+        if not last:
+            self._put_back(averages)
+
+    def backward(self, gradient: Tensor) -> None:
+        """Leave the gradients of the trunk that this (..., B, d) gradient at Z means."""
+        for z, place in self._again(last=True):
+            own = gradient if self.graph is not None else gradient[place]
+            inner(z, own).backward()  # type: ignore[no-untyped-call]
+
+    def jacobian(
+        self, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False
+    ) -> Tensor:
+        """As :func:`counterpoise.training.signals.jacobian_of`."""
+        if self.graph is not None:
+            return jacobian_of(self.graph, parameters, pulled, keep=keep)
+        total: Tensor | None = None
+        for z, place in self._again(last=not keep):
+            found = jacobian_of(z, parameters, pulled[:, place])
+            total = found if total is None else total.add_(found)
+        assert total is not None
+        return total
+
+    def rows(self, parameters: Sequence[Tensor], pulled: Tensor) -> Rows:
+        """As :func:`counterpoise.training.signals.rows_of`."""
+        if self.graph is not None:
+            return rows_of(self.graph, parameters, pulled)
+        total: Rows | None = None
+        for z, place in self._again(last=True):
+            found = rows_of(z, parameters, pulled[:, place])
+            if total is None:
+                total = found
+                continue
+            for sums, more in zip(total.parts, found.parts, strict=True):
+                for one, other in zip(sums, more, strict=True):
+                    one.add_(other)
+        assert total is not None
+        return total

@@ -1,0 +1,371 @@
+"""Replicates of one shape side by side, as one model that torch.func.vmap maps over them.
+
+On a GPU a small network leaves most of the device idle and a step's time is that of its many small
+kernels, so that ten replicates together take little longer than one. Each has what it has alone:
+its own initial weights, order of the data, draws, method state, optimizer state and learning rate;
+results are those of each alone up to the order of sums. A replicate whose step is not finite stands
+still from there on while the others go on; the host learns of it at the end of the epoch, so that
+no step waits for it.
+
+Networks, methods and optimizers of the replicates share memory with the stacks here: validation,
+saved states and results are theirs, in the form that training alone reads and writes.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from itertools import groupby
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.training.engine import Interrupted, Progress, Replicate, split_batches
+from counterpoise.training.modules import Network
+from counterpoise.training.optimizer import StackedOptimizer
+from counterpoise.training.step import losses_again, train_step
+
+NAMES = ("weights", "mixing", "shared", "trunk", "through_gradients")
+"""Tensors of a decision."""
+
+
+def spread(values: Tensor, like: Tensor) -> Tensor:
+    """(R,) values in the shape that broadcasts over (R, ...)."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+class StackedModule:
+    """Modules of one form as one, from inputs (R, B, ...) to outputs (R, B, ...).
+
+    Args:
+        modules: R modules, whose parameters and buffers become views of the stacks.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.form = copy.deepcopy(modules[0]).to("meta")
+        found, self.buffers = stack_module_state(list(modules))
+        self.stacks = {name: nn.Parameter(stack.detach()) for name, stack in found.items()}
+        for place, module in enumerate(modules):
+            for name, own in (*module.named_parameters(), *module.named_buffers()):
+                own.data = {**self.stacks, **self.buffers}[name].data[place]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Each replicate's inputs through its own module."""
+
+        def one(parameters: Any, buffers: Any, x: Tensor) -> Any:
+            return functional_call(self.form, (parameters, buffers), (x,))
+
+        mapped: Tensor = vmap(one, randomness="different")(self.stacks, self.buffers, inputs)
+        return mapped
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """The stacks, each (R, *shape)."""
+        return self.stacks.values()
+
+
+class StackedNetwork:
+    """The networks of R replicates, with what a step needs of a network."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.trunk = StackedModule([network.trunk for network in networks])
+        heads = zip(*(network.heads.values() for network in networks), strict=True)
+        names = networks[0].heads.keys()
+        self.heads = {n: StackedModule(same) for n, same in zip(names, heads, strict=True)}
+        places = {id(p): name for name, p in networks[0].trunk.named_parameters()}
+        self.last_layer = [self.trunk.stacks[places[id(p)]] for p in networks[0].last_layer]
+        self.autocast = networks[0].autocast
+
+    def shared(self, inputs: Tensor) -> Tensor:
+        """(R, B, ...) to (R, B, d)."""
+        with self.autocast(inputs.device.type):
+            z = self.trunk(inputs)
+        return z.float() if z.dtype == torch.bfloat16 else z
+
+    def parameters(self) -> list[nn.Parameter]:
+        """In the order of a replicate's own network."""
+        return [p for part in (self.trunk, *self.heads.values()) for p in part.parameters()]
+
+
+class StackedMethod:
+    """Methods of R replicates as one; those that share their options map together.
+
+    Args:
+        groups: methods, each with the number of replicates that follow it.
+    """
+
+    def __init__(self, groups: Sequence[tuple[Method, int]]) -> None:
+        self.groups = groups
+        first = groups[0][0]
+        self.signal, self.second_order = first.signal, first.second_order
+        self.looks_back = first.looks_back
+
+    def _map(self, choose: Callable[[Method], Callable[..., Any]], *arguments: Any) -> Any:
+        """A function of each method over its replicates, the results one after the other."""
+        found, start = [], 0
+        for method, count in self.groups:
+            place = slice(start, start + count)
+            parts = [torch.utils._pytree.tree_map(lambda t, p=place: t[p], a) for a in arguments]
+            found.append(vmap(choose(method))(*parts))
+            start += count
+        if len(found) == 1:
+            return found[0]
+        return torch.utils._pytree.tree_map(lambda *parts: torch.cat(parts), *found)
+
+    def represent(self, state: State, z: Tensor) -> Tensor:
+        """(R, B, d) to (R, K, B, d)."""
+        return cast(Tensor, self._map(lambda m: m.represent, state, z))
+
+    def pull_back(self, state: State, gradients: Tensor) -> Tensor:
+        """(R, K, B, d) at the task representations to the same at Z."""
+        return cast(Tensor, self._map(lambda m: m.pull_back, state, gradients))
+
+    def after_step(self, state: State, losses: Tensor) -> State:
+        """States after the update."""
+        return cast(State, self._map(lambda m: m.after_step, state, losses))
+
+    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
+        """Each replicate's decision, as one of stacks."""
+        values = {field.name: getattr(signal, field.name) for field in fields(Signal)}
+        shown = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+        def decide(method: Method) -> Callable[..., Any]:
+            def one(state: State, shown: dict[str, Tensor], draws: dict[str, Tensor]) -> Any:
+                seen = replace(signal, **shown, draws=draws)  # type: ignore[arg-type]
+                combined, following = method.combine(state, seen)
+                told = {n: getattr(combined, n) for n in NAMES}
+                told = {name: value for name, value in told.items() if value is not None}
+                return told, combined.gradients, following
+
+            return one
+
+        told, gradients, following = self._map(decide, state, shown, signal.draws)
+        return Combined(**told, gradients=gradients), following
+
+
+class Together:
+    """Trains replicates side by side.
+
+    Args:
+        replicates: of one shape (:func:`fit_together`) and at the same place of their training;
+            those of one problem stand beside each other.
+    """
+
+    def __init__(self, replicates: Sequence[Replicate]) -> None:
+        self.members = list(replicates)
+        self.groups = [list(same) for _, same in groupby(self.members, lambda r: id(r.problem))]
+        first = self.members[0]
+        self.problem, self.device = first.problem, first.problem.device
+        self.network = StackedNetwork([r.network for r in self.members])
+        self.method = StackedMethod([(g[0].method, len(g)) for g in self.groups])
+        names = [task.name for task in self.problem.tasks]
+        self.losses = tuple(self._mapped(loss) for loss in first.losses)
+        self.names, self.state = names, self._stacked_states()
+        own = [nn.Parameter(self.state[name]) for name in first.trained]
+        self.trained = dict(zip(first.trained, own, strict=True))
+        self._share_states()
+        self.optimizer = StackedOptimizer(
+            [r.optimizer for r in self.members], [*self.network.parameters(), *own]
+        )
+        self.alive = torch.tensor([not r.finished for r in self.members], device=self.device)
+        self.died_at = torch.zeros(len(self.members), dtype=torch.long, device=self.device)
+        self.flags: Tensor | None = None
+
+    @staticmethod
+    def _mapped(loss: Any) -> Any:
+        def mapped(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
+            given = (outputs, target) if known is None else (outputs, target, known)
+            return cast(Tensor, vmap(loss)(*given))
+
+        return mapped
+
+    def _stacked_states(self) -> State:
+        states = [r.method_state for r in self.members]
+        return {name: torch.stack([s[name] for s in states]) for name in states[0]}
+
+    def _share_states(self) -> None:
+        """Let every replicate see its part of the method's states."""
+        for name, parameter in self.trained.items():
+            parameter.data = self.state[name]
+        for place, replicate in enumerate(self.members):
+            replicate.method_state = {name: value[place] for name, value in self.state.items()}
+            for name, parameter in replicate.trained.items():
+                parameter.data = replicate.method_state[name]
+
+    def run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+        """Train all to their end.
+
+        Raises:
+            Interrupted: ``stop`` became true; the states are saved.
+        """
+        started = saved = time.monotonic()
+        before = [r.seconds for r in self.members]
+        while alive := [r for r in self.members if not r.finished]:
+            self.epoch, self.batch, self.step = alive[0].epoch, alive[0].batch, alive[0].step
+            orders = torch.stack([r.begin_epoch() for r in self.members])
+            batches = split_batches(orders.T, self.problem.cell.protocol.batch_size)
+            self._take_up(alive)
+            while self.batch < len(batches):
+                self._step(batches[self.batch].T)
+                now = time.monotonic()
+                for replicate, spent in zip(self.members, before, strict=True):
+                    replicate.seconds = spent + (now - started) / len(self.members)
+                wished, wait = stop(), self.members[0].save_every
+                if wished or (wait and now - saved > wait):
+                    self._hand_back(alive)
+                    self._save()
+                    saved = now
+                if wished:
+                    raise Interrupted
+            self._hand_back(alive)
+            for replicate in alive:
+                if replicate.trouble is None:
+                    replicate.end_epoch(orders.shape[1])
+                report(replicate.progress())
+            if self.members[0].save_every == 0:
+                self._save()
+        self._save()
+
+    def _save(self) -> None:
+        for replicate in self.members:
+            replicate.save()
+
+    def _take_up(self, alive: list[Replicate]) -> None:
+        """Stack what replicates hold by themselves between epochs."""
+        self.state = self._stacked_states()
+        self._share_states()
+        self.rates = torch.tensor([r.rate for r in self.members], device=self.device)
+        self.alive = torch.tensor([not r.finished for r in self.members], device=self.device)
+
+        def stacked(choose: Callable[[Replicate], Any]) -> Any:
+            rows = [choose(r) for r in self.members]
+            there = next((row for row in rows if row is not None), None)
+            if there is None:
+                return None
+            return torch.stack([torch.ones_like(there) if row is None else row for row in rows])
+
+        self.normaliser = stacked(lambda r: r.normaliser)
+        self.latest = stacked(lambda r: r.latest)
+        self.sums: dict[str, Tensor] = {}
+        for name, like in alive[0].sums.items():
+            parts = [r.sums.get(name, torch.zeros_like(like)) for r in self.members]
+            self.sums[name] = torch.stack(parts)
+
+    def _hand_back(self, alive: list[Replicate]) -> None:
+        """Give every replicate its part, and those that have come to a bad end their trouble."""
+        self._share_states()
+        living = self.alive.tolist()
+        self.optimizer.hand_back()
+        for place, replicate in enumerate(self.members):
+            if replicate not in alive or replicate.trouble is not None:
+                continue
+            replicate.batch, replicate.step = self.batch, self.step
+            replicate.normaliser, replicate.latest = self.normaliser[place], self.latest[place]
+            replicate.sums = {name: value[place] for name, value in self.sums.items()}
+            if not living[place]:
+                assert self.flags is not None
+                replicate.step = int(self.died_at[place])
+                replicate.end_badly(self.flags[place])
+
+    def _batch(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Inputs, targets and masks of (R, B) items, under the first problem's task names."""
+        inputs, targets, masks = [], [], []
+        each = torch.split(index, [len(group) for group in self.groups])
+        for rows, group in zip(each, self.groups, strict=True):
+            part = group[0].problem.parts["train"]
+            x, found = part.batch(rows)
+            known = part.masks(found)
+            own = [task.name for task in group[0].problem.tasks]
+            inputs.append(x)
+            targets.append([found[name] for name in own])
+            masks.append([known.get(name) for name in own])
+        columns = [torch.cat(column) for column in zip(*targets, strict=True)]
+        partial = {}
+        for name, *column in zip(self.names, *masks, strict=True):
+            if any(mask is not None for mask in column):
+                pairs = zip(column, inputs, strict=True)
+                partial[name] = torch.cat([
+                    torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if m is None else m
+                    for m, x in pairs
+                ])  # fmt: skip
+        return torch.cat(inputs), dict(zip(self.names, columns, strict=True)), partial
+
+    def _step(self, index: Tensor) -> None:
+        network, method = cast(Network, self.network), cast(Method, self.method)
+        inputs, targets, masks = self._batch(index)
+        self.optimizer.clear()
+        drawn = [r.draws(index.shape[1], self.step) for r in self.members]
+        following, normaliser, seen = train_step(
+            network,
+            method,
+            self.state,
+            self.problem.tasks,
+            self.losses,
+            self.normaliser,
+            inputs,
+            targets,
+            normalise=self.problem.cell.protocol.loss_normalisation == "first_batch",
+            step=self.step,
+            epoch=self.epoch,
+            epochs=self.problem.cell.protocol.epochs,
+            draws={n: torch.stack([one[n] for one in drawn]) for n in drawn[0]},
+            masks=masks,
+            latest=self.latest,
+        )
+        bad = seen.unfit(following)
+        dies = self.alive & bad.any(-1)
+        if self.flags is None:
+            self.flags = torch.zeros_like(bad)
+        self.flags = torch.where(dies[:, None], bad, self.flags)
+        self.died_at = torch.where(dies, self.step, self.died_at)
+        self.alive = self.alive & ~dies
+        for name, parameter in self.trained.items():
+            parameter.grad = seen.gradients[name]
+        self.optimizer.step(self.rates, self.alive)
+        following |= {name: parameter.data for name, parameter in self.trained.items()}
+        if self.method.looks_back:
+            losses = losses_again(
+                network, method, self.state, self.problem.tasks, self.losses, normaliser, inputs,
+                targets, masks, seen,
+            )  # fmt: skip
+            following = self.method.after_step(following, losses)
+        self.state = {
+            name: value if name in self.trained else self._unless_dead(value, self.state[name])
+            for name, value in following.items()
+        }
+        self.normaliser = self._unless_dead(normaliser, self.normaliser)
+        self.latest = self._unless_dead(seen.losses, self.latest)
+        for name, value in seen.totals(index.shape[1]).items():
+            kept = torch.where(spread(self.alive, value), value, 0.0)
+            self.sums[name] = self.sums[name] + kept if name in self.sums else kept
+        self.batch += 1
+        self.step += 1
+
+    def _unless_dead(self, new: Tensor, old: Tensor | None) -> Tensor:
+        return new if old is None else torch.where(spread(self.alive, new), new, old)
+
+
+def shape_of(replicate: Replicate) -> tuple[Any, ...]:
+    """What replicates that train side by side must have in common."""
+    problem, cell = replicate.problem, replicate.problem.cell
+    protocol = cell.protocol.model_dump(exclude={"learning_rate"})
+    tasks = tuple((task.loss, task.outputs, task.classes) for task in problem.tasks)
+    place = (replicate.epoch, replicate.batch, replicate.step)
+    part = problem.parts["train"]
+    kind = (cell.method.name, replicate.method.signal)
+    return (cell.network, str(protocol), tasks, len(part), part.shape, kind, place)
+
+
+def fit_together(replicates: Sequence[Replicate]) -> bool:
+    """Whether replicates can train side by side: one shape, one place, and a method that maps.
+
+    A step that no optimizer comes between (``descends``) is taken alone.
+    """
+    first = replicates[0]
+    same = all(shape_of(r) == shape_of(first) for r in replicates)
+    able = not (first.method.sequential or first.method.descends)
+    return same and able and first.problem.cell.protocol.micro_batch is None

@@ -1,0 +1,66 @@
+"""Micro-batches: the update of every method is that of the whole batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from counterpoise import registry
+from counterpoise.training.engine import Replicate
+
+from ..support import small_cell, small_problem
+
+CLOSE = 1e-5
+"""Of a tensor's norm: sums over items in another order, in float32."""
+
+
+def after_two_steps(name: str, micro_batch: int | None, options: dict, folder: Path) -> Replicate:
+    cell = small_cell(
+        name, options=options, batch_size=20, optimizer="sgd", learning_rate=1e-4,
+        micro_batch=micro_batch,
+    )  # fmt: skip
+    made = Replicate(small_problem(cell), 0, folder / "state")
+    for start in (0, 20):
+        made._step(torch.arange(start, start + 20))
+    assert made.trouble is None
+    return made
+
+
+CASES = [(name, {}) for name in registry.names("methods")] + [("gradnorm", {"at": "w"})]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_update_is_that_of_the_whole_batch(name: str, options: dict, tmp_path: Path) -> None:
+    """Parts of 8, 8 and 4 items."""
+    whole, parts = (after_two_steps(name, size, options, tmp_path) for size in (None, 8))
+    found = {**parts._tensors(), **parts.method_state}
+    for key, expected in {**whole._tensors(), **whole.method_state}.items():
+        gap = float((found[key].double() - expected.double()).norm())
+        assert gap <= CLOSE * max(1e-3, float(expected.double().norm())), key
+
+
+def test_averages_and_draws_are_those_of_one_pass() -> None:
+    """Normalisation over a batch moves its averages once a part, and dropout draws once."""
+    from counterpoise.training.passage import Passage
+
+    class Small(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
+
+        def shared(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.trunk(inputs)
+
+    network, inputs = Small(), torch.randn(10, 3)
+    passage = Passage(network, inputs, 4)
+    norm = network.trunk[0]
+    assert norm.num_batches_tracked == 0
+    kept = passage.jacobian(list(norm.parameters()), torch.ones(2, 10, 3), keep=True)
+    assert norm.num_batches_tracked == 0
+    passage.backward(torch.ones(10, 3))
+    assert norm.num_batches_tracked == 3
+    gradient = torch.cat([norm.weight.grad, norm.bias.grad])
+    torch.testing.assert_close(kept, gradient.expand(2, 6))
+    assert torch.equal(norm.bias.grad, 2.0 * (passage.z != 0).sum(0)), "the same items are dropped"
