@@ -113,7 +113,8 @@ def checkout(tmp_path: Path) -> Checkout:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout whose smoke tier is done; do not change it, copy it."""
-    made = make_checkout(tmp_path_factory.mktemp("finished") / "checkout")
+    # A folder as people name them: every workflow test on it also tests that.
+    made = make_checkout(tmp_path_factory.mktemp("finished") / "Röntgen 数据")
     made.snakemake("all")
     return made
 

@@ -70,6 +70,7 @@ def _job(tier: str, cell: str) -> Any:
         split=root / training.data.split,
         work=root / training.work,
         out=root / training.folder,
+        identity=training.identity,
     )
 
 
@@ -163,7 +164,12 @@ def train(
     tier: Tier = "demo",
     device: Device = "auto",
     save_every: Annotated[
-        float, typer.Option(help="Seconds between two saved states; 0 saves every epoch.", min=0)
+        float,
+        typer.Option(
+            help="Seconds between two saved states; 0 saves every epoch.",
+            min=0,
+            envvar="COUNTERPOISE_SAVE_EVERY",
+        ),
     ] = 60.0,
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
@@ -187,7 +193,7 @@ def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
     name, _, digest = cell.partition("/")
     training = _plan(tier).training(name, digest)
     predictions, record = (root / training.file(n) for n in ("predictions.parquet", "record.json"))
-    run(training.cell, predictions, record, root / training.scores)
+    run(training.cell, predictions, record, root / training.scores, training.scoring_code)
 
 
 Methods = Annotated[
@@ -273,6 +279,50 @@ def plan(tier: Tier = "demo") -> None:
         typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
     searched = f", {len(tried)} of them to search options" if tried else ""
     typer.echo(f"{len(last) + len(tried)} cells in tier {tier}{searched}")
+
+
+@app.command(rich_help_panel=PEOPLE)
+def why(
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="NAME, NAME/DIGEST, or a path below results.")
+    ],
+    tier: Tier = "demo",
+) -> None:
+    """Say what has changed since a cell's result was made: code, settings, data, libraries."""
+    from counterpoise.upkeep.why import explain
+
+    for line in explain(find_root(), _plan(tier), cell):
+        typer.echo(line)
+
+
+@app.command(rich_help_panel=PEOPLE)
+def check() -> None:
+    """Verify every result on disk against its digests; list what is stale, foreign or damaged."""
+    from counterpoise.upkeep.check import check as run
+
+    lines, sound = run(find_root())
+    typer.echo("\n".join(lines))
+    if not sound:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PEOPLE)
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it, after showing it.")] = False,
+) -> None:
+    """Show what no plan names any more, of any tier; with --yes, remove it."""
+    from counterpoise.upkeep.collect import find_garbage, remove
+
+    root = find_root()
+    garbage = find_garbage(root)
+    for unit in garbage.units:
+        typer.echo(f"{unit.state:9} {unit.path}")
+    total = f"{len(garbage.units)} in all, {garbage.bytes / 1e6:.1f} MB"
+    if yes:
+        remove(root, garbage)
+        typer.echo(f"{total}, removed")
+    else:
+        typer.echo(f"{total}; nothing is removed yet: `counterpoise gc --yes` does it")
 
 
 new = typer.Typer(help="Write the skeleton of a new file of the catalogue.", no_args_is_help=True)

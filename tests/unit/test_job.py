@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from counterpoise import prepared
 from counterpoise.download import fetch_source
 from counterpoise.evaluation.evaluate import evaluate
-from counterpoise.files import sha256_file
+from counterpoise.files import is_sealed, sha256_file
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine
@@ -88,7 +88,10 @@ def test_a_cell_leaves_weights_history_and_record(tmp_path: Path, split_file: Pa
     assert {name.partition("/")[0] for name in tensors} == {"0", "1"}
     assert tensors["0/method.rotation"].shape == (2, 2, 2)
     record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
-    assert record["weights"] == sha256_file(made.out / "weights.safetensors")
+    assert is_sealed(record)
+    assert record["files"] == {
+        name: sha256_file(made.out / name) for name in RESULTS if name != "record.json"
+    }
     assert record["data"] == {"split": sha256_file(split_file)}
     assert record["training_targets"] == {"label": [0.5, 0.5], "negated": [0.5, 0.5]}
     assert Cell(**record["cell"]) == made.cell

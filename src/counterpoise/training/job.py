@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save as save_tensors
 
 from counterpoise.datasets._part import Part, is_known
-from counterpoise.files import atomic, make_folder, sha256_file, write_json
+from counterpoise.files import atomic, make_folder, sha256_file, write_sealed
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
@@ -50,10 +50,10 @@ class _Stop:
 
 
 def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
-    """Train all seeds of a cell and write weights, history, record and predictions.
+    """Train all seeds of a cell and write weights, history, predictions and record.
 
     Predictions are made from the weights as written, by the same process: another would have to
-    import torch again.
+    import torch again. The record comes last, with the checksums of the others.
 
     Raises:
         UserError: the cell's data are missing, or the device is.
@@ -69,7 +69,6 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
             make_folder(job.work)
             job, tried = with_best_options(job)
             _train(job, tried, device_of(device), save_every, stop)
-            predict(job, job.out / "predictions.parquet", device)
             shutil.rmtree(job.work, ignore_errors=True)
 
 
@@ -173,18 +172,21 @@ def _write(
         temporary.write_bytes(save_tensors({k: v.contiguous() for k, v in tensors.items()}))
     with atomic(job.out / "history.parquet") as temporary:
         history.to_parquet(temporary, index=False)
+    predict(job, job.out / "predictions.parquet", device.type)
+    files = ("weights.safetensors", "history.parquet", "predictions.parquet")
     hardware = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    write_json(
+    write_sealed(
         job.out / "record.json",
         {
             "name": job.name,
             "digest": job.digest,
             "cell": job.cell.model_dump(mode="json"),
+            "identity": job.identity,
             "seeds": seeds,
             **({"search": tried} if tried else {}),
             "training_targets": means,
             "data": {"split": sha256_file(job.split)},
-            "weights": sha256_file(weights),
+            "files": {name: sha256_file(job.out / name) for name in files},
             "commit": commit(job.root),
             "environment": environment(LIBRARIES),
             "device": hardware,
