@@ -174,6 +174,7 @@ def train(
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
     from counterpoise.training.engine import Interrupted
+    from counterpoise.training.job import STOPPED
     from counterpoise.training.job import train as run
 
     _, job = _job(tier, cell)
@@ -181,7 +182,7 @@ def train(
         run(job, device, save_every)
     except Interrupted:
         typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
-        raise typer.Exit(143) from None
+        raise typer.Exit(STOPPED) from None
 
 
 @app.command(rich_help_panel=JOBS)

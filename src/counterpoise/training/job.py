@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +19,25 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save as save_tensors
 
 from counterpoise.datasets._part import Part, is_known
-from counterpoise.files import atomic, make_folder, sha256_file, write_sealed
+from counterpoise.errors import UserError
+from counterpoise.files import atomic, make_folder, read_json, sha256_file, write_sealed
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
-from counterpoise.training.progress import Reporter
+from counterpoise.training.progress import PROGRESS, Reporter
 from counterpoise.training.search import with_best_options
 
 log = logging.getLogger(__name__)
 
 RESULTS = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
+WORKFLOW = "COUNTERPOISE_WORKFLOW"
+"""Variable with the number of the process that runs the workflow."""
+STOPPED = 143
+"""Exit code of a process that was asked to stop, as a shell gives it for SIGTERM."""
+PATIENCE = 8.0
+"""Seconds from the wish to stop to the end of the process, saved or not."""
 LIBRARIES = ("torch", "numpy", "pandas", "scipy", "scikit-learn")
 
 
@@ -37,15 +46,23 @@ def _parts(job: Job, names: tuple[str, ...]) -> dict[str, Part]:
     return {name: load_part(cell.dataset, cell.dataset_options, job.split, name) for name in names}
 
 
-class _Stop:
-    """Turns SIGTERM and SIGINT into a wish that the engine sees between two steps."""
+class Stop:
+    """Turns SIGTERM and SIGINT into a wish that the engine sees between two steps.
 
-    def __init__(self) -> None:
-        self.wished = False
+    Where no step ends in time (a slow one, reading data, predicting) the process ends all the same;
+    the state that was saved before is still there.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self.wished, self.patience = False, patience
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._wish)
 
     def _wish(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.wished:
+            end = threading.Timer(self.patience, os._exit, (STOPPED,))
+            end.daemon = True
+            end.start()
         self.wished = True
 
 
@@ -59,21 +76,41 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
         UserError: the cell's data are missing, or the device is.
         Interrupted: asked to stop; the state is saved and the next call goes on.
     """
-    stop = _Stop()
+    stop = Stop()
     torch.set_num_threads(1)  # results must not depend on the cores that are free
     make_folder(job.work)
     with _lock(job.work / "lock", stop) as waited:
         if waited and all((job.out / name).is_file() for name in RESULTS):
             log.info("the other process has finished it")
+            shutil.rmtree(job.work, ignore_errors=True)
         else:
             make_folder(job.work)
             job, tried = with_best_options(job)
             _train(job, tried, device_of(device), save_every, stop)
-            shutil.rmtree(job.work, ignore_errors=True)
+            if not _is_orphan():
+                shutil.rmtree(job.work, ignore_errors=True)
+
+
+def _is_orphan() -> bool:
+    """Whether the workflow that started this process was killed.
+
+    Its rerun may have planned this cell already, and removes its files before it trains it: with
+    the state kept, that costs no training.
+    """
+    workflow = os.environ.get(WORKFLOW)
+    if workflow is None or not workflow.isdigit():
+        return False
+    try:
+        os.kill(int(workflow), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
-def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
+def _lock(path: Path, stop: Stop) -> Iterator[bool]:
     """Hold the cell's work folder alone; yields whether another process had it before."""
     lock, waited = FileLock(path), False
     while True:
@@ -82,18 +119,37 @@ def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
             break
         except Timeout:
             if not waited:
-                log.info("another process trains this cell; waiting for it")
+                log.info(
+                    "another process trains this cell; waiting for it (`counterpoise status` shows "
+                    "it, `kill%s` stops it with its state saved)",
+                    _holder(path.parent),
+                )
             waited = True
             if stop.wished:
                 raise Interrupted from None
+        except OSError as error:
+            raise UserError(
+                f"cannot lock: {error.strerror or error}",
+                where=path,
+                remedy="give yourself write permission to the folder, or remove this file if it is "
+                "another user's and no training runs",
+            ) from error
     try:
         yield waited
     finally:
         lock.release()
 
 
+def _holder(work: Path) -> str:
+    """A space and the number of the process that works in a folder; empty if unknown."""
+    try:
+        return f" {int(read_json(work / PROGRESS)['pid'])}"
+    except (UserError, KeyError, TypeError, ValueError):
+        return ""
+
+
 def _train(
-    job: Job, tried: list[dict[str, Any]], device: torch.device, save_every: float, stop: _Stop
+    job: Job, tried: list[dict[str, Any]], device: torch.device, save_every: float, stop: Stop
 ) -> None:
     parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
     problem = Problem(job.cell, tasks_of(job.cell), parts, device)
