@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -54,16 +54,22 @@ class Stop:
     """
 
     def __init__(self, patience: float = PATIENCE) -> None:
-        self.wished, self.patience = False, patience
+        self.wished = False
+        self._end = threading.Timer(patience, os._exit, (STOPPED,))
+        self._end.daemon = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._wish)
 
     def _wish(self, _number: int, _frame: FrameType | None) -> None:
         if not self.wished:
-            end = threading.Timer(self.patience, os._exit, (STOPPED,))
-            end.daemon = True
-            end.start()
+            self._end.start()
         self.wished = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.cancel()
 
 
 def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
@@ -76,10 +82,9 @@ def train(job: Job, device: str = "auto", save_every: float = 60.0) -> None:
         UserError: the cell's data are missing, or the device is.
         Interrupted: asked to stop; the state is saved and the next call goes on.
     """
-    stop = Stop()
     torch.set_num_threads(1)  # results must not depend on the cores that are free
     make_folder(job.work)
-    with _lock(job.work / "lock", stop) as waited:
+    with Stop() as stop, _lock(job.work / "lock", stop) as waited:
         if waited and all((job.out / name).is_file() for name in RESULTS):
             log.info("the other process has finished it")
             shutil.rmtree(job.work, ignore_errors=True)
