@@ -192,8 +192,31 @@ def test_many_kills(checkout: Checkout, tmp_path: Path, kind: str) -> None:
 # Asked to stop --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_group_is_asked_to_stop(checkout: Checkout, number: signal.Signals) -> None:
+def another_user(checkout: Checkout) -> None:
+    """A second workflow is told what to do, and a second job waits for the first one."""
+    second = checkout.run(*SNAKEMAKE)
+    assert second.returncode != 0 and "--unlock" in second.stderr
+    assert "Traceback" not in second.stderr
+    (cell, *_) = sorted(checkout.root.glob("work/smoke/*/*/progress.json"))
+    first = json.loads(cell.read_text())["pid"]
+    key = f"{cell.parts[-3]}/{cell.parts[-2]}"
+    job = subprocess.Popen(
+        ["counterpoise", "train", key, "--tier", "smoke"], cwd=checkout.root,
+        env=checkout.environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert job.stdout is not None
+    said = job.stdout.readline()
+    job.terminate()
+    job.communicate(timeout=60)
+    assert "waiting" in said and f"kill {first}" in said and job.returncode == 143
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_two_at_once_and_the_process_group_is_asked_to_stop(
+    checkout: Checkout, number: signal.Signals
+) -> None:
     checkout.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 3000\n")
     process = subprocess.Popen(
         SNAKEMAKE, cwd=checkout.root, env=checkout.environment, start_new_session=True,
@@ -206,6 +229,7 @@ def test_the_process_group_is_asked_to_stop(checkout: Checkout, number: signal.S
         ) < 2 or not all(json.loads(path.read_text())["done"] > 1 for path in running):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
+        another_user(checkout)
         started = time.monotonic()
         os.killpg(process.pid, number)
         process.wait(DEADLINE)
