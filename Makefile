@@ -7,6 +7,10 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := $(CURDIR)/.venv/bin
 READY := .venv/.ready
+# The scripts in .venv name its folder: after a move of the checkout it is made again.
+ifneq ($(shell cat .venv/.ready 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -56,4 +60,4 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	$(PYTHON) -m venv --clear --without-pip .venv
 	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
-	@touch $@
+	@echo "$(CURDIR)" > $@

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
     ".gitignore",
     "Snakefile",
+    "profiles",
     "workflow",
     "config",
     "src",
@@ -30,6 +31,8 @@ class Checkout:
     """A copy of the project that imports its own source."""
 
     root: Path
+    variables: tuple[tuple[str, str], ...] = ()
+    """Of the environment, besides those that it always has."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -37,7 +40,7 @@ class Checkout:
         kept |= {"PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
         kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
         kept["HOME"] = str(self.root)
-        return kept
+        return kept | dict(self.variables)
 
     def run(self, *command: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -99,8 +102,11 @@ def make_checkout(folder: Path) -> Checkout:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, folder / part)
-    (folder / ".dvc").mkdir()
-    shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    shutil.copytree(
+        ROOT / ".dvc",
+        folder / ".dvc",
+        ignore=shutil.ignore_patterns("tmp", "cache", "config.local"),
+    )
     return Checkout(folder)
 
 
@@ -113,7 +119,8 @@ def checkout(tmp_path: Path) -> Checkout:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout whose smoke tier is done; do not change it, copy it."""
-    made = make_checkout(tmp_path_factory.mktemp("finished") / "checkout")
+    # A folder as people name them: every workflow test on it also tests that.
+    made = make_checkout(tmp_path_factory.mktemp("finished") / "Röntgen 数据")
     made.snakemake("all")
     return made
 

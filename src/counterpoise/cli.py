@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import gc as collector
 import logging
 import sys
 from pathlib import Path
@@ -74,6 +74,7 @@ def _job(tier: str, cell: str) -> Any:
         split=root / training.data.split,
         work=root / training.work,
         out=root / training.folder,
+        identity=training.identity,
     )
 
 
@@ -167,7 +168,12 @@ def train(
     tier: Tier = "demo",
     device: Device = "auto",
     save_every: Annotated[
-        float, typer.Option(help="Seconds between two saved states; 0 saves every epoch.", min=0)
+        float,
+        typer.Option(
+            help="Seconds between two saved states; 0 saves every epoch.",
+            min=0,
+            envvar="COUNTERPOISE_SAVE_EVERY",
+        ),
     ] = 60.0,
     replicates: Annotated[
         str,
@@ -179,6 +185,7 @@ def train(
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
     from counterpoise.training.engine import Interrupted
+    from counterpoise.training.job import STOPPED
     from counterpoise.training.job import train as run
 
     if replicates not in ("auto", "together", "alone"):
@@ -186,13 +193,13 @@ def train(
             f"seeds cannot train {replicates!r}", remedy="write auto, together or alone"
         )
     _, job = _job(tier, cell)
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
+    collector.freeze()
+    collector.set_threshold(*COLLECT)
     try:
         run(job, device, save_every, replicates)
     except Interrupted:
         typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
-        raise typer.Exit(143) from None
+        raise typer.Exit(STOPPED) from None
 
 
 @app.command(rich_help_panel=JOBS)
@@ -204,7 +211,7 @@ def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
     name, _, digest = cell.partition("/")
     training = _plan(tier).training(name, digest)
     predictions, record = (root / training.file(n) for n in ("predictions.parquet", "record.json"))
-    run(training.cell, predictions, record, root / training.scores)
+    run(training.cell, predictions, record, root / training.scores, training.scoring_code)
 
 
 Methods = Annotated[
@@ -292,6 +299,50 @@ def plan(tier: Tier = "demo") -> None:
     typer.echo(f"{len(last) + len(tried)} cells in tier {tier}{searched}")
 
 
+@app.command(rich_help_panel=PEOPLE)
+def why(
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="NAME, NAME/DIGEST, or a path below results.")
+    ],
+    tier: Tier = "demo",
+) -> None:
+    """Say what has changed since a cell's result was made: code, settings, data, libraries."""
+    from counterpoise.upkeep.why import explain
+
+    for line in explain(find_root(), _plan(tier), cell):
+        typer.echo(line)
+
+
+@app.command(rich_help_panel=PEOPLE)
+def check() -> None:
+    """Verify every result on disk against its digests; list what is stale, foreign or damaged."""
+    from counterpoise.upkeep.check import check as run
+
+    lines, sound = run(find_root())
+    typer.echo("\n".join(lines))
+    if not sound:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PEOPLE)
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it, after showing it.")] = False,
+) -> None:
+    """Show what no plan names any more, of any tier; with --yes, remove it."""
+    from counterpoise.upkeep.collect import find_garbage, remove
+
+    root = find_root()
+    garbage = find_garbage(root)
+    for unit in garbage.units:
+        typer.echo(f"{unit.state:9} {unit.path}")
+    total = f"{len(garbage.units)} in all, {garbage.bytes / 1e6:.1f} MB"
+    if yes:
+        remove(root, garbage)
+        typer.echo(f"{total}, removed")
+    else:
+        typer.echo(f"{total}; nothing is removed yet: `counterpoise gc --yes` does it")
+
+
 new = typer.Typer(help="Write the skeleton of a new file of the catalogue.", no_args_is_help=True)
 app.add_typer(new, name="new", rich_help_panel=PEOPLE)
 
@@ -322,7 +373,7 @@ def main() -> None:
     """Run the command line; a user's error is one message and exit code 1."""
     # Imports make a million objects that live on. To look through them for cycles at every 700 new
     # ones, as Python does, takes a tenth of a short job's time.
-    gc.set_threshold(100_000)
+    collector.set_threshold(100_000)
     try:
         app()
     except UserError as error:

@@ -48,7 +48,7 @@ def module_digest(module: str) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A bare string statement does nothing, docstring or not.
             node.body = [s for s in node.body if not _is_text(s)] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
 def _is_text(statement: ast.stmt) -> bool:

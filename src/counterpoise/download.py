@@ -13,6 +13,8 @@ from counterpoise.spec.dataset import DataSource, SourceFile
 
 log = logging.getLogger(__name__)
 
+CHUNK = 1024
+"""Bytes that pooch reads at once."""
 MIRROR = "`--config mirror=FOLDER` of snakemake, or `--mirror FOLDER` of counterpoise download"
 
 
@@ -99,13 +101,36 @@ def _check(path: Path, file: SourceFile, origin: Path | str) -> None:
         )
 
 
+class _Limit:
+    """Ends a download that is longer than the file can be; pooch takes it for a progress bar."""
+
+    total = 0
+
+    def __init__(self, size: int) -> None:
+        self.left = size + CHUNK
+
+    def update(self, count: int) -> None:
+        """So many bytes more, or a few less: pooch counts whole chunks."""
+        self.left -= count
+        if self.left < 0:
+            raise UserError("damaged or altered file: longer than published")
+
+    def reset(self) -> None:
+        """The download is whole; pooch shows it once more."""
+        self.left = self.total + CHUNK
+
+    def close(self) -> None:
+        """Nothing is shown."""
+
+
 def _retrieve(address: str, file: SourceFile, target: Path) -> None:
     import pooch
     import requests
 
     try:
         with atomic(target) as temporary:
-            pooch.HTTPDownloader(progressbar=False, timeout=30)(address, str(temporary), None)
+            limit = _Limit(file.bytes)
+            pooch.HTTPDownloader(progressbar=limit, timeout=30)(address, str(temporary), None)
             _check(temporary, file, address)
     except requests.RequestException as error:
         raise UserError(f"{address}: {str(error)[:200] or type(error).__name__}") from error

@@ -49,6 +49,9 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+CHECKSUM = "checksum"
+"""Key of a sealed file's own digest."""
+
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 
 
@@ -118,6 +121,21 @@ def to_json(value: Any, *, indent: int | None = 1) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write canonical JSON, atomically."""
     write_text(path, to_json(value))
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON that carries its own checksum, so that damage to it shows."""
+    write_json(path, {**value, CHECKSUM: digest_of(value)})
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether JSON as read is what :func:`write_sealed` wrote."""
+    if not isinstance(value, dict):
+        return False
+    try:
+        return value.get(CHECKSUM) == digest_of({k: v for k, v in value.items() if k != CHECKSUM})
+    except ValueError:  # NaN, which is not JSON
+        return False
 
 
 def read_json(path: Path) -> Any:

@@ -29,8 +29,8 @@ DISPLAY = frozenset(
 """Modules that jobs import to talk and to record, and that change no result."""
 
 
-def raw_digest(name: str, source: DataSource) -> str:
-    """Identity of a source's files: published checksums, or what generates them."""
+def raw_identity(name: str, source: DataSource) -> dict[str, Any]:
+    """What a source's files are: published checksums, or what generates them."""
     identity: dict[str, Any] = {
         "source": name,
         "files": {file.name: file.sha256 for file in source.files},
@@ -41,7 +41,12 @@ def raw_digest(name: str, source: DataSource) -> str:
         options = chosen.Options(**source.generator.options)
         identity["generator"] = [source.generator.name, options.model_dump(mode="json")]
         identity["code"] = code_digests([chosen.__name__], DISPLAY)
-    return digest_of(identity, length=8)
+    return identity
+
+
+def raw_digest(name: str, source: DataSource) -> str:
+    """Digest of :func:`raw_identity`."""
+    return digest_of(raw_identity(name, source), length=8)
 
 
 def _versions(
@@ -80,7 +85,7 @@ def plan_data(project: Project, experiment: Experiment, reduction: Reduction) ->
             **reduction.dataset_options,
         }
     ).model_dump(mode="json")
-    raw = raw_digest(reduction.source, source)
+    raw = raw_identity(reduction.source, source)
     identity = {
         "dataset": dataset.id,
         "raw": raw,
@@ -89,7 +94,15 @@ def plan_data(project: Project, experiment: Experiment, reduction: Reduction) ->
         "split seed": dataset.split_seed,
         "code": code_digests([PREPARING, registry.module_name("datasets", dataset.id)], DISPLAY),
     }
-    return Data(dataset.id, reduction.source, options, dataset.split_seed, raw, digest_of(identity))
+    return Data(
+        dataset.id,
+        reduction.source,
+        options,
+        dataset.split_seed,
+        digest_of(raw, length=8),
+        digest_of(identity),
+        identity,
+    )
 
 
 def plan_training(
@@ -142,8 +155,7 @@ def plan_training(
         registry.module_name("datasets", data.dataset),
     )
     identity = {
-        "cell": cell.model_dump(mode="json"),
-        "data": data.digest,
+        "data": data.identity,
         "libraries": {
             **_versions(TRAINING_LIBRARIES, registry.find("networks", network.name)),
             **_versions((), registry.find("methods", method), optional=True),
@@ -152,7 +164,16 @@ def plan_training(
     }
     scorers = [SCORING, registry.module_name("datasets", data.dataset)]
     scoring = code_digests(scorers, DISPLAY)
-    return Training(tier, name, digest_of(identity), cell, data, digest_of(scoring, length=8))
+    return Training(
+        tier,
+        name,
+        digest_of({"cell": cell.model_dump(mode="json"), **identity}),
+        cell,
+        data,
+        digest_of(scoring, length=8),
+        identity,
+        scoring,
+    )
 
 
 def plan_candidates(

@@ -21,6 +21,8 @@ class Data:
     seed: int
     raw_digest: str
     digest: str
+    identity: dict[str, Any]
+    """What the digest covers."""
 
     @property
     def raw(self) -> str:
@@ -58,6 +60,10 @@ class Training:
     cell: Cell
     data: Data
     scoring: str
+    identity: dict[str, Any]
+    """What the digest covers besides the cell: data, libraries, code."""
+    scoring_code: dict[str, str]
+    """What the digest in its scores' name covers."""
 
     @property
     def key(self) -> str:

@@ -76,6 +76,16 @@ class Plan:
         return f"reports/{self.tier_name}/results.json"
 
     @property
+    def metrics(self) -> str:
+        """The report's main numbers, as few as DVC can compare."""
+        return f"reports/{self.tier_name}/metrics.json"
+
+    @property
+    def plots_folder(self) -> str:
+        """Curves that DVC draws, as CSV."""
+        return f"reports/{self.tier_name}/plots"
+
+    @property
     def csv_folder(self) -> str:
         """Each table of the report as CSV."""
         return f"reports/{self.tier_name}/tables"

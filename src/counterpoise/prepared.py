@@ -8,7 +8,13 @@ from typing import Any
 from counterpoise import registry
 from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, read_json, read_parquet, sha256_file, write_json
+from counterpoise.files import (
+    atomic,
+    read_json,
+    read_parquet,
+    sha256_file,
+    write_sealed,
+)
 from counterpoise.lazy import pd
 
 PARTS = ("train", "validation", "test")
@@ -22,7 +28,7 @@ def prepare(dataset: str, options: dict[str, Any], raw: Path, marker: Path) -> N
     module = registry.find("datasets", dataset)
     module.prepare(raw, marker.parent, module.Options(**options))
     files = sorted(p for p in marker.parent.iterdir() if p.suffix in {".npy", ".parquet"})
-    write_json(
+    write_sealed(
         marker,
         {
             "dataset": dataset,
@@ -50,9 +56,10 @@ def split(dataset: str, options: dict[str, Any], seed: int, target: Path) -> Non
         _refuse_leaks(items, dataset, target)
     has_labels = hasattr(module, "labels")
     labels = module.labels(target.parent, items, chosen) if has_labels else None
-    write_json(target.parent / SUMMARY, summarise(items, labels))
     with atomic(target) as temporary:
         items.to_parquet(temporary, index=False)
+    summary = {**summarise(items, labels), "split": sha256_file(target)}
+    write_sealed(target.parent / SUMMARY, summary)
 
 
 def _refuse_leaks(items: pd.DataFrame, dataset: str, target: Path) -> None:

@@ -40,9 +40,9 @@ def is_running(pid: int) -> bool:
 
 
 def remaining_seconds(progress: dict[str, Any]) -> float | None:
-    """Time left at the pace of this process; None before its first epoch is done."""
+    """Time left at the pace of this process; None where it is not known yet."""
     done = progress["done"] - progress["before"]
-    if done == 0:
+    if done == 0 or progress["updated"] < progress["started"]:  # the clock was set back
         return None
     pace = (progress["updated"] - progress["started"]) / done
     return float(pace * (progress["total"] - progress["done"]))

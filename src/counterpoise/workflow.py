@@ -18,7 +18,8 @@ def job_environment(config: Config) -> dict[str, str]:
     PATH.
     """
     variables = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "COUNTERPOISE_WORKFLOW": str(os.getpid()),  # a job can tell whether it still runs
     }
     for name in ("mirror", "device", "methods", "papers"):
         value = getattr(config, name)

@@ -192,6 +192,14 @@ def test_a_connection_that_breaks_off_is_passed_over(tmp_path: Path, server: Ser
     check_complete(fetch(tmp_path, None, mirrors))
 
 
+def test_a_stream_without_end_is_cut_off(tmp_path: Path, server: Server) -> None:
+    """Else a mirror could fill the disk before the checksum is looked at."""
+    endless = server.serve("endless")
+    server.pages["/endless/one.bin"] = CONTENT["one.bin"] + bytes(50_000_000)
+    error = error_of(lambda: fetch(tmp_path, None, (endless,)))
+    assert "longer than published" in error.what and files_in(tmp_path / "raw") == []
+
+
 def test_when_no_mirror_helps_each_is_told_with_its_reason(tmp_path: Path, server: Server) -> None:
     mirrors = (f"{server.address}/gone/", server.serve("wrong", "corrupt"), "http://127.0.0.1:9/")
     error = error_of(lambda: fetch(tmp_path, None, mirrors))

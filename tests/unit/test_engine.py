@@ -32,7 +32,7 @@ from counterpoise.training.seeding import generator, seed_of
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import task_outputs
 
-from ..support import files_in, same_tensors, small_cell, small_problem
+from ..support import error_of, files_in, same_tensors, small_cell, small_problem
 
 CPU = torch.device("cpu")
 
@@ -408,6 +408,16 @@ def test_a_state_from_elsewhere_runs_no_code(tmp_path: Path, form: str) -> None:
 
 
 # Bad ends ------------------------------------------------------------------------------------
+
+
+def test_a_state_of_another_form_is_named(tmp_path: Path) -> None:
+    """Undamaged, and not of this cell: as after a change that its digest does not cover."""
+    path = tmp_path / "seed.state"
+    for state in ({}, {"network": {"x": torch.ones(1)}}, {"network": None, "method": 3}):
+        save_state(path, state)
+        made = replicate(small_cell(), path)
+        error = error_of(made.resume)
+        assert "not a state of this cell" in error.what and str(tmp_path) in error.remedy
 
 
 def test_divergence_is_recorded_and_the_last_good_state_kept(tmp_path: Path) -> None:

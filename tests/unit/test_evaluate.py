@@ -454,7 +454,9 @@ def test_what_a_file_of_scores_holds(dataset: None, tmp_path: Path) -> None:
     files, cell = files_of(tmp_path, {"training_targets": TRAINING}), cell_of("mass", "age")
     evaluate(cell, *files)
     found = read_json(files[2])
-    assert set(found) == {"predictions", "scores", "constant", "errors", "skill"}
+    assert set(found) == {
+        "predictions", "code", "scores", "constant", "errors", "skill", "checksum",
+    }  # fmt: skip
     shape = {"mass": set(SCORES), "age": {"mse"}}
     for scores in (*found["scores"].values(), found["constant"]):
         assert set(scores) == {"validation", "test"}

@@ -25,12 +25,12 @@ from safetensors.torch import load_file
 from counterpoise import prepared
 from counterpoise.download import fetch_source
 from counterpoise.evaluation.evaluate import evaluate
-from counterpoise.files import sha256_file
+from counterpoise.files import is_sealed, sha256_file
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine
 from counterpoise.training.engine import Interrupted
-from counterpoise.training.job import RESULTS, Job, train
+from counterpoise.training.job import PATIENCE, RESULTS, STOPPED, WORKFLOW, Job, train
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import device_of
 
@@ -89,7 +89,10 @@ def test_a_cell_leaves_weights_history_and_record(tmp_path: Path, split_file: Pa
     assert {name.partition("/")[0] for name in tensors} == {"0", "1"}
     assert tensors["0/method.rotation"].shape == (2, 2, 2)
     record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
-    assert record["weights"] == sha256_file(made.out / "weights.safetensors")
+    assert is_sealed(record)
+    assert record["files"] == {
+        name: sha256_file(made.out / name) for name in RESULTS if name != "record.json"
+    }
     assert record["data"] == {"split": sha256_file(split_file)}
     assert record["training_targets"] == {"label": [0.5, 0.5], "negated": [0.5, 0.5]}
     assert Cell(**record["cell"]) == made.cell
@@ -159,6 +162,56 @@ def test_a_cell_that_is_asked_to_stop_goes_on_to_the_same_bytes(
     assert not made.work.exists()
     record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
     assert record["seeds"]["1"]["resumed"] is True
+
+
+def test_a_clock_that_is_set_back_changes_nothing(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(job(tmp_path / "one", split_file), "cpu")
+    hours = iter(range(10_000, 0, -1))
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))
+    train(job(tmp_path / "other", split_file), "cpu")
+    assert results(tmp_path / "one") == results(tmp_path / "other")
+
+
+def test_a_step_that_does_not_end_is_left_in_time(tmp_path: Path) -> None:
+    """The wish to stop is heard between two steps; a process that never gets there ends, too."""
+    program = (
+        "import os, signal, time; from counterpoise.training.job import Stop; Stop(0.3); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    started = time.monotonic()
+    process.terminate()
+    assert process.wait(30) == STOPPED and time.monotonic() - started < 5
+    process.stdout.close()
+    assert PATIENCE < 10
+
+
+def test_the_state_of_an_orphan_is_kept_for_the_rerun(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workflow was killed; the next one may remove what it makes before training it again."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    made = job(tmp_path, split_file)
+    monkeypatch.setenv(WORKFLOW, str(ended.pid))
+    train(made, "cpu")
+    before = results(tmp_path)
+    assert made.work.exists()
+    shutil.rmtree(made.out)
+    monkeypatch.setenv(WORKFLOW, str(os.getpid()))
+    monkeypatch.setattr(engine, "train_step", None)  # no step is made again
+    train(made, "cpu")
+    assert results(tmp_path) == before and not made.work.exists()
+
+
+def test_a_lock_that_cannot_be_had_is_the_users_to_mend(tmp_path: Path, split_file: Path) -> None:
+    made = job(tmp_path, split_file)
+    (made.work / "lock").mkdir(parents=True)
+    error = error_of(lambda: train(made, "cpu"))
+    assert "cannot lock" in error.what and error.where.endswith("lock") and error.remedy
 
 
 def test_a_second_process_waits_and_does_not_train_again(tmp_path: Path, split_file: Path) -> None:

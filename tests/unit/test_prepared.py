@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from counterpoise import prepared, registry
-from counterpoise.files import read_json
+from counterpoise.files import is_sealed, read_json, sha256_file
 from counterpoise.spec.base import Options
 
 from ..support import error_of
@@ -51,7 +51,9 @@ def test_data_without_labels_or_patients_have_a_summary_too(dataset: Any, tmp_pa
     del dataset.labels
     dataset.items = ITEMS.drop(columns="patient")
     prepared.split("x", {}, 0, tmp_path / "split.parquet")
-    assert read_json(tmp_path / "summary.json") == {
+    summary = read_json(tmp_path / "summary.json")
+    assert is_sealed(summary) and summary["split"] == sha256_file(tmp_path / "split.parquet")
+    assert {k: v for k, v in summary.items() if k not in ("checksum", "split")} == {
         "parts": {"train": {"items": 2}, "validation": {"items": 1}, "test": {"items": 2}}
     }
 

@@ -37,6 +37,7 @@ def write(root: Path, cell: str, **changes: Any) -> Path:
         ({"before": 2}, 540.0),  # a killed run made two of the three: one epoch in 60 s
         ({"done": 0}, None),
         ({"before": 3}, None),
+        ({"updated": 40.0}, None),  # the clock was set back by a minute
     ],
 )
 def test_remaining_seconds(changes: dict[str, Any], seconds: float | None) -> None:

@@ -56,6 +56,14 @@ def test_a_missing_mirror(checkout: Checkout) -> None:
     assert not list((checkout.root / "data").rglob("*.gz"))
 
 
+def test_a_mirror_is_no_command(checkout: Checkout) -> None:
+    """It reaches the job by the environment, not by the shell."""
+    done = checkout.try_snakemake("data", tier="paper", mirror="$(touch hacked); touch `hacked`")
+    assert done.returncode != 0
+    assert "the mirror folder does not exist" in done.stderr and is_clear(done.stderr)
+    assert not list(checkout.root.rglob("hacked"))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "altered", "another file"])
 def test_a_damaged_archive_in_the_mirror(checkout: Checkout, damage: str) -> None:
     mirror = checkout.root / "mirror" / "mnist"

@@ -16,7 +16,13 @@ STAGE_FILES = [ROOT / "dvc.yaml", *sorted((ROOT / "workflow/dvc").glob("*/dvc.ya
 @pytest.mark.parametrize("file", STAGE_FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_stages_only_call_snakemake_and_keep_what_is_there(file: Path) -> None:
     tier = file.parent.name if file.parent != ROOT else "demo"
-    stages = yaml.safe_load(file.read_text())["stages"]
+    content = yaml.safe_load(file.read_text())
+    stages = content["stages"]
+    outs = {out for stage in stages.values() for entry in stage["outs"] for out in entry}
+    up = "" if file.parent == ROOT else "../../../"
+    assert content["metrics"] == [f"{up}reports/{tier}/metrics.json"]
+    assert list(content["plots"][0]) == [f"{up}reports/{tier}/plots"]
+    assert f"reports/{tier}" in outs
     for stage in stages.values():
         assert stage["cmd"].startswith(f"snakemake --cores all --config tier={tier} ")
         assert stage["params"] == [{"config/config.yaml": None}]
@@ -31,6 +37,7 @@ def test_stages_only_call_snakemake_and_keep_what_is_there(file: Path) -> None:
 def for_smoke(checkout: Checkout) -> Checkout:
     """DVC's stages on the smoke tier, as the demo takes minutes."""
     text = (checkout.root / "dvc.yaml").read_text().replace("demo", "smoke")
+    checkout.edit("config/config.yaml", "tier: demo", "tier: smoke")
     for source in ("formula", "phantom"):  # which the smoke tier does not use
         text = text.replace(f"      - data/prepared/{source}: {{persist: true}}\n", "")
         text = text.replace(f" data/prepared/{source},", "")

@@ -65,6 +65,8 @@ rule report:
         PLAN.report,
         PLAN.results,
         directory(PLAN.csv_folder),
+        PLAN.metrics,
+        directory(PLAN.plots_folder),
     log:
         f"logs/{TIER}/report.log",
     benchmark:

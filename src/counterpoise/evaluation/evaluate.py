@@ -21,7 +21,7 @@ from counterpoise.evaluation.resampling import (
     standard_error,
     units_of,
 )
-from counterpoise.files import read_json, read_parquet, sha256_file, write_json
+from counterpoise.files import read_json, read_parquet, sha256_file, write_sealed
 from counterpoise.metrics import Metric, metric, weighted_mean
 from counterpoise.spec.cell import Cell
 from counterpoise.tasks import Task
@@ -198,8 +198,14 @@ def _mean_gain(gains: list[np.ndarray], known: list[np.ndarray], weights: np.nda
     return mean
 
 
-def evaluate(cell: Cell, predictions: Path, record: Path, target: Path) -> None:
-    """Write the scores of a cell with the digest of the predictions they come from.
+def evaluate(
+    cell: Cell,
+    predictions: Path,
+    record: Path,
+    target: Path,
+    code: dict[str, str] | None = None,
+) -> None:
+    """Write the scores of a cell with the digests of the predictions and code they come from.
 
     Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`, None where
     the record does not tell of the training part; ``errors`` ``{"test": ...}`` as of
@@ -214,9 +220,10 @@ def evaluate(cell: Cell, predictions: Path, record: Path, target: Path) -> None:
         part: [rows for _, rows in frame[frame["part"] == part].groupby("seed", sort=True)]
         for part in ("validation", "test")
     }
-    write_json(
+    write_sealed(
         target,
         {
+            "code": code or {},
             "predictions": sha256_file(predictions),
             "scores": score(frame, cell),
             "constant": constant_scores(frame, cell, training) if training else None,

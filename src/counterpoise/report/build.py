@@ -13,6 +13,7 @@ from counterpoise.files import write_json, write_text
 from counterpoise.plan import Plan
 from counterpoise.report import legend, text
 from counterpoise.report.cards import dataset_cards, method_cards, network_cards
+from counterpoise.report.comparison import write_comparison
 from counterpoise.report.export import results, write_tables
 from counterpoise.report.inputs import Inputs, read_inputs
 from counterpoise.report.numbers import count, plural
@@ -73,8 +74,8 @@ def render(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> str:
 def build_report(root: Path, plan: Plan) -> None:
     """Write the report of a plan from what exists; what is missing shows as such.
 
-    Writes ``reports/<tier>/index.html``, ``results.json`` beside it, and ``tables/*.csv``. The same
-    inputs give the same bytes.
+    Writes ``reports/<tier>/index.html``, ``results.json`` beside it, ``tables/*.csv``, and what DVC
+    compares. The same inputs give the same bytes.
 
     Raises:
         UserError: the files cannot be written.
@@ -83,5 +84,7 @@ def build_report(root: Path, plan: Plan) -> None:
     papers = paper_views(plan, inputs)
     page = render(plan, papers, inputs)
     write_tables(root, plan, inputs)
-    write_json(root / plan.results, results(plan, papers, inputs))
+    found = results(plan, papers, inputs)
+    write_json(root / plan.results, found)
+    write_comparison(root, plan, inputs, found["counts"])
     write_text(root / plan.report, page)

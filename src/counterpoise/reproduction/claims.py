@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.evaluation.statistics import mean_interval, summarise
-from counterpoise.files import read_json, write_json
+from counterpoise.files import read_json, write_sealed
 from counterpoise.plan import Plan
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
 from counterpoise.spec.paper import (
@@ -288,4 +288,4 @@ def make_claims(root: Path, plan: Plan, paper_name: str) -> None:
     paper_plan = plan.paper(paper_name)
     numbers = Numbers(read_json(root / paper_plan.tables)["tables"])
     claims = [judge_claim(claim, numbers) for claim in paper_plan.paper.claims]
-    write_json(root / paper_plan.claims, {"paper": paper_name, "claims": claims})
+    write_sealed(root / paper_plan.claims, {"paper": paper_name, "claims": claims})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import read_json, write_json, write_text
+from counterpoise.files import read_json, sha256_file, write_sealed, write_text
 from counterpoise.plan import DRAWINGS, Plan
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.spec.paper import BarsFigure, Figure
@@ -42,7 +42,8 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
         ]
         marks = {run.mark for run in shown if run.mark}
         marks |= {"other_network" for run in shown if run.other_network}
-    write_json(
+    keys_shown = [training.key for training in cells]
+    write_sealed(
         path.with_suffix(".json"),
-        {"data": data, "cells": [training.key for training in cells], "marks": sorted(marks)},
+        {"data": data, "cells": keys_shown, "marks": sorted(marks), "svg": sha256_file(path)},
     )

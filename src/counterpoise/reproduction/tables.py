@@ -9,7 +9,7 @@ from typing import Any
 
 from counterpoise import registry
 from counterpoise.evaluation.statistics import Sample, delta_m, error_interval, summarise
-from counterpoise.files import read_json, write_json
+from counterpoise.files import read_json, write_sealed
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
@@ -267,4 +267,4 @@ def make_tables(root: Path, plan: Plan, paper_name: str) -> None:
         }
         for table in paper.tables
     }
-    write_json(root / plan.papers[paper_name].tables, {"paper": paper_name, "tables": tables})
+    write_sealed(root / plan.papers[paper_name].tables, {"paper": paper_name, "tables": tables})

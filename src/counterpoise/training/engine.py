@@ -147,6 +147,17 @@ class Replicate:
         state = load_state(self.path, self.problem.device)
         if state is None:
             return False
+        try:
+            self._restore(state)
+        except Exception as error:  # whatever a foreign state makes torch stumble over
+            raise UserError(
+                f"is not a state of this cell ({type(error).__name__})",
+                where=self.path,
+                remedy=f"delete the folder {self.path.parent} and run `snakemake` again",
+            ) from error
+        return True
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.method_state = state["method"]
         for name, parameter in self.trained.items():
@@ -156,7 +167,6 @@ class Replicate:
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
         self.trouble, self.seconds = state["trouble"], state["seconds"]
-        return True
 
     @property
     def finished(self) -> bool:

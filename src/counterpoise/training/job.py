@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -17,14 +19,15 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save as save_tensors
 
 from counterpoise.datasets._part import Part, is_known
-from counterpoise.files import atomic, make_folder, sha256_file, write_json
+from counterpoise.errors import UserError
+from counterpoise.files import atomic, make_folder, read_json, sha256_file, write_sealed
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
 from counterpoise.training.predict import predict
 from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
-from counterpoise.training.progress import Reporter
+from counterpoise.training.progress import PROGRESS, Reporter
 from counterpoise.training.replicates import Together, fit_together
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,12 @@ log = logging.getLogger(__name__)
 RESULTS = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
 SMALL = 2_000_000
 """Shared parameters up to which a network leaves a GPU idle: all its seeds train at once."""
+WORKFLOW = "COUNTERPOISE_WORKFLOW"
+"""Variable with the number of the process that runs the workflow."""
+STOPPED = 143
+"""Exit code of a process that was asked to stop, as a shell gives it for SIGTERM."""
+PATIENCE = 8.0
+"""Seconds from the wish to stop to the end of the process, saved or not."""
 LIBRARIES = ("torch", "numpy", "pandas", "scipy", "scikit-learn")
 
 
@@ -40,16 +49,30 @@ def _parts(job: Job, names: tuple[str, ...]) -> dict[str, Part]:
     return {name: load_part(cell.dataset, cell.dataset_options, job.split, name) for name in names}
 
 
-class _Stop:
-    """Turns SIGTERM and SIGINT into a wish that the engine sees between two steps."""
+class Stop:
+    """Turns SIGTERM and SIGINT into a wish that the engine sees between two steps.
 
-    def __init__(self) -> None:
+    Where no step ends in time (a slow one, reading data, predicting) the process ends all the same;
+    the state that was saved before is still there.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
         self.wished = False
+        self._end = threading.Timer(patience, os._exit, (STOPPED,))
+        self._end.daemon = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._wish)
 
     def _wish(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.wished:
+            self._end.start()
         self.wished = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.cancel()
 
 
 def train(
@@ -58,7 +81,7 @@ def train(
     """Train all seeds of a cell and write weights, history, record and predictions.
 
     Predictions are made from the weights as written, by the same process: another would have to
-    import torch again.
+    import torch again. The record comes last, with the checksums of the others.
 
     Args:
         job: the cell and its places.
@@ -70,22 +93,40 @@ def train(
         UserError: the cell's data are missing, or the device is.
         Interrupted: asked to stop; the state is saved and the next call goes on.
     """
-    stop = _Stop()
     torch.set_num_threads(1)  # results must not depend on the cores that are free
     make_folder(job.work)
-    with _lock(job.work / "lock", stop) as waited:
+    with Stop() as stop, _lock(job.work / "lock", stop) as waited:
         if waited and all((job.out / name).is_file() for name in RESULTS):
             log.info("the other process has finished it")
+            shutil.rmtree(job.work, ignore_errors=True)
         else:
             make_folder(job.work)
             job, choices = settled(job)
             _train(job, choices, device_of(device), save_every, stop, replicates)
-            predict(job, job.out / "predictions.parquet", device)
-            shutil.rmtree(job.work, ignore_errors=True)
+            if not _is_orphan():
+                shutil.rmtree(job.work, ignore_errors=True)
+
+
+def _is_orphan() -> bool:
+    """Whether the workflow that started this process was killed.
+
+    Its rerun may have planned this cell already, and removes its files before it trains it: with
+    the state kept, that costs no training.
+    """
+    workflow = os.environ.get(WORKFLOW)
+    if workflow is None or not workflow.isdigit():
+        return False
+    try:
+        os.kill(int(workflow), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
-def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
+def _lock(path: Path, stop: Stop) -> Iterator[bool]:
     """Hold the cell's work folder alone; yields whether another process had it before."""
     lock, waited = FileLock(path), False
     while True:
@@ -94,14 +135,33 @@ def _lock(path: Path, stop: _Stop) -> Iterator[bool]:
             break
         except Timeout:
             if not waited:
-                log.info("another process trains this cell; waiting for it")
+                log.info(
+                    "another process trains this cell; waiting for it (`counterpoise status` shows "
+                    "it, `kill%s` stops it with its state saved)",
+                    _holder(path.parent),
+                )
             waited = True
             if stop.wished:
                 raise Interrupted from None
+        except OSError as error:
+            raise UserError(
+                f"cannot lock: {error.strerror or error}",
+                where=path,
+                remedy="give yourself write permission to the folder, or remove this file if it is "
+                "another user's and no training runs",
+            ) from error
     try:
         yield waited
     finally:
         lock.release()
+
+
+def _holder(work: Path) -> str:
+    """A space and the number of the process that works in a folder; empty if unknown."""
+    try:
+        return f" {int(read_json(work / PROGRESS)['pid'])}"
+    except (UserError, KeyError, TypeError, ValueError):
+        return ""
 
 
 def _train(
@@ -109,7 +169,7 @@ def _train(
     choices: dict[str, Any],
     device: torch.device,
     save_every: float,
-    stop: _Stop,
+    stop: Stop,
     replicates: str,
 ) -> None:
     products = job.cell.protocol.precision == "tf32"
@@ -217,18 +277,21 @@ def _write(
         temporary.write_bytes(save_tensors({k: v.contiguous() for k, v in tensors.items()}))
     with atomic(job.out / "history.parquet") as temporary:
         history.to_parquet(temporary, index=False)
+    predict(job, job.out / "predictions.parquet", device.type)
+    files = ("weights.safetensors", "history.parquet", "predictions.parquet")
     hardware = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    write_json(
+    write_sealed(
         job.out / "record.json",
         {
             "name": job.name,
             "digest": job.digest,
             "cell": job.cell.model_dump(mode="json"),
+            "identity": job.identity,
             "seeds": seeds,
             **choices,
             "training_targets": means,
             "data": {"split": sha256_file(job.split)},
-            "weights": sha256_file(weights),
+            "files": {name: sha256_file(job.out / name) for name in files},
             "commit": commit(job.root),
             "environment": environment(LIBRARIES),
             "device": hardware,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ class Job:
     split: Path
     work: Path
     out: Path
+    identity: dict[str, Any] = field(default_factory=dict)
+    """What the digest covers besides the cell, for the record."""
 
 
 def device_of(wish: str) -> torch.device:

@@ -21,6 +21,7 @@ from rich.progress import (
 from counterpoise.files import write_json
 
 SECONDS_BETWEEN_FILES = 0.2
+PROGRESS = "progress.json"
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Reporter:
     """
 
     def __init__(self, cell: str, work: Path, total: int) -> None:
-        self.cell, self.path, self.total = cell, work / "progress.json", total
+        self.cell, self.path, self.total = cell, work / PROGRESS, total
         self.started = time.time()
         self.first: int | None = None
         self.written = 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +66,10 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(body), map_location=device, weights_only=True
             )
-        except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        except Exception as error:  # a forged archive makes torch fail in any way
             log.warning("%s is not a state of ours (%s)", candidate, type(error).__name__)
             continue
-        return state
+        if isinstance(state, dict):
+            return state
+        log.warning("%s is not a state of ours (%s)", candidate, type(state).__name__)
     return None

@@ -1,0 +1,181 @@
+"""The threat model of docs/threats.md: each of its lines names a test, and that test is there."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from counterpoise import prepared
+from counterpoise.files import write_json, write_text
+from counterpoise.plan import load_plan
+from counterpoise.project import load_project
+from counterpoise.report.build import build_report
+from counterpoise.training.predict import predict
+from counterpoise.training.problem import Job
+from counterpoise.upkeep.collect import find_garbage, remove
+
+from ..support import ROOT, edit, error_of, small_cell
+
+LINES = [
+    line.split("|")[1:-1]
+    for line in (ROOT / "docs/threats.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("| ") and "`tests/" in line
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line[0].strip()}:{line[1].strip()}")
+def test_every_line_of_the_threat_model_has_its_test(line: list[str]) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line[3])
+    assert named
+    for file, test in named:
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_threat_model_has_lines() -> None:
+    table = (ROOT / "docs/threats.md").read_text(encoding="utf-8").count("\n| ") - 1
+    assert len(LINES) == table >= 15
+
+
+class Malicious:
+    """An object that makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def test_the_weapon_works(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Malicious(tmp_path / "mark")))
+    assert (tmp_path / "mark").exists()
+
+
+def test_a_pickle_instead_of_weights_is_refused(tmp_path: Path) -> None:
+    mark, weights = tmp_path / "mark", tmp_path / "weights.safetensors"
+    weights.write_bytes(pickle.dumps({"0/network.x": Malicious(mark)}))
+    split = tmp_path / "split.parquet"
+    made = Job(tmp_path, small_cell(), "n", "d", split, tmp_path / "work", tmp_path)
+    error = error_of(lambda: predict(made, tmp_path / "predictions.parquet", "cpu"))
+    assert "cannot read the weights" in error.what and not mark.exists()
+
+
+@pytest.mark.parametrize("form", ["npy", "pickle"])
+def test_an_array_of_objects_is_refused(tmp_path: Path, form: str) -> None:
+    mark, file = tmp_path / "mark", tmp_path / "digits.npy"
+    objects = np.array([Malicious(mark)], dtype=object)
+    if form == "npy":
+        np.save(file, objects, allow_pickle=True)
+    else:
+        file.write_bytes(pickle.dumps(Malicious(mark)))
+    mark.unlink(missing_ok=True)
+    items = {"part": ["train"], "item": [0], "left": [0], "right": [0]}
+    pd.DataFrame(items).to_parquet(tmp_path / "split.parquet")
+    error = error_of(
+        lambda: prepared.load_part("multimnist", {}, tmp_path / "split.parquet", "train")
+    )
+    assert "cannot read the prepared data" in error.what and not mark.exists()
+
+
+PAPER, DATASET = "config/papers/rotograd.yaml", "config/datasets/multimnist.yaml"
+NAMES = {
+    "paper": (PAPER, "id: rotograd", "id: ../rotograd"),
+    "experiment": (PAPER, "  reduced:\n", "  ../reduced:\n"),
+    "run": (PAPER, "      uniform: {method", "      'a; touch hacked': {method"),
+    "dataset": (DATASET, "id: multimnist", "id: /etc/multimnist"),
+    "source": (DATASET, "  mnist:\n", "  $(touch hacked):\n"),
+    "file": (DATASET, "{name: train-images", "{name: ../train-images"),
+    "hidden file": (DATASET, "{name: train-images", "{name: .train-images"),
+    "tier": ("config/tiers.yaml", "  smoke:\n", "  ../../smoke:\n"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_name_that_leads_elsewhere_is_refused(config_copy: Path, kind: str) -> None:
+    file, old, new = NAMES[kind]
+    line = edit(config_copy / file, old, new)
+    error = error_of(lambda: load_project(config_copy))
+    assert f"{file}:{line}" in str(error) or Path(file).name in str(error)
+    assert not list(config_copy.rglob("hacked"))
+
+
+@pytest.mark.parametrize("name", ["os", "_base", "../uniform", "counterpoise.cli", "uniform.py"])
+def test_only_the_catalogue_can_be_named(config_copy: Path, name: str) -> None:
+    edit(config_copy / PAPER, "{method: gradnorm, label", f"{{method: {name}, label")
+    assert "method" in str(error_of(lambda: load_project(config_copy)))
+
+
+@pytest.mark.parametrize("word", ["../../etc", "..", "/etc/passwd", "smoke;ls", "a\0b", ""])
+def test_a_word_on_the_command_line_is_looked_up(config_copy: Path, word: str) -> None:
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    for look in (
+        lambda: plan.training(word, word), lambda: plan.paper(word), lambda: plan.data(word),
+        lambda: load_plan(config_copy, {"tier": word}),
+    ):  # fmt: skip
+        error_of(look)
+
+
+ATTACK = "<script>alert(1)</script>"
+
+
+def test_text_on_the_page_is_escaped(config_copy: Path) -> None:
+    paper = config_copy / PAPER
+    edit(paper, "\ntitle: ", f'\ntitle: "{ATTACK}" #')
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    for training in plan.trainings.values():
+        seed = {"status": ATTACK, "selected_epoch": 0, "steps": 1, "seconds": 1.0, "resumed": False,
+                "trouble": {"what": ATTACK, "task": ATTACK, "epoch": 0, "step": 1, "method": ATTACK}}  # fmt: skip
+        record = {
+            "name": ATTACK, "cell": training.cell.model_dump(mode="json"), "seeds": {"0": seed},
+            "commit": {"id": ATTACK, "dirty": True}, "device": ATTACK, "threads": 1, "seconds": 1.0,
+            "environment": {"python": ATTACK, "libraries": {ATTACK: ATTACK}, "processor": ATTACK,
+                            "system": ATTACK, "cores": 1, "counterpoise": ATTACK},
+            "peak_memory_mib": 1.0,
+        }  # fmt: skip
+        write_json(config_copy / training.file("record.json"), record)
+    build_report(config_copy, plan)
+    page = (config_copy / plan.report).read_text(encoding="utf-8")
+    assert ATTACK not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "content",
+    [ATTACK, '<rect onload="alert(1)"/>', '<a href="javascript:alert(1)"/>', "<foreignObject/>",
+     '<image href="https://example.org/x.png"/>'],
+)  # fmt: skip
+def test_a_figure_with_a_script_is_left_out(config_copy: Path, content: str) -> None:
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    path = config_copy / plan.papers["rotograd"].figures[0]
+    pages = []
+    for inside in ("<circle r='77777'/>", content):
+        write_text(path, f"<svg>{inside}</svg>")
+        write_json(path.with_suffix(".json"), {"data": [], "marks": []})
+        build_report(config_copy, plan)
+        pages.append((config_copy / plan.report).read_text(encoding="utf-8"))
+    assert "<circle r='77777'/>" in pages[0]
+    assert f"<svg>{content}</svg>" not in pages[1]
+
+
+def test_gc_does_not_follow_links(config_copy: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    write_text(precious / "record.json", "mine")
+    cells = config_copy / "results/smoke/cells"
+    (cells / "some-cell").mkdir(parents=True)
+    (cells / "some-cell" / ("f" * 12)).symlink_to(precious)
+    (cells / "other").symlink_to(tmp_path)
+    file = cells / "some-cell" / ("e" * 12) / "record.json"
+    file.parent.mkdir()
+    file.symlink_to(precious / "record.json")
+    garbage = find_garbage(config_copy)
+    assert [unit.path for unit in garbage.units] == [str(file.parent.relative_to(config_copy))]
+    remove(config_copy, garbage)
+    assert not file.exists() and (precious / "record.json").read_text() == "mine"
+    assert (cells / "other").is_symlink()
