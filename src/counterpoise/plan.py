@@ -306,6 +306,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
     tables = digest_of(
         {
             "tables": [table.model_dump(mode="json") for table in paper.tables],
+            "own": paper.own,
             "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
             "runs": runs,
             "code": code_digests([TABLES]),
@@ -314,6 +315,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
     claims = digest_of(
         {
             "claims": [claim.model_dump(mode="json") for claim in paper.claims],
+            "trends": {f.id: f.test.model_dump(mode="json") for f in paper.figures if f.test},
             "tables": tables,
             "code": code_digests([CLAIMS]),
         }

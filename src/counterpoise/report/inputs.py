@@ -17,7 +17,8 @@ from counterpoise.layout import PaperPlan, RunPlan, Training
 from counterpoise.plan import Plan
 from counterpoise.provenance import commit
 from counterpoise.reproduction.claims import Numbers, judge_claim
-from counterpoise.reproduction.tables import Scores, make_entry
+from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.tables import make_entry
 from counterpoise.spec.paper import Column, Paper, Row, Table, parse_printed
 
 # Whatever is more than a drawing: scripts, handlers, foreign content, pictures from elsewhere.
