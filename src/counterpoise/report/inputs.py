@@ -68,6 +68,9 @@ class PaperFiles:
     claims: dict[str, dict[str, Any]]
     figures: dict[str, FigureFiles]
     notices: list[Notice] = field(default_factory=list)
+    comparisons: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    descriptions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    trends: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,15 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
             notices.append(Notice(f"figure {name}", log))
         else:
             figures[name] = drawn
-    return PaperFiles(tables, {claim["id"]: claim for claim in found}, figures, notices)
+    return PaperFiles(
+        tables,
+        {claim["id"]: claim for claim in found},
+        figures,
+        notices,
+        _read(root / made.tables, "comparisons") or {},
+        _read(root / made.tables, "descriptions") or {},
+        _read(root / made.claims, "figures") or {},
+    )
 
 
 def _complete(paper: Paper, tables: Any) -> bool:
