@@ -148,6 +148,14 @@ def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) 
         if claim.part_of is not None and (claim.part_of == claim.id or claim.part_of not in claims):
             missing("claim", claim.part_of, claims, ("claims", c, "part_of"))
     tables = {table.id: table for table in paper.tables}
+    for k, ranked in enumerate(paper.rankings):
+        for ref in ranked.over:
+            table_id, column_id = ref.split("/")
+            at = ("rankings", k, "over")
+            if table_id not in tables:
+                missing("table", table_id, tables, at)
+            elif column_id not in (ids := [c.id for c in tables[table_id].columns]):
+                missing(f"column of {table_id}", column_id, ids, at)
     tests: list[tuple[Path_, Any]] = [
         *((("claims", c, "test"), claim.test) for c, claim in enumerate(paper.claims)),
         *((("figures", f, "test"), figure.test) for f, figure in enumerate(paper.figures)),

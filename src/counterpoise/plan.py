@@ -307,6 +307,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         {
             "tables": [table.model_dump(mode="json") for table in paper.tables],
             "own": paper.own,
+            "rankings": [ranking.model_dump(mode="json") for ranking in paper.rankings],
             "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
             "runs": runs,
             "code": code_digests([TABLES]),

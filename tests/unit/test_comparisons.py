@@ -21,6 +21,8 @@ from counterpoise.evaluation.comparisons import (
 )
 from counterpoise.evaluation.measured import Draws, Measured, combined, gain_of, mean_of
 from counterpoise.evaluation.statistics import Sample, delta_m, interval_of, summarise
+from counterpoise.project import Project
+from counterpoise.reproduction.comparisons import rank_printed
 
 
 def measured(values: list[float], draws: np.ndarray | None = None, units: float = 1e9) -> Measured:
@@ -220,3 +222,17 @@ def test_the_critical_difference_has_demsars_constants(methods: int, quantile: f
     found = ranking(scores, [True] * 12)
     expected = quantile * math.sqrt(methods * (methods + 1) / (6 * 12))
     assert found is not None and found.critical == pytest.approx(expected, rel=5e-4)
+
+
+def test_the_printed_methods_of_db_mtl_over_five_datasets(project: Project) -> None:
+    """With five data sets and 21 methods only the far end is told apart from the first."""
+    paper = project.papers["db-mtl"]
+    found = rank_printed(paper, paper.rankings[0])
+    assert found is not None and found["datasets"] == 5
+    ranked = {entry["row"]: entry["mean_rank"] for entry in found["methods"]}
+    assert len(ranked) == 21 and "moco" not in ranked, "it has no number on Office"
+    assert sum(ranked.values()) == pytest.approx(21 * 11)
+    assert [found["methods"][n]["row"] for n in (0, 1)] == ["db-mtl", "stl"]
+    apart = [entry["row"] for entry in found["methods"] if entry["apart"]]
+    assert 0 < len(apart) < 10 and "nash-mtl" not in apart
+    assert found["critical"] == pytest.approx(13.9, abs=0.3)

@@ -58,6 +58,40 @@ class TrendView:
     steps: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class RankingView:
+    """Methods by their printed numbers over data sets."""
+
+    id: str
+    title: str
+    rule: str
+    methods: tuple[tuple[str, str, str], ...]
+    """Label, mean rank, and whether it is told apart from the first."""
+
+
+def ranking_views(paper: Paper, files: PaperFiles) -> tuple[RankingView, ...]:
+    """The rankings of a paper."""
+    labels = {row.id: row.label for table in paper.tables for row in table.rows}
+    return tuple(
+        RankingView(
+            anchor("ranking", paper.id, entry["id"]),
+            entry["title"],
+            f"{entry['datasets']} data sets; Friedman's test that all are alike: "
+            f"p = {significant(entry['p'], 2)}; mean ranks less than "
+            f"{fixed(entry['critical'], 1)} apart are not told apart (Nemenyi, 5 %)",
+            tuple(
+                (
+                    labels[method["row"]],
+                    fixed(method["mean_rank"], 1),
+                    "told apart from the first" if method["apart"] else "",
+                )
+                for method in entry["methods"]
+            ),
+        )
+        for entry in files.rankings
+    )
+
+
 def methods_views(paper: Paper, files: PaperFiles) -> tuple[MethodsView, ...]:
     """The comparisons of each table that has some."""
     found = []

@@ -44,6 +44,11 @@ def results(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> dict[s
         "numbers": [n for name in plan.papers for n in _numbers(plan, name, inputs)],
         "claims": [c for name in plan.papers for c in _claims(plan, name, inputs)],
         "comparisons": _of_tables(plan, inputs, "comparisons"),
+        "rankings": [
+            {"paper": name, **entry}
+            for name in plan.papers
+            for entry in inputs.papers[name].rankings
+        ],
         "descriptions": _of_tables(plan, inputs, "descriptions"),
         "figures": [f for view in papers for f in _figures(view, inputs)],
         "runs": [_run(plan, key) for key in plan.runs],

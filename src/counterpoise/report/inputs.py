@@ -71,6 +71,7 @@ class PaperFiles:
     comparisons: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     descriptions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     trends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rankings: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
         _read(root / made.tables, "comparisons") or {},
         _read(root / made.tables, "descriptions") or {},
         _read(root / made.claims, "figures") or {},
+        [found for found in _read(root / made.tables, "rankings") or [] if found is not None],
     )
 
 

@@ -9,8 +9,10 @@ from counterpoise.plan import Plan
 from counterpoise.report.claims import ClaimView, claim_views, count_words
 from counterpoise.report.comparisons import (
     MethodsView,
+    RankingView,
     TrendView,
     methods_views,
+    ranking_views,
     trend_views,
 )
 from counterpoise.report.figures import FigureView, figure_views
@@ -58,6 +60,7 @@ class PaperView:
     notices: tuple[Notice, ...]
     methods: tuple[MethodsView, ...]
     trends: dict[str, TrendView]
+    rankings: tuple[RankingView, ...]
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def paper_views(plan: Plan, inputs: Inputs) -> tuple[PaperView, ...]:
                 tuple(files.notices),
                 methods_views(paper, files),
                 trend_views(paper, files),
+                ranking_views(paper, files),
             )
         )
     return tuple(views)

@@ -18,10 +18,20 @@ from counterpoise.evaluation.comparisons import (
     holm,
     paired,
     profile,
+    ranking,
     ranks,
 )
 from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of, tasks_of_run
-from counterpoise.spec.paper import ALL_TASKS, DELTA_M, Family, Paper, Quantity, Table
+from counterpoise.spec.paper import (
+    ALL_TASKS,
+    DELTA_M,
+    Family,
+    Paper,
+    Quantity,
+    Ranking,
+    Table,
+    parse_printed,
+)
 
 SIGNIFICANT = 0.05
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(-10, 11))
@@ -184,4 +194,36 @@ def _profile(
         "shares": shares,
         "at_least_as_good": profile(np.array(gains), [0.0])[0],
         "values": len(gains),
+    }
+
+
+def rank_printed(paper: Paper, wanted: Ranking) -> dict[str, Any] | None:
+    """A paper's methods by their printed numbers over data sets, with a critical difference.
+
+    None where fewer than three methods have a number on all of them.
+    """
+    tables = {table.id: table for table in paper.tables}
+    columns, lower = [], []
+    for ref in wanted.over:
+        name, _, column_id = ref.partition("/")
+        table = tables[name]
+        place = next(n for n, column in enumerate(table.columns) if column.id == column_id)
+        printed = {row.id: parse_printed(row.printed[place]) for row in table.rows}
+        columns.append({row: float(one.value) for row, one in printed.items() if one is not None})
+        lower.append(table.quantity(table.rows[0], table.columns[place]).better == "lower")
+    names = [row for row in columns[0] if all(row in column for column in columns)]
+    found = ranking(np.array([[column[name] for column in columns] for name in names]), lower)
+    if found is None:
+        return None
+    places = sorted(zip(found.mean_ranks, names, strict=True))
+    return {
+        "id": wanted.id,
+        "title": wanted.title,
+        "datasets": len(columns),
+        "p": found.p,
+        "critical": found.critical,
+        "methods": [
+            {"row": name, "mean_rank": rank, "apart": rank - places[0][0] > found.critical}
+            for rank, name in places
+        ],
     }

@@ -10,7 +10,7 @@ from counterpoise.evaluation.measured import Measured
 from counterpoise.files import write_json
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
-from counterpoise.reproduction.comparisons import compare_methods, describe_runs
+from counterpoise.reproduction.comparisons import compare_methods, describe_runs, rank_printed
 from counterpoise.reproduction.ours import Ours, Scores, ours_of
 from counterpoise.reproduction.verdicts import judge, margin_of
 from counterpoise.spec.paper import Column, Paper, Row, Run, Table, parse_printed
@@ -130,6 +130,7 @@ def make_tables(root: Path, plan: Plan, paper_name: str) -> None:
             "paper": paper_name,
             "tables": tables,
             "comparisons": {t.id: compare_methods(scores, paper, t) for t in paper.tables},
+            "rankings": [rank_printed(paper, ranked) for ranked in paper.rankings],
             "descriptions": {t.id: describe_runs(scores, paper, t) for t in paper.tables},
         },
     )

@@ -307,6 +307,19 @@ Ref = Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/[a-z0-9_.-]+$")]
 """``table/row/column``."""
 
 
+class Ranking(Model):
+    """Printed numbers of the same methods on several data sets, to be ranked."""
+
+    id: Name
+    title: Text
+    over: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+$")], ...],
+        Field(min_length=5),
+    ]
+    """``table/column``, one a data set; below five, ranks over data sets say nothing. Methods are
+    the rows that all these tables have."""
+
+
 class Comparison(Model):
     """``left`` against ``right``: two printed numbers, or one and a constant."""
 
@@ -478,6 +491,7 @@ class Paper(Model):
     experiments: dict[Name, Experiment] = {}
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
     claims: tuple[Claim, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     deviations: tuple[Deviation, ...] = ()
