@@ -24,7 +24,7 @@ from counterpoise.evaluation.evaluate import (
     score,
     skill,
 )
-from counterpoise.evaluation.measured import Draws, Measured
+from counterpoise.evaluation.measured import Draws, Measured, mean_of
 from counterpoise.evaluation.resampling import (
     Scheme,
     enough,
@@ -552,3 +552,20 @@ def test_a_record_that_says_nothing_of_the_training_part(dataset: None, tmp_path
     found = read_json(files[2])
     assert found["constant"] is None and found["skill"] == {"validation": None}
     assert found["resamples"]["test"]["tasks"]["mass"]["draws"]["auroc"]
+
+
+def test_a_finding_that_no_item_has_still_has_an_accuracy_with_its_items(dataset: None) -> None:
+    frame = frame_of(0).assign(**{"target.hernia": 0})
+    cell = cell_of("mass", "hernia")
+    factors, found = resampled({"0": frame}, cell, "test")
+    assert found["hernia"]["units"] == 400 and "auroc" not in found["hernia"]["draws"]
+    parts = [
+        Measured(
+            {"0": 0.9},
+            Draws(
+                np.stack(entry["draws"]["accuracy"]["0"])[:, None], tuple(factors), entry["units"]
+            ),
+        )
+        for entry in found.values()
+    ]
+    assert mean_of(parts).items is not None

@@ -118,7 +118,8 @@ def _behind(task: Task, frame: pd.DataFrame, units: np.ndarray) -> int:
     if task.classes != 2:
         return len(np.unique(units[known]))
     positive = frame[f"target.{task.name}"].to_numpy() == 1
-    return min(len(np.unique(units[known & side])) for side in (positive, ~positive))
+    classes = [len(np.unique(units[known & side])) for side in (positive, ~positive)]
+    return min(filter(None, classes), default=0)
 
 
 def resampled(

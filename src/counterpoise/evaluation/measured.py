@@ -127,7 +127,7 @@ def combined(parts: Sequence[Measured], function: Callable[[np.ndarray], np.ndar
         d.values[:, [list(part.values).index(seed) for seed in named]]
         for part, d in zip(parts, known, strict=True)
     ]
-    units = len(known) / math.fsum(1 / d.units for d in known)
+    units = len(known) / math.fsum(1 / max(1.0, d.units) for d in known)
     return Measured(named, replace(first, values=function(np.stack(rows)), units=units))
 
 

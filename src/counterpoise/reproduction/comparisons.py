@@ -179,8 +179,7 @@ def _profile(
     gains = []
     for task in tasks_of_run(scores.plan, run):
         ours, theirs = (
-            scores.measured(side.cells[task.name], task.name, task.metrics[0]).values
-            for side in (run, reference)
+            scores.values(side, task.name, task.metrics[0]) for side in (run, reference)
         )
         sign = -1.0 if lower_is_better(scores.plan, run, task) else 1.0
         gains += [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,37 +47,49 @@ class Scores:
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self.root, self.plan = root, plan
-        self.file = cache(self._file)
-        self.record = cache(self._record)
-        self.history = cache(self._history)
-        self._draws = cache(self._read_draws)
+        self._files: dict[str, Any] = {}
+        self._records: dict[str, Any] = {}
+        self._histories: dict[str, pd.DataFrame | None] = {}
+        self._draws: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
 
-    def _file(self, key: str) -> Any:
+    def file(self, key: str) -> Any:
         """The scores of a cell as :mod:`counterpoise.evaluation.evaluate` writes them."""
-        return read_json(self.root / self.plan.trainings[key].scores)
+        if key not in self._files:
+            self._files[key] = read_json(self.root / self.plan.trainings[key].scores)
+        return self._files[key]
 
-    def _record(self, key: str) -> Any:
+    def record(self, key: str) -> Any:
         """The training record of a cell."""
-        return read_json(self.root / self.plan.trainings[key].file("record.json"))
+        if key not in self._records:
+            path = self.root / self.plan.trainings[key].file("record.json")
+            self._records[key] = read_json(path)
+        return self._records[key]
 
-    def _history(self, key: str) -> pd.DataFrame | None:
+    def history(self, key: str) -> pd.DataFrame | None:
         """The second half of a cell's epochs; None where no history was kept."""
-        path = self.root / self.plan.trainings[key].file("history.parquet")
-        if not path.is_file():
-            return None
-        history = read_parquet(path, "history")
-        late: pd.DataFrame = history[history["epoch"] >= (history["epoch"].max() + 1) // 2]
-        return late
+        if key not in self._histories:
+            path = self.root / self.plan.trainings[key].file("history.parquet")
+            history = read_parquet(path, "history") if path.is_file() else None
+            if history is not None:
+                history = history[history["epoch"] >= (history["epoch"].max() + 1) // 2]
+            self._histories[key] = history
+        return self._histories[key]
 
-    def _read_draws(self, key: str, task: str, name: str) -> tuple[dict[str, np.ndarray], Any]:
-        """Scores (schemes, R) on resamples by seed, and the part of the file they stand in."""
-        part = self.file(key).get("resamples", {}).get(PART, {})
-        entry = part.get("tasks", {}).get(task, {"draws": {}})
-        read = {
-            seed: np.array([line.split() for line in lines], np.float64)
-            for seed, lines in entry["draws"].get(name, {}).items()
-        }
-        return read, {"factors": part.get("factors"), "units": entry.get("units")}
+    def _resamples(self, key: str, task: str, name: str) -> dict[str, np.ndarray]:
+        """Scores (schemes, R) on resamples of the items, by seed."""
+        place = (key, task, name)
+        if place not in self._draws:
+            tasks = self.file(key).get("resamples", {}).get(PART, {}).get("tasks", {})
+            lines = tasks.get(task, {}).get("draws", {}).get(name, {})
+            self._draws[place] = {
+                seed: np.array([line.split() for line in schemes], np.float64)
+                for seed, schemes in lines.items()
+            }
+        return self._draws[place]
+
+    def values(self, run: RunPlan, task: str, name: str) -> dict[str, float]:
+        """Seed to score of one task, of the seeds that have one."""
+        return self.measured(run.cells[task], task, name).values
 
     def measured(self, key: str, task: str, name: str) -> Measured:
         """One score of one cell."""
@@ -87,12 +98,14 @@ class Scores:
             for seed, parts in self.file(key)["scores"].items()
             if (value := parts[PART][task][name]) is not None
         }
-        draws, told = self._draws(key, task, name)
+        draws = self._resamples(key, task, name)
         if not found or not found.keys() <= draws.keys():
             return Measured(found)
+        told = self.file(key)["resamples"][PART]
         values = np.stack([draws[seed] for seed in found], axis=1)
         items = f"{self.plan.trainings[key].data.folder}/{PART}"
-        return Measured(found, Draws(values, tuple(told["factors"]), told["units"], items))
+        units = told["tasks"][task]["units"]
+        return Measured(found, Draws(values, tuple(told["factors"]), units, items))
 
     def constant(self, key: str, task: str, name: str) -> Measured:
         """The constant predictor's score, which is one for all seeds."""
