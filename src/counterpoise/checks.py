@@ -135,11 +135,34 @@ def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) 
                     missing("run", quantity.run, chosen.runs, place("run"))
                 else:
                     errors += _check_quantity(chosen, quantity, document, place, table.baseline)
-    tables = {table.id: table for table in paper.tables}
+    known_runs = {run for experiment in paper.experiments.values() for run in experiment.runs}
+    if paper.own is not None and paper.own not in known_runs:
+        missing("run", paper.own, known_runs, ("own",))
+    for t, table in enumerate(paper.tables):
+        if (family := table.family) is not None:
+            for name in (family.own, *(family.others or ())):
+                if name not in known_runs:
+                    missing("run", name, known_runs, ("tables", t, "family"))
+    claims = {claim.id: claim for claim in paper.claims}
     for c, claim in enumerate(paper.claims):
-        for ref in references(claim.test):
+        if claim.part_of is not None and (claim.part_of == claim.id or claim.part_of not in claims):
+            missing("claim", claim.part_of, claims, ("claims", c, "part_of"))
+    tables = {table.id: table for table in paper.tables}
+    for k, ranked in enumerate(paper.rankings):
+        for ref in ranked.over:
+            table_id, column_id = ref.split("/")
+            at = ("rankings", k, "over")
+            if table_id not in tables:
+                missing("table", table_id, tables, at)
+            elif column_id not in (ids := [c.id for c in tables[table_id].columns]):
+                missing(f"column of {table_id}", column_id, ids, at)
+    tests: list[tuple[Path_, Any]] = [
+        *((("claims", c, "test"), claim.test) for c, claim in enumerate(paper.claims)),
+        *((("figures", f, "test"), figure.test) for f, figure in enumerate(paper.figures)),
+    ]
+    for at, test in tests:
+        for ref in references(test):
             table_id, row_id, column_id = ref.split("/")
-            at = ("claims", c, "test")
             if table_id not in tables:
                 missing("table", table_id, tables, at)
                 continue
@@ -235,10 +258,17 @@ def _check_quantity(
             return []
         what = f"delta_m needs a `baseline` run of the experiment, not {baseline!r}"
         return wrong("baseline", what, f"write `baseline: {SINGLE_TASK}`")
+    given = [key for key in ("metric", "history", "cost") if getattr(quantity, key) is not None]
+    if len(given) > 1:
+        return wrong(given[1], f"{' and '.join(given)} of one number", "give one of them")
+    if quantity.cost is not None:
+        return []
     chosen = tasks if quantity.task == ALL_TASKS else {str(quantity.task)}
     for task in chosen:
         if task not in tasks:
             return wrong("task", f"unknown task {task!r}", nearest(task, [*tasks, ALL_TASKS]))
+        if quantity.history is not None:
+            continue
         metrics = tasks[task].metrics
         if quantity.metric not in metrics:
             name = str(quantity.metric)

@@ -45,7 +45,8 @@ def _ratio(above: ndarray, below: ndarray) -> ndarray:
 def weighted_mean(values: ndarray, weights: ndarray) -> ndarray:
     """Means of ``values`` (N,) under weights (R, N): (R,), NaN where nothing has weight."""
     # Not a matrix product: its last digits would depend on the threads of the BLAS.
-    return _ratio((weights * values).sum(axis=1), weights.sum(axis=1))
+    exact = np.asarray(values, np.float64)
+    return _ratio(np.einsum("rn,n->r", weights, exact), weights.sum(axis=1))
 
 
 def _accuracy(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:

@@ -316,6 +316,8 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
     tables = digest_of(
         {
             "tables": [table.model_dump(mode="json") for table in paper.tables],
+            "own": paper.own,
+            "rankings": [ranking.model_dump(mode="json") for ranking in paper.rankings],
             "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
             "runs": runs,
             "code": code_digests([TABLES]),
@@ -324,6 +326,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
     claims = digest_of(
         {
             "claims": [claim.model_dump(mode="json") for claim in paper.claims],
+            "trends": {f.id: f.test.model_dump(mode="json") for f in paper.figures if f.test},
             "tables": tables,
             "code": code_digests([CLAIMS]),
         }

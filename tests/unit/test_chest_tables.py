@@ -34,6 +34,20 @@ def value(seed: int, task: str, metric: str) -> float:
     return 0.5 + 0.01 * NAMES.index(task) + 0.001 * seed + 0.1 * SCORES.index(metric)
 
 
+def drawn(task: str, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """Resamples that all seeds share, with a deviation of 0.02."""
+    noise = np.random.default_rng(0).normal(size=50)
+    noise = 0.02 * (noise - noise.mean()) / noise.std(ddof=1)
+    draws = {
+        metric: {
+            str(seed): [" ".join(f"{v:.8g}" for v in value(seed, task, metric) + noise)]
+            for seed in seeds
+        }
+        for metric in SCORES
+    }
+    return {"units": 600, "draws": draws}
+
+
 class Results:
     """Made-up results of the experiments on chest X-rays."""
 
@@ -48,9 +62,9 @@ class Results:
                 for s in seeds
             }
             constant = {"test": {t: dict.fromkeys(SCORES, 0.25) for t in names}}
-            errors = {"test": {t: dict.fromkeys(SCORES, 0.02) for t in names}}
             content = {"predictions": "0", "scores": scores, "constant": constant}
-            write_json(root / training.scores, {**content, "errors": errors})
+            resamples = {"test": {"factors": [1], "tasks": {t: drawn(t, seeds) for t in names}}}
+            write_json(root / training.scores, {**content, "resamples": resamples})
             ends = {str(seed): {"trouble": None} for seed in seeds}
             write_json(root / training.file("record.json"), {"seeds": ends})
 
@@ -182,7 +196,8 @@ def test_curves_come_with_areas_and_intervals(results: Results) -> None:
     undefined = rows["uniform", "Hernia"]
     assert undefined["AUROC"] is None and undefined["low"] is None
     row = rows["rotograd", "Mass"]
-    # Seeds 0.001 apart, items 0.02: s^2 / n + 0.02^2, hardly more than the items' part.
+    # Seeds 0.001 apart, items 0.02: s^2 / n + 0.02^2, hardly more than the items' part, which
+    # moves all seeds alike.
     half = 1.96 * np.sqrt(0.001**2 / 3 + 0.02**2)
     assert row["AUROC"] == pytest.approx(value(1, "mass", "auroc"), abs=1e-4)
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.01)

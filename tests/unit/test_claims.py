@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from counterpoise.evaluation.measured import Draws, Measured
 from counterpoise.project import Project
 from counterpoise.reproduction.claims import (
     DEMO,
@@ -16,6 +18,7 @@ from counterpoise.reproduction.claims import (
     REDUCED,
     Numbers,
     judge_claim,
+    judge_trends,
 )
 from counterpoise.reproduction.verdicts import margin_of
 from counterpoise.spec.paper import Claim, ClaimTest, Paper, parse_printed
@@ -256,6 +259,94 @@ def test_a_gain_beyond_the_room_above_a_trivial_predictor(claimed: float, word: 
 def test_an_argument_settles_a_claim_by_itself(word: str) -> None:
     found = judged({"kind": "stated", "word": word, "reason": "because"})
     assert (found["word"], found["basis"], found["reason"]) == (word, "argument", "because")
+
+
+# Items, families, figures --------------------------------------------------------------------
+
+
+def resampled(values: dict[str, list[float]], spread: float) -> Any:
+    """Our numbers with resamples that move each row on its own."""
+
+    def find(ref: str) -> Measured | None:
+        row = ref.split("/")[1]
+        if row not in values:
+            return None
+        rng = np.random.default_rng(list(row.encode()))
+        named = {str(seed): value for seed, value in enumerate(values[row])}
+        draws = np.tile(spread * rng.normal(size=500), (1, len(named), 1))
+        return Measured(named, Draws(draws, (1,), 500))
+
+    return find
+
+
+@pytest.mark.parametrize(("spread", "word"), [(0.01, "holds"), (5.0, "inconclusive")])
+def test_the_choice_of_items_counts_in_a_difference(spread: float, word: str) -> None:
+    claim = Claim(
+        id="x", sentence="s", place="p", test=TypeAdapter(ClaimTest).validate_python(compare("better"))
+    )  # fmt: skip
+    tables = {"t": {"a": {"c": cell(None, HIGH)}, "b": {"c": cell(None, LOW)}}}
+    numbers = Numbers(tables, resampled({"a": HIGH, "b": LOW}, spread))
+    found = judge_claim(claim, numbers)
+    assert found["word"] == word and "seeds and items" in found["runs"]["steps"][0]
+
+
+@pytest.mark.parametrize(
+    ("times", "left", "word"),
+    [(0.3333, [1.0, 1.05, 0.95], "holds"), (0.3333, [2.0, 2.1, 1.9], "does not hold"),
+     (1.0, [2.0, 2.1, 1.9], "holds")],
+)  # fmt: skip
+def test_a_threefold_difference_is_against_a_third(
+    times: float, left: list[float], word: str
+) -> None:
+    test = compare("lower")
+    test["comparisons"][0]["times"] = times
+    cells = {"a": cell(None, left), "b": cell(None, [4.0, 4.1, 3.9])}
+    assert judged(test, **cells)["word"] == word
+    printed = printed_only("lower")
+    printed["comparisons"][0]["times"] = times
+    assert judged(printed, a=cell(left[0]), b=cell(4.0))["word"] == word
+
+
+def test_of_many_comparisons_one_must_be_clearer_to_contradict() -> None:
+    """-1.0 with a half width of 0.85 excludes zero alone, and not as one of ten."""
+    wrong, right = [1.0, 2.0, 3.0, 1.5, 2.5], [2.0, 3.8, 3.9, 1.9, 3.4]
+    alone = compare("better")
+    assert judged(alone, a=cell(None, wrong), b=cell(None, right))["word"] == "does not hold"
+    many = compare("better")
+    many["comparisons"] += [{"left": "t/d/c", "right": "t/b/c", "expect": "better"}] * 9
+    cells = {
+        "a": cell(None, wrong),
+        "b": cell(None, right),
+        "d": cell(None, [9.0, 9.5, 9.1, 9.2, 9.4]),
+    }
+    assert judged(many, **cells)["word"] == "inconclusive"
+    cells["a"] = cell(None, [-9.0, -9.1, -9.2, -9.3, -9.0])
+    assert judged(many, **cells)["word"] == "does not hold"
+
+
+def test_equal_methods_seldom_contradict_a_claim_of_many_comparisons() -> None:
+    """Twenty comparisons of equals: the sentence may stay open, and fails in at most 5 percent."""
+    rng = np.random.default_rng(0)
+    rows = [f"r{n}" for n in range(20)]
+    test = compare("better")
+    test["comparisons"] = [
+        {"left": f"t/{row}/c", "right": "t/b/c", "expect": "better"} for row in rows
+    ]
+    count, sets = 0, 200
+    for _ in range(sets):
+        cells = {row: cell(None, rng.normal(size=5).tolist()) for row in [*rows, "b"]}
+        count += judged(test, **cells)["word"] == "does not hold"
+    # Four standard errors; without the correction it would be about a third.
+    assert count / sets <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / sets)
+
+
+def test_the_trends_of_figures_are_judged_as_claims_are(project: Project) -> None:
+    paper = project.papers["db-mtl"]
+    found = judge_trends(paper, numbers_of(paper))
+    assert {name: result["word"] for name, result in found.items()} == {
+        "figure-5": "holds", "figure-7": "holds", "alpha-plot": "holds", "log-plot": "holds",
+    }  # fmt: skip
+    assert "2.3 times" in found["figure-7"]["printed"]["steps"][0]
 
 
 # The papers' own numbers ---------------------------------------------------------------------

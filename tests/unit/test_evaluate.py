@@ -20,14 +20,17 @@ from counterpoise.evaluation.constant import constant_outputs, gain_on_items
 from counterpoise.evaluation.evaluate import (
     constant_scores,
     evaluate,
+    resampled,
     score,
     skill,
-    standard_errors,
 )
+from counterpoise.evaluation.measured import Draws, Measured, mean_of
 from counterpoise.evaluation.resampling import (
-    patient_weights,
+    Scheme,
+    enough,
+    item_weights,
     percentile_interval,
-    standard_error,
+    schemes_of,
     units_of,
 )
 from counterpoise.files import read_json, write_json
@@ -177,7 +180,33 @@ def test_a_gain_is_the_difference_of_two_cross_entropies(task: Task) -> None:
 
 
 def all_weights(units: np.ndarray, word: str = "w", resamples: int = 1000) -> np.ndarray:
-    return np.concatenate(list(patient_weights(units, word, resamples)))
+    scheme = Scheme(units.reshape(len(units), -1), 1, word)
+    return np.concatenate(list(item_weights(scheme, resamples)))
+
+
+def standard_error(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.std(ddof=1)) if enough(values) else None
+
+
+def standard_errors(frames: list[pd.DataFrame], cell: Cell, part: str) -> dict[str, Any]:
+    """What the items add to the standard error of each score's mean over seeds."""
+    named = {str(seed): frame for seed, frame in enumerate(frames)}
+    factors, found = resampled(named, cell, part)
+    first = score(pd.concat([f.assign(seed=int(s), part=part) for s, f in named.items()]), cell)
+    errors: dict[str, Any] = {}
+    for task, entry in found.items():
+        errors[task] = {}
+        for name in first["0"][part][task]:
+            seeds = entry["draws"].get(name, {})
+            values = {s: first[s][part][task][name] for s in seeds}
+            one = None
+            if seeds:
+                held = np.stack([np.stack(draws) for draws in seeds.values()], axis=1)
+                # Many units, so that the error is that of the draws themselves.
+                one = Measured(values, Draws(held, tuple(factors), 1e12)).items
+            errors[task][name] = None if one is None else one.variance**0.5
+    return errors
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(1, 20))
@@ -185,6 +214,7 @@ def test_as_many_units_are_drawn_as_there_are(patients: list[int], resamples: in
     units = units_of(pd.DataFrame({"patient": patients}))
     weights = all_weights(units, resamples=resamples)
     assert weights.shape == (resamples, len(patients))
+    units = units[:, 0]
     first = np.unique(units, return_index=True)[1]
     assert (weights[:, first].sum(1) == len(first)).all()
     for unit in range(len(first)):  # all items of a patient are drawn together
@@ -193,8 +223,40 @@ def test_as_many_units_are_drawn_as_there_are(patients: list[int], resamples: in
 
 def test_units_are_patients_where_they_are_known() -> None:
     frame = pd.DataFrame({"item": range(4), "patient": ["b", "a", "b", "c"]})
-    assert units_of(frame).tolist() == [1, 0, 1, 2]
-    assert units_of(frame[["item"]]).tolist() == [0, 1, 2, 3]
+    assert units_of(frame).tolist() == [[1], [0], [1], [2]]
+    assert units_of(frame[["item"]]).tolist() == [[0], [1], [2], [3]]
+
+
+def test_digits_on_the_left_and_on_the_right_are_the_same_units() -> None:
+    frame = pd.DataFrame({"left": [7, 3, 9], "right": [9, 7, 9]})
+    assert units_of(frame, ("left", "right")).tolist() == [[1, 2], [0, 1], [2, 2]]
+    digits, items = schemes_of(units_of(frame, ("left", "right")), "test")
+    assert (digits.factor, items.factor) == (1, -1)
+    weights = all_weights(digits.units, digits.word, 50)
+    # Items 0 and 2 share digit 9, which item 2 is made of twice.
+    drawn = np.random.default_rng(list(digits.word.encode())).integers(3, size=(50, 3))
+    times = np.array([np.bincount(row, minlength=3) for row in drawn])
+    assert (weights[:, 0] == times[:, 1] + times[:, 2] - 1).all()
+    assert (weights[:, 2] == 2 * times[:, 2] - 1).all()
+    assert len(schemes_of(units_of(frame[["left"]], ("left",)), "test")) == 1
+
+
+def test_the_variance_of_pairs_by_inclusion_and_exclusion() -> None:
+    """Of a mean over pairs: e_p e_q summed over all pairs p and q that share a digit, over N^2."""
+    rng = np.random.default_rng(5)
+    left, right = (rng.integers(40, size=300) for _ in range(2))
+    units = np.stack([left, right], axis=1)[left != right]
+    of_digit = rng.normal(size=40)
+    values = of_digit[units].sum(axis=1) + rng.normal(size=len(units))
+    found = 0.0
+    for scheme in schemes_of(units, "w"):
+        draws = weighted_mean(values, np.concatenate(list(item_weights(scheme, 8000))))
+        found += scheme.factor * draws.var(ddof=1)
+    error = values - values.mean()
+    shares = (units[:, None, :, None] == units[None, :, None, :]).any(axis=(2, 3))
+    expected = float(error @ shares @ error) / len(units) ** 2
+    # Beyond sampling, two pairs of the same two digits (one in 400) count once too often.
+    assert found == pytest.approx(expected, rel=0.06)
 
 
 def test_draws_depend_on_the_word_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,14 +266,14 @@ def test_draws_depend_on_the_word_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert (all_weights(units, "bootstrap/validation", 50) != weights).any()
     # Neither the size of the chunks nor the number of resamples moves the first ones.
     monkeypatch.setattr(resampling, "CHUNK", 31 * 7)
-    chunks = list(patient_weights(units, "bootstrap/test", 50))
+    chunks = list(item_weights(Scheme(units[:, None], 1, "bootstrap/test"), 50))
     assert [len(chunk) for chunk in chunks] == [7] * 7 + [1]
     assert (np.concatenate(chunks) == weights).all()
 
 
 def test_chunks_bound_the_memory() -> None:
     units = np.arange(25_596)
-    first = next(patient_weights(units, "w"))
+    first = next(item_weights(Scheme(units[:, None], 1, "w")))
     assert first.nbytes <= 16e6 and len(first) > 1
 
 
@@ -272,8 +334,11 @@ def test_the_error_is_that_of_the_mean_over_seeds(dataset: None) -> None:
     assert set(found) == {"mass", "age"} and set(found["mass"]) == set(SCORES)
     weights = all_weights(np.arange(400), "bootstrap/test")
     error = [np.square(f["output.age.0"].astype(float) - f["target.age"]) for f in frames]
-    draws = weighted_mean(np.mean(error, axis=0), weights)
-    assert found["age"]["mse"] == pytest.approx(draws.std(ddof=1))
+    draws = np.cov([weighted_mean(e.to_numpy(), weights) for e in error])
+    # What two seeds have in common, not the noise of each.
+    shared = (draws.sum() - np.trace(draws)) / 6
+    assert found["age"]["mse"] == pytest.approx(np.sqrt(max(0.0, shared)))
+    assert shared < draws.mean()
     assert standard_errors(frames, cell, "test") == found
 
 
@@ -393,7 +458,8 @@ def test_a_task_without_a_known_item_is_undefined(dataset: None) -> None:
     cell = cell_of("mass", "hernia", "age")
     found, errors = score(frame, cell)["0"]["test"], standard_errors([frame], cell, "test")
     constant = constant_scores(frame, cell, TRAINING)["test"]
-    for values in (found, errors, constant):
+    assert errors["mass"] == dict.fromkeys(SCORES) and errors["age"] == {"mse": None}
+    for values in (found, constant):
         assert values["mass"] == dict.fromkeys(SCORES) and values["age"] == {"mse": None}
         assert values["hernia"]["bce"] is not None
     expected = skill([frame_of(0)], cell_of("hernia"), TRAINING, "test")
@@ -455,13 +521,27 @@ def test_what_a_file_of_scores_holds(dataset: None, tmp_path: Path) -> None:
     evaluate(cell, *files)
     found = read_json(files[2])
     assert set(found) == {
-        "predictions", "code", "scores", "constant", "errors", "skill", "checksum",
+        "predictions", "code", "scores", "constant", "resamples", "skill", "checksum",
     }  # fmt: skip
     shape = {"mass": set(SCORES), "age": {"mse"}}
     for scores in (*found["scores"].values(), found["constant"]):
         assert set(scores) == {"validation", "test"}
         assert {task: set(values) for task, values in scores["test"].items()} == shape
-    assert {task: set(values) for task, values in found["errors"]["test"].items()} == shape
+    drawn = found["resamples"]["test"]
+    assert drawn["factors"] == [1] and set(drawn["tasks"]) == set(shape)
+    for task, names in shape.items():
+        entry = drawn["tasks"][task]
+        assert {name: set(seeds) for name, seeds in entry["draws"].items()} == {
+            name: {"0", "1"} for name in names
+        }
+        assert all(
+            len(line.split()) == 1000
+            for seeds in entry["draws"].values()
+            for lines in seeds.values()
+            for line in lines
+        )
+    # 300 images of 100 patients; those of a mass are the rarer class.
+    assert drawn["tasks"]["age"]["units"] == 100 > drawn["tasks"]["mass"]["units"] > 50
     assert set(found["skill"]["validation"]) == {"difference", "interval", "seeds"}
     first = files[2].read_bytes()
     evaluate(cell, *files)
@@ -473,4 +553,21 @@ def test_a_record_that_says_nothing_of_the_training_part(dataset: None, tmp_path
     evaluate(cell_of("mass"), *files)
     found = read_json(files[2])
     assert found["constant"] is None and found["skill"] == {"validation": None}
-    assert found["errors"]["test"]["mass"]["auroc"] > 0
+    assert found["resamples"]["test"]["tasks"]["mass"]["draws"]["auroc"]
+
+
+def test_a_finding_that_no_item_has_still_has_an_accuracy_with_its_items(dataset: None) -> None:
+    frame = frame_of(0).assign(**{"target.hernia": 0})
+    cell = cell_of("mass", "hernia")
+    factors, found = resampled({"0": frame}, cell, "test")
+    assert found["hernia"]["units"] == 400 and "auroc" not in found["hernia"]["draws"]
+    parts = [
+        Measured(
+            {"0": 0.9},
+            Draws(
+                np.stack(entry["draws"]["accuracy"]["0"])[:, None], tuple(factors), entry["units"]
+            ),
+        )
+        for entry in found.values()
+    ]
+    assert mean_of(parts).items is not None

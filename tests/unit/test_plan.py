@@ -278,7 +278,8 @@ def exhibits(plan: Plan) -> dict[str, set[str]]:
     ("module", "kinds"),
     [
         # Areas under a curve come with the intervals of the tables.
-        ("counterpoise.reproduction.tables", {"tables", "claims", "bars", "roc"}),
+        ("counterpoise.reproduction.ours", {"tables", "claims", "bars", "roc"}),
+        ("counterpoise.reproduction.tables", {"tables", "claims", "bars"}),
         ("counterpoise.evaluation.statistics", {"tables", "claims", "bars", "roc"}),
         ("counterpoise.reproduction.claims", {"claims"}),
         ("counterpoise.reproduction.figures", {"bars", "roc", "curves"}),

@@ -7,10 +7,14 @@ import pytest
 from scipy import stats
 
 from counterpoise.evaluation.statistics import (
+    Part,
     Sample,
     borrowed_interval,
+    degrees_of_sum,
     delta_m,
+    interval_of,
     mean_interval,
+    p_value,
     summarise,
     welch_interval,
 )
@@ -71,6 +75,46 @@ def test_a_borrowed_spread_is_one_variance(n: int, runs: int) -> None:
 
 def test_samples_without_spread_differ_by_a_point() -> None:
     assert welch_interval(Sample(3.0, 0.0, 3), Sample(1.0, 0.0, 5)) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 10), (5, 400)])
+def test_degrees_are_satterthwaites(n: int, m: int) -> None:
+    """Two samples: the degrees are those of Welch's test, and the p-value is on the safe side."""
+    one, other = draws(3, n), draws(4, m, 2.0, 0.4)
+    parts = [summarise(sample.tolist()).part for sample in (one, other)]
+    assert None not in parts
+    known = [part for part in parts if part is not None]
+    expected = stats.ttest_ind(one, other, equal_var=False)
+    assert degrees_of_sum(known) == pytest.approx(expected.df)
+    assert p_value(float(one.mean() - other.mean()), known) > expected.pvalue
+    assert p_value(0.7, known[:1]) == pytest.approx(
+        2 * stats.t.sf(0.7 / stats.sem(one), len(one) - 1)
+    )
+
+
+def test_one_part_keeps_its_degrees_and_a_known_one_makes_a_normal() -> None:
+    assert degrees_of_sum([Part(0.3, 4)]) == pytest.approx(4)
+    assert degrees_of_sum([Part(0.0, 2), Part(0.5, 30)]) == pytest.approx(30)
+    low, high = interval_of(1.0, [Part(4.0, np.inf)])  # type: ignore[misc]
+    assert (low, high) == pytest.approx((1 - 2 * 1.959964, 1 + 2 * 1.959964), rel=1e-5)
+    assert p_value(1.959964 * 2, [Part(4.0, np.inf)]) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_nothing_is_certain_without_parts_and_all_without_variance() -> None:
+    assert interval_of(1.0, []) is None
+    assert interval_of(1.0, [Part(0.0, 3)]) == (1.0, 1.0)
+    assert (p_value(0.0, [Part(0.0, 3)]), p_value(1.0, [Part(0.0, 3)])) == (1.0, 0.0)
+
+
+def test_other_items_widen_the_interval_of_a_difference() -> None:
+    ours, theirs, items = Sample(3.0, 0.3, 4), Sample(2.5, 0.4, 6), Part(0.09, 99)
+    low, high = welch_interval(ours, theirs, items=[items, items])  # type: ignore[misc]
+    total = 0.3**2 / 4 + 0.4**2 / 6 + 2 * 0.09
+    degrees = total**2 / ((0.3**2 / 4) ** 2 / 3 + (0.4**2 / 6) ** 2 / 5 + 2 * 0.09**2 / 99)
+    half = stats.t.ppf(0.975, degrees) * np.sqrt(total)
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half))
+    borrowed = borrowed_interval(ours, 2.5, 6, items=[items, items])
+    assert borrowed is not None and borrowed[0] < 0 < borrowed_interval(ours, 2.0, 6)[0]  # type: ignore[index]
 
 
 def test_delta_m_by_hand() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from counterpoise.evaluation.comparisons import holm
 from counterpoise.evaluation.statistics import delta_m, summarise, welch_interval
 from counterpoise.files import read_json, write_json
 from counterpoise.plan import Plan, load_plan
@@ -18,6 +19,10 @@ from ..support import TIERS, edit, error_of
 TASKS = ("left", "right", "sum", "product", "density")
 METRIC = dict(zip(TASKS, ("accuracy", "accuracy", "mse", "mse", "mse"), strict=True))
 ALONE = dict(zip(TASKS, (0.93, 0.90, 6.0, 160.0, 1.5), strict=True))
+TOY = {
+    "first": "landscape_first", "second": "landscape_second", "label": "accuracy",
+    "negated": "accuracy",
+}  # fmt: skip
 LOWER = [METRIC[task] == "mse" for task in TASKS]
 
 
@@ -36,9 +41,17 @@ class Results:
         self.plan: Plan = load_plan(root, {"tier": tier, "methods": ["uniform", "gradnorm"]})
         for training in self.plan.trainings.values():
             cell = training.cell
+            alone = len(cell.tasks) == 1
+            if cell.dataset == "toy":
+                scores = {
+                    str(seed): {"test": {t: {TOY[t]: 1.0} for t in cell.tasks}}
+                    for seed in cell.seeds
+                }
+                write_json(root / training.scores, {"predictions": "0", "scores": scores})
+                ends = {str(seed): {"trouble": None} for seed in cell.seeds}
+                write_json(root / training.file("record.json"), {"seeds": ends})
             if cell.dataset != "multimnist":
                 continue
-            alone = len(cell.tasks) == 1
             scores = {
                 str(seed): {"test": {t: {METRIC[t]: value(alone, t, seed)} for t in cell.tasks}}
                 for seed in cell.seeds
@@ -205,6 +218,94 @@ def test_missing_scores_are_named(results: Results) -> None:
     scores.unlink()
     error = error_of(results.tables)
     assert error.where == str(scores) and "snakemake" in error.remedy
+
+
+# Methods against each other ------------------------------------------------------------------
+
+
+def compared(results: Results, table: str) -> list[dict[str, Any]]:
+    make_tables(results.root, results.plan, "rotograd")
+    path = results.root / results.plan.papers["rotograd"].tables
+    found: list[dict[str, Any]] = read_json(path)["comparisons"][table]
+    return found
+
+
+def with_own(results: Results, own: str, family: str = "") -> Results:
+    """The same with another method as the paper's own, since RotoGrad is not among the made-up runs."""
+    path = results.root / "config/papers/rotograd.yaml"
+    edit(path, "own: rotograd", f"own: {own}")
+    if family:
+        at = "    title: Test results on the MNIST dataset for different methods\n"
+        edit(path, at, f"{at}    family: {family}\n")
+    made = Results(results.root, "full")
+    scores, _ = made.cell_files("gradnorm_z")
+    content = read_json(scores)
+    for seed, parts in content["scores"].items():
+        parts["test"]["left"]["accuracy"] += 0.01 + 0.0001 * int(seed)
+    write_json(scores, content)
+    return made
+
+
+def test_each_method_is_compared_with_the_papers_own(results: Results) -> None:
+    found = compared(with_own(results, "uniform"), "table-3")
+    runs = {"single_task", "gradnorm_z", "gradnorm_w"}
+    assert {entry["run"] for entry in found} == {f"reduced/{run}" for run in runs}
+    entry = next(e for e in found if e["run"] == "reduced/gradnorm_z" and e["task"] == "left")
+    assert entry["difference"] == pytest.approx(100 * (0.01 + 0.0001 * 4.5))
+    assert (entry["n"], entry["word"]) == (10, "better")
+    assert entry["interval"][0] > 0 and entry["effect"] > 1
+    alone = next(e for e in found if e["run"] == "reduced/single_task" and e["task"] == "sum")
+    assert alone["word"] == "worse", "an error that is a ninth higher"
+
+
+def test_a_family_is_the_table_in_one_metric(results: Results) -> None:
+    found = compared(with_own(results, "uniform"), "table-3")
+    accuracy = [entry for entry in found if entry["metric"] == "accuracy"]
+    # Three runs on two digits.
+    assert [entry["size"] for entry in accuracy] == [6] * 6
+    assert [e["p_holm"] for e in accuracy] == pytest.approx(holm([e["p"] for e in accuracy]))
+    assert {entry["size"] for entry in found if entry["metric"] == "mse"} == {9}
+
+
+def test_a_paper_file_declares_another_family(results: Results) -> None:
+    family = "{own: uniform, others: [gradnorm_z], together: table}"
+    found = compared(with_own(results, "gradnorm_w", family), "table-3")
+    assert {(entry["run"], entry["own"]) for entry in found} == {
+        ("reduced/gradnorm_z", "reduced/uniform")
+    }
+    assert {entry["size"] for entry in found} == {len(found)} == {6}
+
+
+def test_three_seeds_give_an_interval_and_no_p_value(config_copy: Path) -> None:
+    edit(config_copy / "config/papers/rotograd.yaml", "own: rotograd", "own: uniform")
+    found = compared(Results(config_copy, "demo"), "table-3")
+    assert found and all(entry["p"] is None and entry["p_holm"] is None for entry in found)
+    assert {entry["word"] for entry in found} == {"no test: 3 of 5 seeds"}
+    assert all(entry["interval"] is not None and entry["marks"] == ["demo"] for entry in found)
+
+
+def test_a_run_with_a_bad_end_is_not_compared(results: Results) -> None:
+    made = with_own(results, "uniform")
+    _, record = made.cell_files("gradnorm_z")
+    content = read_json(record)
+    content["seeds"]["2"]["trouble"] = {"what": "non-finite loss", "task": "sum", "step": 1}
+    write_json(record, content)
+    assert "reduced/gradnorm_z" not in {entry["run"] for entry in compared(made, "table-3")}
+
+
+def test_ranks_and_profiles_describe_the_runs_of_a_table(results: Results) -> None:
+    made = with_own(results, "uniform")
+    make_tables(made.root, made.plan, "rotograd")
+    content = read_json(made.root / made.plan.papers["rotograd"].tables)
+    found = {entry["run"]: entry for entry in content["descriptions"]["table-3"]}
+    assert found["reduced/gradnorm_z"]["first"] == 1 and found["reduced/gradnorm_z"]["tasks"] == 5
+    assert found["reduced/single_task"]["mean_rank"] == 4.0
+    profile = found["reduced/uniform"]["profile"]
+    # A twentieth on two tasks, a tenth on three, for ten seeds each.
+    assert profile["at_least_as_good"] == 1.0 and profile["values"] == 50
+    shares = dict(zip(profile["thresholds"], profile["shares"], strict=True))
+    assert shares[0.0] == 1.0 and shares[0.15] == 0.0
+    assert found["reduced/single_task"]["profile"] is None
 
 
 # The gate ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.evaluation.statistics import Sample, summarise, welch_interval
+from counterpoise.evaluation.statistics import Part, Sample, summarise, welch_interval
 from counterpoise.reproduction.verdicts import Judgement, judge, margin_of
 from counterpoise.spec.paper import parse_printed
 
@@ -93,8 +93,59 @@ def test_below_three_seeds_nothing_is_concluded() -> None:
 
 def test_a_bad_end_comes_before_everything() -> None:
     for marks in ((), ("demo",)):
-        assert judged("10.0", ours(10.0), failed=True, marks=marks).verdict == "failed"
-    assert judged("10.0", None, failed=True).verdict == "failed"
+        assert (
+            judged("10.0", ours(10.0), failed="seed 1: non-finite loss", marks=marks).verdict
+            == "failed"
+        )
+    assert judged("10.0", None, failed="seed 1: non-finite loss").verdict == "failed"
+
+
+def test_the_bad_end_is_the_rule() -> None:
+    assert judged("10.0", ours(10.0), failed="seed 1: at chance").rule == "seed 1: at chance"
+
+
+def test_a_run_without_the_score_is_not_a_missing_run() -> None:
+    assert judged("10.0", None, undefined=True).verdict == "undefined"
+    assert judge(None, None, None, margin=None, undefined=True).verdict == "undefined"
+
+
+@pytest.mark.parametrize(
+    ("items", "verdict"), [(0.0, "agrees"), (0.2, "agrees"), (1.0, "inconclusive")]
+)
+def test_other_test_items_widen_the_interval(items: float, verdict: str) -> None:
+    """Both samples of items count, since neither the paper's nor ours is the other's."""
+    part = Part(items**2, 500)
+    found = judged("10.0 ±0.1", ours(10.2), other_items=True, items=part)
+    assert found.verdict == verdict
+    assert found.interval == welch_interval(
+        Sample(10.2, 0.1, 5), Sample(10.0, 0.1, 10), items=[part, part]
+    )
+    same = judged("10.0 ±0.1", ours(10.2), items=part)
+    assert same.verdict == "agrees" and "items" not in same.rule, "the same items cancel out"
+
+
+def test_other_items_of_unknown_weight_leave_it_open() -> None:
+    found = judged("10.0 ±0.1", ours(10.0), other_items=True)
+    assert found.verdict == "inconclusive" and "items" in found.rule
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "words"),
+    [
+        (10.0, 0.1, "inside the margin of ±1"), (12.0, 0.1, "beyond the margin of ±1"),
+        (10.95, 0.1, "excludes zero, but the difference is within"),
+        (12.0, 5.0, "holds zero"), (10.0, 5.0, "holds zero"),
+    ],
+)  # fmt: skip
+def test_the_deciding_rule_is_told(mean: float, sd: float, words: str) -> None:
+    assert words in judged("10.0 ±0.1", ours(mean, sd)).rule
+
+
+def test_what_the_interval_takes_for_granted_is_told() -> None:
+    found = judged("10.0", ours(10.0), repeats=None, other_items=True, items=Part(0.0, 9))
+    for words in ("our spread stands in", "runs are not stated", "test items are others"):
+        assert words in found.rule
+    assert "(" not in judged("10.0 ±0.1", ours(10.0)).rule
 
 
 def test_without_a_run_of_ours() -> None:

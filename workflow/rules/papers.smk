@@ -23,6 +23,7 @@ rule tables:
 rule claims:
     input:
         tables_of_paper,
+        ancient(scores_of_paper),
     output:
         "results/{tier}/papers/{paper}/claims-{digest}.json",
     log:

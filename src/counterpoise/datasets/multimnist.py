@@ -33,6 +33,8 @@ FILES = {
 }
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 CANVAS, DIGIT, SHIFT, SIZE = 36, 28, 6, 28
+UNITS = ("left", "right")
+"""Columns of the split that name the digits of a picture: what another sample would change."""
 
 
 class Options(base.Options):

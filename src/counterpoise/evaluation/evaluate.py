@@ -1,8 +1,9 @@
 """Scores of a cell from its saved predictions, without torch.
 
 Each task is scored on the items whose label is known; without any, its scores are undefined.
-Besides the scores of each seed: those of the constant predictor, how uncertain the scores are for
-want of test patients (which more seeds do not cure), and whether the network beats the constant.
+Besides the scores of each seed: those of the constant predictor, those on resamples of the test
+items (how uncertain a score is for want of test patients, which more seeds do not cure), and
+whether the network beats the constant.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import pandas as pd
 from counterpoise import registry
 from counterpoise.evaluation.constant import constant_outputs, gain_on_items
 from counterpoise.evaluation.resampling import (
-    patient_weights,
+    enough,
+    item_weights,
     percentile_interval,
-    standard_error,
+    schemes_of,
     units_of,
 )
 from counterpoise.files import read_json, read_parquet, sha256_file, write_sealed
@@ -104,31 +106,85 @@ def constant_scores(predictions: pd.DataFrame, cell: Cell, training: Training) -
     return scores
 
 
-def standard_errors(frames: list[pd.DataFrame], cell: Cell, part: str) -> dict[str, Any]:
-    """Bootstrap standard errors of the scores' means over seeds: ``{task: {metric: value}}``.
+def _units(cell: Cell, frame: pd.DataFrame) -> np.ndarray:
+    """Units (N, U) by which the items of the cell's dataset are resampled."""
+    module = registry.find("datasets", cell.dataset)
+    return units_of(frame, getattr(module, "UNITS", ("patient",)))
+
+
+def _behind(task: Task, frame: pd.DataFrame, units: np.ndarray) -> int:
+    """Units that a task's uncertainty rests on: of its rarer class if there are two, else all."""
+    known = _known(frame, task)
+    if task.classes != 2:
+        return len(np.unique(units[known]))
+    positive = frame[f"target.{task.name}"].to_numpy() == 1
+    classes = [len(np.unique(units[known & side])) for side in (positive, ~positive)]
+    return min(filter(None, classes), default=0)
+
+
+def resampled(
+    frames: dict[str, pd.DataFrame], cell: Cell, part: str
+) -> tuple[list[int], dict[str, Any]]:
+    """Scores of each seed on resamples of the items, one draw for all tasks, metrics and seeds.
+
+    The second entry is ``{task: {"units": n, "draws": {metric: {seed: [values (R,) of each
+    scheme]}}}}``, NaN where a score is undefined; the first what each scheme's variance counts. A
+    metric that cannot be weighted, or that no seed has, is left out.
 
     Args:
-        frames: predictions of each seed for the same items in the same order.
+        frames: predictions by seed for the same items in the same order.
         cell: whose predictions they are.
         part: names the draws.
     """
-    pending = [
-        (task.name, name, known.weighted, _finite(frames, task), _known(frames[0], task))
-        for task, metrics in _tasks(cell)
-        for name, known in metrics.items()
-    ]
-    errors: dict[str, Any] = {task: {} for task, *_ in pending}
-    drawn: dict[tuple[str, str], list[np.ndarray]] = {}
-    for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}"):
-        for task, name, weighted, seeds, known in pending:
-            if weighted is not None and seeds:
+    first = next(iter(frames.values()))
+    units = _units(cell, first)
+    schemes = schemes_of(units, part)
+    pending = []
+    found: dict[str, Any] = {}
+    for task, metrics in _tasks(cell):
+        found[task.name] = {"units": _behind(task, first, units), "draws": {}}
+        known = _known(first, task)
+        read = {seed: _finite([frame], task) for seed, frame in frames.items()}
+        arrays = {seed: values[0] for seed, values in read.items() if values}
+        pending += [
+            (task.name, name, one.weighted, known, arrays)
+            for name, one in metrics.items()
+            if one.weighted is not None
+        ]
+    for number, scheme in enumerate(schemes):
+        chunks: dict[tuple[str, str, str], list[np.ndarray]] = {}
+        for weights in item_weights(scheme):
+            for task_name, name, weighted, known, arrays in pending:
                 held = weights if known.all() else weights[:, known]
-                values = [weighted(*arrays, held) for arrays in seeds]
-                drawn.setdefault((task, name), []).append(np.mean(values, axis=0))
-    for task, name, *_ in pending:
-        found = drawn.get((task, name))
-        errors[task][name] = standard_error(np.concatenate(found)) if found else None
-    return errors
+                for seed, (outputs, targets) in arrays.items():
+                    values = weighted(outputs, targets, held)
+                    chunks.setdefault((task_name, name, seed), []).append(values)
+        for (task_name, name, seed), parts in chunks.items():
+            values = np.concatenate(parts)
+            if np.isfinite(values).any():
+                by_seed = found[task_name]["draws"].setdefault(name, {})
+                by_seed.setdefault(seed, [None] * len(schemes))[number] = values
+    return [scheme.factor for scheme in schemes], found
+
+
+def _written(found: dict[str, Any]) -> dict[str, Any]:
+    """Resamples as they stand in the file: a line of six significant digits for each thousand."""
+
+    def line(values: np.ndarray) -> str:
+        return " ".join(f"{value:.6g}" for value in values)
+
+    return {
+        task: {
+            "units": entry["units"],
+            "draws": {
+                name: {
+                    seed: [line(values) for values in schemes] for seed, schemes in seeds.items()
+                }
+                for name, seeds in entry["draws"].items()
+            },
+        }
+        for task, entry in found.items()
+    }
 
 
 def skill(
@@ -147,11 +203,9 @@ def skill(
     if not gains:
         return None
     gain, known = _over_seeds(gains, [_known(frames[0], task) for task in tasks])
-    draws = np.concatenate([
-        _mean_gain(gain, known, weights)
-        for weights in patient_weights(units_of(frames[0]), f"bootstrap/{part}")
-    ])  # fmt: skip
-    if standard_error(draws) is None:
+    scheme = schemes_of(_units(cell, frames[0]), part)[0]
+    draws = np.concatenate([_mean_gain(gain, known, weights) for weights in item_weights(scheme)])
+    if not enough(draws):
         return None
     whole = np.ones((1, len(frames[0])))
     return {
@@ -208,18 +262,20 @@ def evaluate(
     """Write the scores of a cell with the digests of the predictions and code they come from.
 
     Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`, None where
-    the record does not tell of the training part; ``errors`` ``{"test": ...}`` as of
-    :func:`standard_errors`; ``skill`` ``{"validation": ...}`` as of :func:`skill`.
+    the record does not tell of the training part; ``resamples`` ``{"test": {"factors": ...,
+    "tasks": ...}}`` as of :func:`resampled`, each array as one line of text; ``skill``
+    ``{"validation": ...}`` as of :func:`skill`.
 
     Raises:
         UserError: predictions or record are missing or damaged.
     """
     frame = read_predictions(predictions)
     training: Training | None = read_json(record).get("training_targets")
-    seeds: dict[str, list[pd.DataFrame]] = {
-        part: [rows for _, rows in frame[frame["part"] == part].groupby("seed", sort=True)]
+    seeds: dict[str, dict[str, pd.DataFrame]] = {
+        part: {str(seed): rows for seed, rows in frame[frame["part"] == part].groupby("seed")}
         for part in ("validation", "test")
     }
+    factors, draws = resampled(seeds["test"], cell, "test")
     write_sealed(
         target,
         {
@@ -227,9 +283,9 @@ def evaluate(
             "predictions": sha256_file(predictions),
             "scores": score(frame, cell),
             "constant": constant_scores(frame, cell, training) if training else None,
-            "errors": {"test": standard_errors(seeds["test"], cell, "test")},
+            "resamples": {"test": {"factors": factors, "tasks": _written(draws)}},
             "skill": {
-                "validation": skill(seeds["validation"], cell, training, "validation")
+                "validation": skill([*seeds["validation"].values()], cell, training, "validation")
                 if training
                 else None
             },

@@ -1,4 +1,9 @@
-"""Means, spreads and intervals over seeds. The seed is the unit of replication."""
+"""Means, spreads and intervals over seeds. The seed is the unit of replication.
+
+Every interval is that of a mean whose variance is a sum of parts, each estimated with its own
+degrees of freedom; Student's t has those of the sum after Satterthwaite (Biometrics Bulletin 2,
+1946). Welch's interval is the case of two parts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
+
+LEVEL = 0.95
+MOST_DEGREES = 1e6
+"""Beyond this Student's t is the normal distribution to all printed digits."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,19 @@ class Sample:
     mean: float
     sd: float | None
     n: int
+
+    @property
+    def part(self) -> Part | None:
+        """What the seeds add to the variance of the mean; None below two values."""
+        return None if self.sd is None else Part(self.sd**2 / self.n, self.n - 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a variance: its estimate, and the degrees of freedom behind it."""
+
+    variance: float
+    degrees: float
 
 
 def summarise(values: Sequence[float]) -> Sample:
@@ -38,46 +60,62 @@ def t_quantile(level: float, degrees: float) -> float:
     return float(stdtrit(degrees, 0.5 + level / 2))
 
 
-def mean_interval(sample: Sample, level: float = 0.95) -> tuple[float, float] | None:
-    """Student's interval of a mean; None below two values."""
-    if sample.sd is None:
-        return None
-    half = t_quantile(level, sample.n - 1) * sample.sd / math.sqrt(sample.n)
-    return sample.mean - half, sample.mean + half
+def degrees_of_sum(parts: Sequence[Part]) -> float:
+    """Satterthwaite's degrees of freedom of a sum of variances."""
+    total = math.fsum(part.variance for part in parts)
+    below = math.fsum(part.variance**2 / part.degrees for part in parts)
+    return min(total**2 / below, MOST_DEGREES) if below > 0 else MOST_DEGREES
 
 
-def error_interval(
-    sample: Sample, error: float | None, level: float = 0.95
+def interval_of(
+    centre: float, parts: Sequence[Part], level: float = LEVEL
 ) -> tuple[float, float] | None:
-    """Interval of a score over seeds and items: s^2 / n plus the items' squared standard error.
+    """Interval around a mean whose variance is the sum of ``parts``; None without any."""
+    if not parts:
+        return None
+    error = math.sqrt(math.fsum(part.variance for part in parts))
+    half = t_quantile(level, degrees_of_sum(parts)) * error if error > 0 else 0.0
+    return centre - half, centre + half
 
-    Degrees of freedom after Satterthwaite, the items' part counting as known. None without an
-    error; one seed has no spread of its own, so that then only the items' part is covered.
+
+def p_value(centre: float, parts: Sequence[Part]) -> float:
+    """Two-sided p-value of the same quotient for a true mean of zero.
+
+    Far out in the tails, where a correction for many comparisons looks, Satterthwaite's degrees are
+    too many: of seven equal methods with five seeds, one was called different in 8 % of the
+    simulated families. So the tail is that of each part's own t, weighted with its variance, as
+    Cochran (Biometrics 20, 1964) weights critical values. Of one part it is Student's t.
     """
-    if error is None:
-        return None
-    seeds = 0.0 if sample.sd is None else sample.sd**2 / sample.n
-    total = seeds + error**2
-    degrees = (sample.n - 1) * (total / seeds) ** 2 if seeds else math.inf
-    half = t_quantile(level, min(degrees, 1e6)) * math.sqrt(total)
-    return sample.mean - half, sample.mean + half
+    total = math.fsum(part.variance for part in parts)
+    if total == 0:
+        return 1.0 if centre == 0 else 0.0
+    t = -abs(centre) / math.sqrt(total)
+    return 2 * math.fsum(p.variance / total * float(stdtr(p.degrees, t)) for p in parts)
 
 
-def welch_interval(a: Sample, b: Sample, level: float = 0.95) -> tuple[float, float] | None:
-    """Welch's interval of mean(a) - mean(b), degrees of freedom after Satterthwaite."""
-    if a.sd is None or b.sd is None or min(a.n, b.n) < 2:
+def mean_interval(sample: Sample, level: float = LEVEL) -> tuple[float, float] | None:
+    """Student's interval of a mean; None below two values."""
+    return None if sample.part is None else interval_of(sample.mean, [sample.part], level)
+
+
+def welch_interval(
+    a: Sample, b: Sample, level: float = LEVEL, items: Sequence[Part] = ()
+) -> tuple[float, float] | None:
+    """Welch's interval of mean(a) - mean(b); None where a spread is unknown.
+
+    Args:
+        a: one sample.
+        b: the other.
+        level: of confidence.
+        items: what the items add where the two were not scored on the same ones.
+    """
+    if a.part is None or b.part is None:
         return None
-    va, vb = a.sd**2 / a.n, b.sd**2 / b.n
-    difference = a.mean - b.mean
-    if va + vb == 0:
-        return difference, difference
-    degrees = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
-    half = t_quantile(level, degrees) * math.sqrt(va + vb)
-    return difference - half, difference + half
+    return interval_of(a.mean - b.mean, [a.part, b.part, *items], level)
 
 
 def borrowed_interval(
-    ours: Sample, printed: float, repeats: int, level: float = 0.95
+    ours: Sample, printed: float, repeats: int, level: float = LEVEL, items: Sequence[Part] = ()
 ) -> tuple[float, float] | None:
     """Interval of our mean minus a printed one whose spread is taken to be ours.
 
@@ -85,9 +123,8 @@ def borrowed_interval(
     """
     if ours.sd is None:
         return None
-    half = t_quantile(level, ours.n - 1) * ours.sd * math.sqrt(1 / ours.n + 1 / repeats)
-    difference = ours.mean - printed
-    return difference - half, difference + half
+    part = Part(ours.sd**2 * (1 / ours.n + 1 / repeats), ours.n - 1)
+    return interval_of(ours.mean - printed, [part, *items], level)
 
 
 def delta_m(

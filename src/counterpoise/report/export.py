@@ -43,6 +43,13 @@ def results(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> dict[s
         },
         "numbers": [n for name in plan.papers for n in _numbers(plan, name, inputs)],
         "claims": [c for name in plan.papers for c in _claims(plan, name, inputs)],
+        "comparisons": _of_tables(plan, inputs, "comparisons"),
+        "rankings": [
+            {"paper": name, **entry}
+            for name in plan.papers
+            for entry in inputs.papers[name].rankings
+        ],
+        "descriptions": _of_tables(plan, inputs, "descriptions"),
         "figures": [f for view in papers for f in _figures(view, inputs)],
         "runs": [_run(plan, key) for key in plan.runs],
         "cells": {key: _cell(key, inputs) for key in sorted(plan.trainings)},
@@ -82,6 +89,16 @@ def _numbers(plan: Plan, name: str, inputs: Inputs) -> list[dict[str, Any]]:
     ]
 
 
+def _of_tables(plan: Plan, inputs: Inputs, what: str) -> list[dict[str, Any]]:
+    """Comparisons or descriptions of the methods of each table."""
+    return [
+        {"paper": name, "table": table.id, **entry}
+        for name, made in plan.papers.items()
+        for table in made.paper.tables
+        for entry in getattr(inputs.papers[name], what).get(table.id, [])
+    ]
+
+
 def _claims(plan: Plan, name: str, inputs: Inputs) -> list[dict[str, Any]]:
     found = inputs.papers[name].claims
     missing = {"word": "missing", "basis": "", "reason": "", "printed": None, "runs": None}
@@ -105,6 +122,7 @@ def _figures(view: PaperView, inputs: Inputs) -> list[dict[str, Any]]:
             "title": figure.spec.title,
             "place": figure.spec.place,
             "trend": figure.spec.trend,
+            "verdict": inputs.papers[view.spec.id].trends.get(figure.spec.id),
             "link": figure.id,
             "drawn": figure.spec.id in drawn,
             "reason": figure.reason,

@@ -17,7 +17,8 @@ from counterpoise.layout import PaperPlan, RunPlan, Training
 from counterpoise.plan import Plan
 from counterpoise.provenance import commit
 from counterpoise.reproduction.claims import Numbers, judge_claim
-from counterpoise.reproduction.tables import Scores, make_entry
+from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.tables import make_entry
 from counterpoise.spec.paper import Column, Paper, Row, Table, parse_printed
 
 # Whatever is more than a drawing: scripts, handlers, foreign content, pictures from elsewhere.
@@ -67,6 +68,10 @@ class PaperFiles:
     claims: dict[str, dict[str, Any]]
     figures: dict[str, FigureFiles]
     notices: list[Notice] = field(default_factory=list)
+    comparisons: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    descriptions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    trends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rankings: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,16 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
             notices.append(Notice(f"figure {name}", log))
         else:
             figures[name] = drawn
-    return PaperFiles(tables, {claim["id"]: claim for claim in found}, figures, notices)
+    return PaperFiles(
+        tables,
+        {claim["id"]: claim for claim in found},
+        figures,
+        notices,
+        _read(root / made.tables, "comparisons") or {},
+        _read(root / made.tables, "descriptions") or {},
+        _read(root / made.claims, "figures") or {},
+        [found for found in _read(root / made.tables, "rankings") or [] if found is not None],
+    )
 
 
 def _complete(paper: Paper, tables: Any) -> bool:

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 
 from counterpoise.plan import Plan
 from counterpoise.report.claims import ClaimView, claim_views, count_words
+from counterpoise.report.comparisons import (
+    MethodsView,
+    RankingView,
+    TrendView,
+    methods_views,
+    ranking_views,
+    trend_views,
+)
 from counterpoise.report.figures import FigureView, figure_views
 from counterpoise.report.inputs import Inputs, Notice
 from counterpoise.report.legend import CLAIMS, NUMBERS, Term
@@ -50,6 +58,9 @@ class PaperView:
     numbers_bar: Bar
     claims_bar: Bar
     notices: tuple[Notice, ...]
+    methods: tuple[MethodsView, ...]
+    trends: dict[str, TrendView]
+    rankings: tuple[RankingView, ...]
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,9 @@ def paper_views(plan: Plan, inputs: Inputs) -> tuple[PaperView, ...]:
                 make_bar(numbers, NUMBERS, "printed number"),
                 make_bar(count_words(claims), CLAIMS, "claim"),
                 tuple(files.notices),
+                methods_views(paper, files),
+                trend_views(paper, files),
+                ranking_views(paper, files),
             )
         )
     return tuple(views)

@@ -3,28 +3,38 @@
 Each claim ends with one word (holds, does not hold, inconclusive, not testable) and its basis.
 The paper's own numbers settle a claim that speaks of them, and any claim that they contradict;
 that they agree with a claim about methods does not make it hold. Otherwise our runs decide, over
-differences paired by seed with a 95 % interval; runs on stand-in data or with a reduced protocol
-show a tendency and leave the claim inconclusive.
+differences in pairs (the same seeds and items) with a 95 % interval. A sentence holds where all its
+comparisons come out; it does not where one clearly comes out the other way, with intervals so wide
+(Bonferroni) that of many comparisons none does so by chance more often than one in twenty times.
+Runs on stand-in data or with a reduced protocol show a tendency and leave the claim inconclusive.
+
+The trend that a paper states of a figure is judged in the same way.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from counterpoise.evaluation.statistics import mean_interval, summarise
+from counterpoise.evaluation.comparisons import difference_of
+from counterpoise.evaluation.measured import Measured, combined
+from counterpoise.evaluation.statistics import LEVEL, interval_of
 from counterpoise.files import read_json, write_sealed
 from counterpoise.plan import Plan
+from counterpoise.reproduction.ours import Scores, ours_of
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
 from counterpoise.spec.paper import (
     ChangeTest,
     Claim,
+    ClaimTest,
     CompareTest,
     Comparison,
     LimitTest,
+    Paper,
     StatedTest,
     TrendTest,
     Word,
@@ -57,10 +67,16 @@ class Evidence:
 
 
 class Numbers:
-    """Printed numbers and ours, by reference ``table/row/column``."""
+    """Printed numbers and ours, by reference ``table/row/column``.
 
-    def __init__(self, tables: dict[str, Any]) -> None:
-        self._tables = tables
+    ``resamples`` gives ours with what the items add to their uncertainty; without it, differences
+    are judged over seeds alone.
+    """
+
+    def __init__(
+        self, tables: dict[str, Any], resamples: Callable[[str], Measured | None] | None = None
+    ) -> None:
+        self._tables, self._resamples = tables, resamples
 
     def entry(self, ref: str) -> dict[str, Any]:
         """One cell of a table."""
@@ -77,10 +93,28 @@ class Numbers:
         """+1 where higher is better, -1 where lower is."""
         return -1.0 if self.entry(ref)["better"] == "lower" else 1.0
 
-    def seeds(self, ref: str) -> dict[str, float] | None:
-        """Our values by seed."""
+    def ours(self, ref: str) -> Measured | None:
+        """Our number; None where there is none that came to a good end."""
         ours = self.entry(ref)["ours"]
-        return None if ours is None or ours["trouble"] else ours["values"]
+        if ours is None or ours["trouble"]:
+            return None
+        found = self._resamples(ref) if self._resamples is not None else None
+        return Measured(ours["values"]) if found is None else found
+
+
+def resamples_of(scores: Scores, paper: Paper) -> Callable[[str], Measured | None]:
+    """Where :class:`Numbers` finds our numbers with their resamples."""
+    tables = {table.id: table for table in paper.tables}
+
+    def find(ref: str) -> Measured | None:
+        name, row_id, column_id = ref.split("/")
+        table = tables[name]
+        row = next(row for row in table.rows if row.id == row_id)
+        column = next(column for column in table.columns if column.id == column_id)
+        ours, _ = ours_of(scores, paper.id, table.quantity(row, column), table.baseline)
+        return None if ours is None else ours.measured
+
+    return find
 
 
 def _wanted(numbers: Numbers, comparison: Comparison) -> float:
@@ -106,7 +140,8 @@ def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word 
     )
     if left is None or right is None:
         return None, f"{comparison.left}: not printed"
-    text = f"{comparison.left} {left:g} against {comparison.right} {right:g}"
+    right *= comparison.times
+    text = f"{comparison.left} {left:g} against {_right(comparison)} {right:g}"
     if comparison.expect == "similar":
         margin = numbers.entry(comparison.left)["margin"] or 0.0
         word: Word = "holds" if abs(left - right) <= margin else "does not hold"
@@ -115,33 +150,47 @@ def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word 
     return ("holds" if holds else "does not hold"), f"{text}, expected {comparison.expect}"
 
 
-def _our_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word | None, str]:
-    left = numbers.seeds(comparison.left)
-    right = numbers.seeds(comparison.right) if isinstance(comparison.right, str) else None
-    if left is None or (isinstance(comparison.right, str) and right is None):
+def _right(comparison: Comparison) -> str:
+    """The right side in words."""
+    times = "" if comparison.times == 1 else f"{comparison.times:.3g} times "
+    return f"{times}{comparison.right}"
+
+
+def _our_comparison(
+    numbers: Numbers, comparison: Comparison, family: int
+) -> tuple[Word | None, str]:
+    """The word of one comparison out of ``family``, and what it rests on."""
+    left = numbers.ours(comparison.left)
+    if left is None:
         return None, ""
-    if right is None:
-        assert not isinstance(comparison.right, str)
-        differences = [value - comparison.right for value in left.values()]
+    if isinstance(comparison.right, str):
+        right = numbers.ours(comparison.right)
+        if right is None:
+            return None, ""
+        difference = difference_of(left, right, comparison.times)
     else:
-        differences = [left[seed] - right[seed] for seed in left if seed in right]
-    if not differences:
+        constant = comparison.times * comparison.right
+        difference = combined([left], lambda values: values[0] - constant)
+    if not difference.values:
         return None, ""
-    sample = summarise(differences)
-    interval = mean_interval(sample)
-    text = f"{comparison.left} minus {comparison.right}: {sample.mean:+.3g}"
-    if interval is None or sample.n < FEWEST_SEEDS:
+    sample, parts = difference.sample, difference.parts
+    text = f"{comparison.left} minus {_right(comparison)}: {sample.mean:+.3g}"
+    interval = interval_of(sample.mean, parts)
+    strict = interval_of(sample.mean, parts, 1 - (1 - LEVEL) / family)
+    if interval is None or strict is None or sample.n < FEWEST_SEEDS:
         return "inconclusive", f"{text} ({sample.n} seeds)"
-    low, high = interval
-    text += f" [{low:.3g}, {high:.3g}] over {sample.n} paired seeds, expected {comparison.expect}"
+    over = "paired seeds and items" if difference.items is not None else "paired seeds"
+    text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
+    text += f", expected {comparison.expect}"
     if comparison.expect == "similar":
         margin = numbers.entry(comparison.left)["margin"] or 0.0
-        if -margin <= low and high <= margin:
+        if -margin <= interval[0] and interval[1] <= margin:
             return "holds", text
-        clear = (low > 0 or high < 0) and abs(sample.mean) > margin
+        clear = (strict[0] > 0 or strict[1] < 0) and abs(sample.mean) > margin
         return ("does not hold" if clear else "inconclusive"), text
     wanted = _wanted(numbers, comparison)
-    low, high = sorted((low * wanted, high * wanted))
+    low, _ = sorted(wanted * bound for bound in interval)
+    _, high = sorted(wanted * bound for bound in strict)
     return ("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive"), text
 
 
@@ -183,20 +232,23 @@ def evidence_of_runs(test: CompareTest | TrendTest, numbers: Numbers) -> Evidenc
         # step may clearly go the wrong way.
         comparisons = _steps(test)
         ends = Comparison(left=test.along[-1], right=test.along[0], expect=test.expect)
-        results = [_our_comparison(numbers, ends)]
+        family = len(comparisons) + 1
+        results = [_our_comparison(numbers, ends, family)]
         for comparison in comparisons:
-            word, text = _our_comparison(numbers, comparison)
+            word, text = _our_comparison(numbers, comparison, family)
             results.append(("does not hold", text) if word == "does not hold" else (None, text))
         refs = list(test.along)
     else:
-        results = [_our_comparison(numbers, c) for c in test.comparisons]
+        family = len(test.comparisons)
+        results = [_our_comparison(numbers, c, family) for c in test.comparisons]
         refs = [
             side for c in test.comparisons for side in (c.left, c.right) if isinstance(side, str)
         ]
     refs = list(dict.fromkeys(refs))
-    missing = [ref for ref in refs if numbers.seeds(ref) is None]
+    missing = [ref for ref in refs if numbers.ours(ref) is None]
     found = _gather(results, missing)
-    marks = {m for ref in refs if numbers.seeds(ref) for m in numbers.entry(ref)["marks"]}
+    present = [ref for ref in refs if ref not in missing]
+    marks = {mark for ref in present for mark in numbers.entry(ref)["marks"]}
     return Evidence(found.word, found.steps, sorted(marks), missing)
 
 
@@ -231,10 +283,14 @@ def _limit(test: LimitTest, numbers: Numbers) -> Evidence:
 
 def judge_claim(claim: Claim, numbers: Numbers) -> dict[str, Any]:
     """The word for a claim, its basis, and what each source of numbers says."""
-    test = claim.test
+    return {"id": claim.id, **judge_test(claim.test, numbers)}
+
+
+def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
+    """The same for a test, of a claim or of a figure's trend."""
     runs = Evidence(None)
     if isinstance(test, StatedTest):
-        return _result(claim, test.word, "argument", test.reason, Evidence(None), runs)
+        return _result(test.word, "argument", test.reason, Evidence(None), runs)
     if isinstance(test, CompareTest):
         results = [_printed_comparison(numbers, c) for c in test.comparisons]
         printed = _gather(results, [text for word, text in results if word is None])
@@ -246,24 +302,23 @@ def judge_claim(claim: Claim, numbers: Numbers) -> dict[str, Any]:
         printed = _limit(test, numbers)
     needs_runs = isinstance(test, CompareTest | TrendTest) and test.settled_by == "runs"
     if not needs_runs:
-        word = printed.word or "not testable"
-        return _result(claim, word, PRINTED, _reason(printed), printed, runs)
+        return _result(printed.word or "not testable", PRINTED, _reason(printed), printed, runs)
     assert isinstance(test, CompareTest | TrendTest)
     runs = evidence_of_runs(test, numbers)
     if printed.word == "does not hold":
         reason = "the paper's own numbers contradict the sentence"
-        return _result(claim, "does not hold", PRINTED, reason, printed, runs)
+        return _result("does not hold", PRINTED, reason, printed, runs)
     if runs.word is None:
         reason = "the rows that it needs are not run"
         if printed.word == "holds":
             reason += "; the paper's own numbers agree with the sentence"
-        return _result(claim, "inconclusive", NONE, reason, printed, runs)
+        return _result("inconclusive", NONE, reason, printed, runs)
     lesser = [mark for mark in runs.marks if mark in ("demo", "reduced")]
     if lesser:
         basis = DEMO if "demo" in lesser else REDUCED
         reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
-        return _result(claim, "inconclusive", basis, reason, printed, runs)
-    return _result(claim, runs.word, FULL, _reason(runs), printed, runs)
+        return _result("inconclusive", basis, reason, printed, runs)
+    return _result(runs.word, FULL, _reason(runs), printed, runs)
 
 
 def _reason(evidence: Evidence) -> str:
@@ -271,10 +326,9 @@ def _reason(evidence: Evidence) -> str:
 
 
 def _result(
-    claim: Claim, word: Word, basis: str, reason: str, printed: Evidence, runs: Evidence
+    word: Word, basis: str, reason: str, printed: Evidence, runs: Evidence
 ) -> dict[str, Any]:
     return {
-        "id": claim.id,
         "word": word,
         "basis": basis,
         "reason": reason,
@@ -283,9 +337,20 @@ def _result(
     }
 
 
+def judge_trends(paper: Paper, numbers: Numbers) -> dict[str, dict[str, Any]]:
+    """The words for the trends of a paper's figures, by figure."""
+    return {
+        figure.id: judge_test(figure.test, numbers)
+        for figure in paper.figures
+        if figure.test is not None
+    }
+
+
 def make_claims(root: Path, plan: Plan, paper_name: str) -> None:
-    """Write the words for all claims of a paper."""
-    paper_plan = plan.paper(paper_name)
-    numbers = Numbers(read_json(root / paper_plan.tables)["tables"])
-    claims = [judge_claim(claim, numbers) for claim in paper_plan.paper.claims]
-    write_sealed(root / paper_plan.claims, {"paper": paper_name, "claims": claims})
+    """Write the words for all claims of a paper, and for the trends of its figures."""
+    made = plan.paper(paper_name)
+    tables = read_json(root / made.tables)["tables"]
+    numbers = Numbers(tables, resamples_of(Scores(root, plan), made.paper))
+    claims = [judge_claim(claim, numbers) for claim in made.paper.claims]
+    trends = judge_trends(made.paper, numbers)
+    write_sealed(root / made.claims, {"paper": paper_name, "claims": claims, "figures": trends})

@@ -9,8 +9,10 @@ With D = ours - printed, its 95 % Welch interval CI and a margin m that is decla
 - *undefined*: a run of ours exists, but not this score of it;
 - *not run*: there is no number of ours.
 
-A marked number (stand-in data, reduced protocol, calibrated, a sensitivity reading, a printed
-number that is not the paper's own measurement) gets no verdict.
+CI covers the seeds, ours and the paper's. Where the paper's test items are not ours, it covers both
+samples of items, too, theirs taken to be as large as ours. A marked number (stand-in data, reduced
+protocol, calibrated, a sensitivity reading, a printed number that is not the paper's own
+measurement) gets no verdict.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from counterpoise.evaluation.statistics import Sample, borrowed_interval, welch_interval
+from counterpoise.evaluation.statistics import Part, Sample, borrowed_interval, welch_interval
 from counterpoise.spec.paper import Printed
 
 Verdict = Literal["agrees", "differs", "inconclusive", "failed", "undefined", "not run"]
@@ -68,7 +70,10 @@ def judge(
     *,
     margin: float | None,
     marks: Sequence[str] = (),
-    failed: bool = False,
+    failed: str = "",
+    other_items: bool = False,
+    items: Part | None = None,
+    undefined: bool = False,
 ) -> Judgement:
     """Compare our seeds with a printed number.
 
@@ -78,36 +83,72 @@ def judge(
         ours: our mean and spread in printed units.
         margin: m; None where nothing is printed.
         marks: why no verdict may be given.
-        failed: a run behind ours has come to a bad end.
+        failed: what went wrong in a run behind ours.
+        other_items: the printed number was measured on other test items than ours.
+        items: what the items add to the variance of our mean, if it is known.
+        undefined: there is a run, but it has no such score.
     """
     if failed:
-        return Judgement("failed", None, None, margin, "a run has come to a bad end")
+        return Judgement("failed", None, None, margin, failed)
     if ours is None:
+        if undefined:
+            return Judgement("undefined", None, None, margin, "our run has no such score")
         return Judgement("not run", None, None, margin, "there is no run of ours")
     if printed is None:
         return Judgement(None, None, None, None, "nothing is printed to compare with")
     difference = ours.mean - float(printed.value)
     runs = repeats or ours.n
+    both = [items, items] if other_items and items is not None else []
     if printed.spread is None:
-        interval = borrowed_interval(ours, float(printed.value), runs)
+        interval = borrowed_interval(ours, float(printed.value), runs, items=both)
     else:
         reference = Sample(float(printed.value), float(printed.spread), runs)
-        interval = welch_interval(ours, reference)
+        interval = welch_interval(ours, reference, items=both)
+    verdict: Verdict | None
+    verdict, rule = _rule(difference, interval, margin, ours.n, other_items and not both)
     if marks:
-        rule = f"no verdict: {', '.join(marks)}"
-        return Judgement(None, difference, interval, margin, rule)
-    stands_in = "" if printed.spread is not None else " (our spread stands in for the paper's)"
-    if ours.n < FEWEST_SEEDS or interval is None or margin is None:
-        few = f"{ours.n} seeds are fewer than {FEWEST_SEEDS}"
-        rule = few if ours.n < FEWEST_SEEDS else "no interval can be given"
-        return Judgement("inconclusive", difference, interval, margin, rule)
+        verdict, rule = None, f"no verdict: {', '.join(marks)}"
+    elif ours.n >= FEWEST_SEEDS:
+        rule += _assumed(printed, repeats, other_items, ours.n)
+    return Judgement(verdict, difference, interval, margin, rule)
+
+
+def _rule(
+    difference: float,
+    interval: tuple[float, float] | None,
+    margin: float | None,
+    seeds: int,
+    lacks_items: bool,
+) -> tuple[Verdict, str]:
+    if seeds < FEWEST_SEEDS:
+        return "inconclusive", f"{seeds} seeds are fewer than {FEWEST_SEEDS}"
+    if interval is None or margin is None:
+        return "inconclusive", "no interval can be given"
+    if lacks_items:
+        what = "measured on other items, and what the items add is not known"
+        return "inconclusive", what
     low, high = interval
     if -margin <= low and high <= margin:
-        return Judgement(
-            "agrees", difference, interval, margin, f"interval inside the margin{stands_in}"
-        )
-    if (low > 0 or high < 0) and abs(difference) > margin:
-        rule = f"interval excludes zero, difference beyond the margin{stands_in}"
-        return Judgement("differs", difference, interval, margin, rule)
-    rule = f"interval neither inside the margin nor clear of zero beyond it{stands_in}"
-    return Judgement("inconclusive", difference, interval, margin, rule)
+        return "agrees", f"interval inside the margin of ±{margin:.3g}"
+    clear = low > 0 or high < 0
+    if clear and abs(difference) > margin:
+        return "differs", f"interval excludes zero, difference beyond the margin of ±{margin:.3g}"
+    if clear:
+        what = "interval excludes zero, but the difference is within the margin, the interval not"
+    elif abs(difference) > margin:
+        what = "difference beyond the margin, but the interval holds zero"
+    else:
+        what = "interval reaches beyond the margin and holds zero"
+    return "inconclusive", f"{what} (±{margin:.3g})"
+
+
+def _assumed(printed: Printed, repeats: int | None, other_items: bool, seeds: int) -> str:
+    """What the interval takes for granted, in words."""
+    taken = []
+    if printed.spread is None:
+        taken.append("our spread stands in for the paper's")
+    if repeats is None:
+        taken.append(f"the paper's runs are not stated, taken to be {seeds}")
+    if other_items:
+        taken.append("the paper's test items are others, taken to be as many as ours")
+    return f" ({'; '.join(taken)})" if taken else ""

@@ -174,6 +174,11 @@ class Experiment(Model):
     runs: dict[Name, Run]
 
 
+HistoryQuantity = Literal[
+    "validation_metric", "training_loss", "weight", "gradient_norm", "cosine", "learning_rate"
+]
+
+
 class Quantity(Model):
     """What a table's cell measures. Table, row and column each give a part of it."""
 
@@ -190,8 +195,20 @@ class Quantity(Model):
     """The paper prints this quantity times one hundred."""
     margin: Annotated[float, Field(gt=0)] | None = None
     """Largest difference that counts as agreement, in printed units, declared before the runs."""
+    history: HistoryQuantity | None = None
+    """A quantity of training in place of a score: the mean over the second half of the epochs."""
+    cost: Literal["seconds_per_step", "peak_memory_mib"] | None = None
+    """What training cost in place of a score: wall time, or peak memory of the process."""
+    test_items: Literal["same", "other"] | None = None
+    """Whether the paper's test items are ours (if absent) or others of the same kind. Of others,
+    the interval of a difference covers both samples."""
     unavailable: Text | None = None
     """Why this project cannot measure it."""
+
+    @property
+    def measured(self) -> str | None:
+        """Name of what is measured."""
+        return self.metric or self.history or self.cost
 
 
 class Column(Quantity):
@@ -231,6 +248,18 @@ def _with_id(data: Any) -> Any:
     return data
 
 
+class Family(Model):
+    """Which methods of a table are compared in pairs, and which p-values are corrected together."""
+
+    own: Name
+    """The run that the others are compared with."""
+    others: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """Runs that are compared with it; all others of the table if absent."""
+    together: Literal["metric", "quantity", "table"] = "metric"
+    """What Holm's correction is taken over: all comparisons of the table in one metric, in one
+    metric of one task, or all of them."""
+
+
 class Table(Quantity):
     """A table of the paper, or numbers that the paper gives in a plot or in its text."""
 
@@ -243,6 +272,8 @@ class Table(Quantity):
     """The run that Delta_m is relative to."""
     repeats: Annotated[int, Field(ge=1)] | None = None
     """Training runs behind a printed mean and spread, where the paper says so."""
+    family: Family | None = None
+    """Comparisons between its methods; if absent, each with the paper's own, by metric."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
@@ -276,12 +307,27 @@ Ref = Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/[a-z0-9_.-]+$")]
 """``table/row/column``."""
 
 
+class Ranking(Model):
+    """Printed numbers of the same methods on several data sets, to be ranked."""
+
+    id: Name
+    title: Text
+    over: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+$")], ...],
+        Field(min_length=5),
+    ]
+    """``table/column``, one a data set; below five, ranks over data sets say nothing. Methods are
+    the rows that all these tables have."""
+
+
 class Comparison(Model):
     """``left`` against ``right``: two printed numbers, or one and a constant."""
 
     left: Ref
     right: Ref | float
     expect: Literal["better", "worse", "higher", "lower", "similar"]
+    times: Annotated[float, Field(gt=0)] = 1.0
+    """The right number is multiplied by this: "three times as fast" is below a third."""
 
 
 class CompareTest(Model):
@@ -348,6 +394,8 @@ class Claim(Model):
     condition: str = ""
     """What must be true for the word to stand."""
     comment: str = ""
+    part_of: Name | None = None
+    """The claim whose sentence holds this one. It is judged by itself and not counted again."""
     test: ClaimTest
 
 
@@ -370,9 +418,7 @@ class HistoryFigure(Model):
     kind: Literal["history"]
     experiment: Name
     runs: Annotated[tuple[Name, ...], Field(min_length=1)]
-    quantity: Literal[
-        "validation_metric", "training_loss", "weight", "gradient_norm", "cosine", "learning_rate"
-    ]
+    quantity: HistoryQuantity
 
 
 class TrajectoriesFigure(Model):
@@ -423,6 +469,8 @@ class Figure(Model):
     place: Text
     trend: str = ""
     """What the paper says that the figure shows."""
+    test: ClaimTest | None = None
+    """How the trend is held against numbers: as a claim is."""
     content: FigureContent
 
 
@@ -438,9 +486,12 @@ class Paper(Model):
     source: Source
     bibtex: Text
     summary: Text
+    own: Name | None = None
+    """Run of the paper's own method, with which the others of a table are compared."""
     experiments: dict[Name, Experiment] = {}
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
     claims: tuple[Claim, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     deviations: tuple[Deviation, ...] = ()

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.evaluation.statistics import error_interval, summarise
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
+from counterpoise.reproduction.ours import PART, Scores, tasks_of_run
 from counterpoise.reproduction.panels import grid, label_of, runs_of
 from counterpoise.reproduction.style import COLOURS, DASHES
-from counterpoise.reproduction.tables import PART, Scores, tasks_of_run
 from counterpoise.spec.paper import Paper, RocFigure
 from counterpoise.tasks import Task
 
@@ -76,13 +75,11 @@ def mean_curve(predictions: pd.DataFrame, task: Task) -> np.ndarray | None:
 
 def _area(scores: Scores, run: RunPlan, task: Task) -> dict[str, Any]:
     """AUROC of one task with its 95 % interval over seeds and resampled patients."""
-    found = scores.values(run, task.name, "auroc").values()
-    values = [value for value in found if value is not None]
+    found = scores.measured(run.cells[task.name], task.name, "auroc")
     row: dict[str, Any] = {"finding": task.label, "AUROC": None, "low": None, "high": None}
-    if values:
-        sample = summarise(values)
-        row["AUROC"] = round(sample.mean, 4)
-        interval = error_interval(sample, scores.error(run, task.name, "auroc"))
+    if found.values:
+        row["AUROC"] = round(found.sample.mean, 4)
+        interval = found.interval()
         if interval is not None:
             row |= {"low": round(interval[0], 4), "high": round(interval[1], 4)}
     return row

@@ -1,0 +1,228 @@
+"""A paper's methods against each other, table by table, as far as we have run them.
+
+Each run of a table is compared with the paper's own method on the same data, seeds and items; the
+p-values of one family are corrected together. The family is declared in the paper's file.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from counterpoise.evaluation.comparisons import (
+    FEWEST_FOR_P,
+    difference_of,
+    holm,
+    paired,
+    profile,
+    ranking,
+    ranks,
+)
+from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of, tasks_of_run
+from counterpoise.spec.paper import (
+    ALL_TASKS,
+    DELTA_M,
+    Family,
+    Paper,
+    Quantity,
+    Ranking,
+    Table,
+    parse_printed,
+)
+
+SIGNIFICANT = 0.05
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(-10, 11))
+"""Relative gains at which a performance profile is read."""
+
+Kind = tuple[str, str, str]
+"""Experiment, task, and what is measured: what the runs of one comparison share."""
+
+
+def _kind(quantity: Quantity) -> Kind | None:
+    measured = quantity.measured
+    if not (quantity.experiment and quantity.run and measured) or quantity.unavailable:
+        return None
+    if quantity.predictor == "constant" or quantity.cost is not None:
+        return None
+    return quantity.experiment, str(quantity.task or ""), measured
+
+
+def _cells(
+    scores: Scores, paper: Paper, table: Table
+) -> dict[Kind, dict[str, tuple[str, str, Quantity, Ours]]]:
+    """By what is measured and by run: row, column and our numbers that came to a good end."""
+    found: dict[Kind, dict[str, tuple[str, str, Quantity, Ours]]] = defaultdict(dict)
+    for row in table.rows:
+        for column in table.columns:
+            quantity = table.quantity(row, column)
+            kind = _kind(quantity)
+            if kind is None or str(quantity.run) in found[kind]:
+                continue
+            ours, _ = ours_of(scores, paper.id, quantity, table.baseline)
+            if ours is not None and ours.measured.values and not ours.trouble:
+                found[kind][str(quantity.run)] = (row.id, column.id, quantity, ours)
+    return found
+
+
+def family_of(paper: Paper, table: Table) -> Family | None:
+    """The family of comparisons of a table: declared, or each run against the paper's own."""
+    if table.family is not None:
+        return table.family
+    return Family(own=paper.own) if paper.own else None
+
+
+def compare_methods(scores: Scores, paper: Paper, table: Table) -> list[dict[str, Any]]:
+    """All comparisons of one table, with p-values after Holm."""
+    family = family_of(paper, table)
+    if family is None:
+        return []
+    entries = []
+    for kind, runs in _cells(scores, paper, table).items():
+        if family.own not in runs:
+            continue
+        _, _, _, own = runs[family.own]
+        for run, (row, column, quantity, ours) in runs.items():
+            if run == family.own or (family.others is not None and run not in family.others):
+                continue
+            found = paired(difference_of(ours.measured, own.measured))
+            if found is None:
+                continue
+            plan = scores.plan.runs[paper.id, kind[0], run]
+            entries.append(
+                {
+                    "table": table.id, "row": row, "column": column, "run": f"{kind[0]}/{run}",
+                    "own": f"{kind[0]}/{family.own}", "task": kind[1], "metric": kind[2],
+                    "better": quantity.better, "marks": [plan.mark] if plan.mark else [],
+                    "family": _family(family, kind), **asdict(found),
+                }
+            )  # fmt: skip
+    return _corrected(entries)
+
+
+def _family(family: Family, kind: Kind) -> str:
+    """What a comparison is corrected together with."""
+    if family.together == "table":
+        return "all of the table"
+    return kind[2] if family.together == "metric" else " ".join(kind)
+
+
+def _corrected(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    families: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        families[entry["family"]].append(entry)
+    for family in families.values():
+        for entry, p in zip(family, holm([entry["p"] for entry in family]), strict=True):
+            entry["p_holm"] = p
+            entry["size"] = sum(other["p"] is not None for other in family)
+            entry["word"] = _word(entry)
+    return entries
+
+
+def _word(entry: dict[str, Any]) -> str:
+    """What the comparison says of the run."""
+    if entry["p_holm"] is None:
+        return f"no test: {entry['n']} of {FEWEST_FOR_P} seeds"
+    if entry["p_holm"] >= SIGNIFICANT:
+        return "not told apart"
+    if entry["better"] is None:
+        return "higher" if entry["difference"] > 0 else "lower"
+    return "better" if (entry["difference"] > 0) == (entry["better"] == "higher") else "worse"
+
+
+def describe_runs(scores: Scores, paper: Paper, table: Table) -> list[dict[str, Any]]:
+    """Mean ranks over tasks and performance profiles of a table's runs, by experiment.
+
+    Ranks describe: tasks of one data set share its pictures, so that no test is made of them.
+    """
+    by_experiment: dict[str, dict[Kind, Any]] = defaultdict(dict)
+    for kind, runs in _cells(scores, paper, table).items():
+        if kind[1] not in ("", ALL_TASKS) and kind[2] != DELTA_M:
+            by_experiment[kind[0]][kind] = runs
+    found = []
+    for experiment, kinds in by_experiment.items():
+        names = [run for run in next(iter(kinds.values())) if all(run in r for r in kinds.values())]
+        tasks = {kind[1] for kind in kinds}
+        if len(tasks) < 3 or len(names) < 2:
+            continue
+        means = np.array(
+            [[runs[name][3].measured.sample.mean for runs in kinds.values()] for name in names]
+        )
+        lower = [next(iter(runs.values()))[2].better == "lower" for runs in kinds.values()]
+        ranked = ranks(means, lower)
+        found += [
+            {
+                "experiment": experiment,
+                "run": f"{experiment}/{name}",
+                "row": next(iter(kinds.values()))[name][0],
+                "tasks": len(kinds),
+                "methods": len(names),
+                "mean_rank": float(place.mean()),
+                "first": int((place == 1).sum()),
+                "profile": _profile(scores, paper, table, experiment, name),
+            }
+            for name, place in zip(names, ranked, strict=True)
+        ]
+    return found
+
+
+def _profile(
+    scores: Scores, paper: Paper, table: Table, experiment: str, name: str
+) -> dict[str, Any] | None:
+    """Relative gains over the table's baseline by task and seed; None without a baseline."""
+    run = scores.plan.runs[paper.id, experiment, name]
+    reference = scores.plan.runs.get((paper.id, experiment, str(table.baseline)))
+    if reference is None or name == table.baseline:
+        return None
+    gains = []
+    for task in tasks_of_run(scores.plan, run):
+        ours, theirs = (
+            scores.values(side, task.name, task.metrics[0]) for side in (run, reference)
+        )
+        sign = -1.0 if lower_is_better(scores.plan, run, task) else 1.0
+        gains += [
+            sign * (ours[seed] - theirs[seed]) / theirs[seed] for seed in ours if theirs.get(seed)
+        ]
+    if not gains:
+        return None
+    shares = profile(np.array(gains), THRESHOLDS)
+    return {
+        "thresholds": list(THRESHOLDS),
+        "shares": shares,
+        "at_least_as_good": profile(np.array(gains), [0.0])[0],
+        "values": len(gains),
+    }
+
+
+def rank_printed(paper: Paper, wanted: Ranking) -> dict[str, Any] | None:
+    """A paper's methods by their printed numbers over data sets, with a critical difference.
+
+    None where fewer than three methods have a number on all of them.
+    """
+    tables = {table.id: table for table in paper.tables}
+    columns, lower = [], []
+    for ref in wanted.over:
+        name, _, column_id = ref.partition("/")
+        table = tables[name]
+        place = next(n for n, column in enumerate(table.columns) if column.id == column_id)
+        printed = {row.id: parse_printed(row.printed[place]) for row in table.rows}
+        columns.append({row: float(one.value) for row, one in printed.items() if one is not None})
+        lower.append(table.quantity(table.rows[0], table.columns[place]).better == "lower")
+    names = [row for row in columns[0] if all(row in column for column in columns)]
+    found = ranking(np.array([[column[name] for column in columns] for name in names]), lower)
+    if found is None:
+        return None
+    places = sorted(zip(found.mean_ranks, names, strict=True))
+    return {
+        "id": wanted.id,
+        "title": wanted.title,
+        "datasets": len(columns),
+        "p": found.p,
+        "critical": found.critical,
+        "methods": [
+            {"row": name, "mean_rank": rank, "apart": rank - places[0][0] > found.critical}
+            for rank, name in places
+        ],
+    }

@@ -1,0 +1,78 @@
+"""How often intervals hold the truth: benchmarks/intervals.py in small, and in full when slow."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from ..support import ROOT
+
+
+@pytest.fixture(scope="module")
+def intervals() -> Iterator[ModuleType]:
+    """The benchmark as a module."""
+    path = ROOT / "benchmarks" / "intervals.py"
+    spec = importlib.util.spec_from_file_location("benchmark_intervals", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def bounds(low: float, high: float, count: int) -> tuple[float, float]:
+    """Rates that a simulation may give: four Monte Carlo standard errors around an interval."""
+    return (
+        low - 4 * math.sqrt(low * (1 - low) / count),
+        high + 4 * math.sqrt(high * (1 - high) / count),
+    )
+
+
+def check(module: ModuleType, world: object, draw: object, truth: float, sets: int) -> None:
+    hits = module.coverage(world, draw, truth, sets)
+    for seeds in module.SEEDS:
+        # With three seeds that dominate, Satterthwaite's degrees are too many by a little.
+        low, high = bounds(0.90 if seeds == 3 else 0.93, 0.97, sets)
+        assert low <= hits["used", seeds] / sets <= high, (world, seeds, hits)
+
+
+SMALL = 300
+
+
+@pytest.mark.parametrize("name", ["chance of seed and item dominates", "patients of four images"])
+def test_intervals_hold_the_truth_as_often_as_they_say(intervals: ModuleType, name: str) -> None:
+    world = next(world for world in intervals.WORLDS if world.name == name)
+    check(intervals, world, intervals._one, world.truth, SMALL)
+
+
+def test_seeds_alone_are_not_enough_and_the_plain_sum_is_too_much(intervals: ModuleType) -> None:
+    """Why the rule is what it is: 55 and 99 percent in the full simulation."""
+    worlds = {world.name: world for world in intervals.WORLDS}
+    patients = worlds["patients dominate"]
+    hits = intervals.coverage(patients, intervals._one, patients.truth, SMALL)
+    assert hits["seeds alone", 10] / SMALL < 0.7
+    chance = worlds["chance of seed and item dominates"]
+    hits = intervals.coverage(chance, intervals._one, chance.truth, SMALL)
+    assert hits["plain sum", 10] / SMALL > 0.98
+
+
+def test_equal_methods_are_seldom_called_different(intervals: ModuleType) -> None:
+    world = next(world for world in intervals.EQUAL if world.name == "both")
+    for single, family in intervals.false_positives(world, 150).values():
+        assert max(single, family) / 150 <= bounds(0.05, 0.05, 150)[1]
+
+
+@pytest.mark.slow
+def test_the_whole_simulation(intervals: ModuleType) -> None:
+    for world, draw, truth in intervals.settings():
+        known = intervals.gain_truth(world) if math.isnan(truth) else truth
+        check(intervals, world, draw, known, intervals.SETS)
+    for world in intervals.EQUAL:
+        for single, family in intervals.false_positives(world, intervals.SETS).values():
+            assert max(single, family) / intervals.SETS <= bounds(0.05, 0.05, intervals.SETS)[1]
