@@ -29,7 +29,7 @@ def front(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
 
 def lowest_shown(qualities: Sequence[float]) -> float:
     """Where the frame ends, so that a run that has failed does not squeeze the others together."""
-    low, middle, high = quantiles(qualities, n=4)
+    low, middle, high = quantiles(qualities, n=4, method="inclusive")
     return max(min(qualities), middle - 4 * (high - low))
 
 
