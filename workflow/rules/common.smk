@@ -76,6 +76,10 @@ def inputs_of_figure(wildcards):
     return files or [PLAN.papers[wildcards.paper].tables]
 
 
+# Committed results of larger runs, which the report shows beside the tier's own.
+REFERENCES = sorted(str(path) for path in Path("reports/reference").rglob("*.json"))
+
+
 def inputs_of_views(wildcards):
     cells = PLAN.cells_of(wildcards.paper)
     names = ("history.parquet", "record.json")

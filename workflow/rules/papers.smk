@@ -92,6 +92,7 @@ rule report:
     input:
         PLAN.exhibits,
         PLAN.plan_file,
+        REFERENCES,
     output:
         report(
             PLAN.report,
