@@ -16,6 +16,9 @@ min_version("9.9")
 container: "workflow/counterpoise.sif"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/cells.smk"

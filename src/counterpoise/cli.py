@@ -254,6 +254,14 @@ def figure(
 
 
 @app.command(rich_help_panel=JOBS)
+def views(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
+    """Draw the trade-offs of a paper's experiments: quality, cost, weights, conflict, balance."""
+    from counterpoise.reproduction.views import make_views
+
+    make_views(find_root(), _filtered(tier, methods), paper)
+
+
+@app.command(rich_help_panel=JOBS)
 def claims(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
     """Say of each claim of a paper whether it holds."""
     from counterpoise.reproduction.claims import make_claims
@@ -341,6 +349,19 @@ def gc(
         typer.echo(f"{total}, removed")
     else:
         typer.echo(f"{total}; nothing is removed yet: `counterpoise gc --yes` does it")
+
+
+@app.command(rich_help_panel=PEOPLE)
+def reference(
+    name: Annotated[str, typer.Argument(help="Folder under reports/reference.")],
+    tier: Tier = "demo",
+    note: Annotated[str, typer.Option(help="What a reader should know of these runs.")] = "",
+) -> None:
+    """Keep the numbers of a finished tier in the repository, to be shown beside other tiers'."""
+    from counterpoise.report.reference import save_reference
+
+    root = find_root()
+    typer.echo(save_reference(root, _plan(tier), name, note).relative_to(root))
 
 
 new = typer.Typer(help="Write the skeleton of a new file of the catalogue.", no_args_is_help=True)

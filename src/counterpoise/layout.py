@@ -122,6 +122,9 @@ class PaperPlan:
     tables_digest: str
     claims_digest: str
     figure_digests: dict[str, str]
+    views_digest: str = ""
+    viewed: tuple[str, ...] = ()
+    """Experiments with enough runs for views of their trade-offs."""
 
     @property
     def folder(self) -> str:
@@ -137,6 +140,11 @@ class PaperPlan:
     def claims(self) -> str:
         """All its claims."""
         return f"{self.folder}/claims-{self.claims_digest}.json"
+
+    @property
+    def views(self) -> str:
+        """Folder of the views of its experiments' trade-offs."""
+        return f"{self.folder}/views-{self.views_digest}"
 
     def figure(self, figure: str) -> str:
         """One of its figures as SVG; the numbers behind it lie beside as JSON."""

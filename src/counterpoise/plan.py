@@ -36,6 +36,7 @@ TABLES = "counterpoise.reproduction.tables"
 CLAIMS = "counterpoise.reproduction.claims"
 FIGURES = "counterpoise.reproduction.figures"
 DRAWINGS = "counterpoise.reproduction.drawings"
+VIEWS = "counterpoise.reproduction.views"
 REPORT = "counterpoise.report.build"
 GATE = "counterpoise.reproduction.gate"
 
@@ -109,9 +110,10 @@ class Plan:
 
     @property
     def exhibits(self) -> list[str]:
-        """Tables, claims and figures of all papers."""
+        """Tables, claims, figures and views of all papers."""
         plans = self.papers.values()
-        return [path for p in plans for path in (p.tables, p.claims, *p.figures)]
+        found = [path for p in plans for path in (p.tables, p.claims, *p.figures)]
+        return found + [p.views for p in plans if p.viewed]
 
     # Inputs of rules -------------------------------------------------------------------------
 
@@ -350,7 +352,32 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
                 "code": code_digests([FIGURES, f"{DRAWINGS}.{content.kind}"]),
             }
         )
-    return PaperPlan(paper, plan.tier_name, tables, claims, figures)
+    viewed = _viewed(plan, paper)
+    shown = [
+        {name: run for name, run in runs.items() if name.startswith(f"{experiment}/")}
+        | {"experiment": paper.experiments[experiment].model_dump(mode="json")}
+        for experiment in viewed
+    ]
+    views = digest_of({"shown": shown, "code": code_digests([VIEWS])}) if viewed else ""
+    return PaperPlan(paper, plan.tier_name, tables, claims, figures, views, viewed)
+
+
+FEWEST_RUNS = 3
+"""Multi-task runs of an experiment from which on its trade-offs are shown."""
+
+
+def _viewed(plan: Plan, paper: Paper) -> tuple[str, ...]:
+    """Experiments whose trade-offs are shown."""
+    return tuple(
+        name
+        for name, experiment in paper.experiments.items()
+        if sum(
+            experiment.runs[run.run].method != SINGLE_TASK
+            for run in plan.runs.values()
+            if (run.paper, run.experiment) == (paper.id, name)
+        )
+        >= FEWEST_RUNS
+    )
 
 
 def find_table(paper: Paper, name: str) -> Table:

@@ -1,13 +1,16 @@
-"""The demo's report in a real browser."""
+"""The demo's report in a real browser, as a tree, and as numbers."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import html5lib
 import pytest
 
 from tests.checkouts import Checkout
@@ -19,6 +22,24 @@ OFFLINE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
 def page_file(demo: Checkout) -> Path:
     """The demo's report."""
     return demo.root / "reports" / "demo" / "index.html"
+
+
+@pytest.fixture(scope="session")
+def results(page_file: Path) -> dict[str, Any]:
+    """The demo's numbers for machines."""
+    return json.loads((page_file.parent / "results.json").read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> tuple[ET.Element, list[Any]]:
+    """A page as browsers read it, and what is wrong with its HTML."""
+    parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+    return parser.parse(text), parser.errors
+
+
+@pytest.fixture(scope="session")
+def parsed(page_file: Path) -> tuple[ET.Element, list[Any]]:
+    """The demo's report as :func:`parse` gives it."""
+    return parse(page_file.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

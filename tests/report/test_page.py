@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from pypdf import PdfReader
 
 pytestmark = pytest.mark.browser
 
@@ -146,6 +149,129 @@ def test_figures_are_drawn_and_described(visit: Any) -> None:
         assert "stand-in" in box.inner_text().lower() or figure.startswith("figure-3")
 
 
-def test_it_prints(visit: Any) -> None:
+def test_it_prints_as_a_document(visit: Any) -> None:
+    """Text on every page, what is folded away for comfort unfolded, what is for screens gone."""
+    page = visit(color_scheme="dark")
+    document = PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True)))
+    texts = [" ".join(sheet.extract_text().split()) for sheet in document.pages]
+    assert 20 < len(texts) < 250
+    assert sum(len(text) < 40 for text in texts) <= 0.1 * len(texts)
+    whole = " ".join(texts)
+    for words in ("Do the printed numbers hold?", "does not hold", "stand-in data", "Table 3."):
+        assert words in whole
+    for words in ("Skip to the content", "Which word", "Find rows"):
+        assert words not in whole
+    colours = page.evaluate(
+        """() => { const rules = getComputedStyle(document.documentElement);
+                   return rules.getPropertyValue('--paper').trim(); }"""
+    )
+    assert colours  # of the screen; print takes its own
+    page.emulate_media(media="print", color_scheme="dark")
+    assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+
+
+# Looking for something -----------------------------------------------------------------------------
+
+
+def texts_of(page: Any, table: str, column: int) -> list[str]:
+    return page.evaluate(
+        """([id, column]) => [...document.querySelectorAll(`[id="${id}"] table.results tbody`)]
+             .filter(b => !b.hidden && b.querySelector('tr.ours'))
+             .map(b => [...b.querySelector('tr.ours').cells].slice(-column)[0].textContent.trim())""",
+        [table, column],
+    )
+
+
+def number(text: str) -> float:
+    found = re.search(r"[-−]?\d+(\.\d+)?", text)
+    assert found is not None
+    return float(found[0].replace("−", "-"))
+
+
+def test_tables_sort_by_a_column_and_go_back(visit: Any) -> None:
     page = visit()
-    assert page.pdf().startswith(b"%PDF")
+    table = "table:rotograd:table-3"
+    before = texts_of(page, table, 2)
+    head = page.locator(f'[id="{table}"] th[scope="col"]', has_text="Density")
+    button = head.locator("button")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    up = texts_of(page, table, 2)
+    assert up != before and [number(t) for t in up] == sorted(number(t) for t in before)
+    button.click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [number(t) for t in texts_of(page, table, 2)] == [number(t) for t in up][::-1]
+    button.click()
+    assert head.get_attribute("aria-sort") is None
+    assert texts_of(page, table, 2) == before
+
+
+def test_the_ledger_is_filtered_by_paper_and_word(visit: Any) -> None:
+    page = visit("#question:claims")
+    rows = page.locator("table.ledger tbody tr")
+    everything = rows.count()
+    assert everything >= 40
+    page.locator('.pick select[data-column="word"]').select_option("does not hold")
+    page.locator('.pick select[data-column="paper"]').select_option("Thoracic classification")
+    shown = page.locator("table.ledger tbody tr:visible")
+    assert 0 < shown.count() < everything
+    for row in shown.all_inner_texts():
+        assert "does not hold" in row and "Thoracic classification" in row
+    assert page.locator(".pick output").inner_text() == f"{shown.count()} of {everything}"
+
+
+def test_rows_of_long_tables_can_be_found(visit: Any) -> None:
+    page = visit()
+    box = page.locator('[id="table:rotograd:chest-scores"]')
+    lines = box.locator("table.results tbody:not(.group)")
+    everything = lines.count()
+    box.locator("input[type=search]").fill("uniform")
+    shown = [lines.nth(i) for i in range(everything) if lines.nth(i).is_visible()]
+    assert 0 < len(shown) < everything
+    assert all("uniform" in line.inner_text() for line in shown)
+
+
+def test_every_question_has_its_views(visit: Any) -> None:
+    page = visit()
+    asked = page.locator('nav a[href^="#question:"]')
+    assert asked.count() == 6
+    for view in page.locator('figure[id^="view:"]').all():
+        assert view.locator("svg[role=img] > title").text_content()
+        assert view.locator("svg[role=img] > desc").text_content()
+        assert view.locator("details table caption").count() == 1
+    page.locator('nav a[href="#question:gains"]').click()
+    assert page.locator('[id="question:gains"]').is_visible()
+
+
+# Without scripts, for everyone -----------------------------------------------------------------------
+
+
+def test_without_scripts_nothing_that_needs_them_shows(visit: Any) -> None:
+    page = visit(java_script_enabled=False)
+    for useless in (".pick", ".filter", "button", "input"):
+        assert page.locator(f"{useless}:visible").count() == 0
+    assert page.locator("table.ledger tbody tr:visible").count() >= 40
+    assert page.locator("figure svg:visible").count() > 20
+    page.locator("details.run summary").first.click()
+    assert "counterpoise train" in page.locator("details.run").first.inner_text()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "rules"),
+    [
+        ("light", {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}),
+        ("dark", {"type": "rule", "values": ["color-contrast"]}),  # all that a scheme changes
+    ],
+)
+def test_axe_finds_no_serious_violation(visit: Any, scheme: str, rules: dict[str, Any]) -> None:
+    """With one folded part of each section unfolded: the others are made by the same lines."""
+    page = visit(color_scheme=scheme)
+    page.evaluate(
+        """() => { for (const part of document.querySelectorAll('main > section, .card'))
+             [...part.querySelectorAll('details')].slice(0, 1).forEach(d => { d.open = true; }); }"""
+    )
+    options = {"runOnly": rules, "resultTypes": ["violations"]}
+    found = Axe().run(page, options=options).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["html"][:200] for n in v["nodes"]][:3]) for v in serious] == []

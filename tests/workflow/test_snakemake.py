@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -202,6 +203,22 @@ def test_a_dropped_method_file_can_be_run(checkout: Checkout) -> None:
     assert checkout.cells("*-inverse_loss")
     page = (checkout.root / "reports" / "smoke" / "index.html").read_text()
     assert "Inverse loss" in page
+
+
+def test_snakemakes_own_report_holds_page_figures_and_tables(
+    finished: Checkout, tmp_path: Path
+) -> None:
+    clone = Checkout(Path(shutil.copytree(finished.root, tmp_path / "clone", symlinks=True)))
+    done = clone.run("snakemake", "--config", "tier=smoke", "--report", "report.html")
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = (clone.root / "report.html").read_text(encoding="utf-8")
+    for category in ("Report", "Figures", "Tables"):
+        assert f'"{category}"' in text
+    for words in ("rebuilds the tables, figures and claims", "quotes what the paper says"):
+        assert words in text  # the captions
+    labels = re.findall(r'"labels": \{[^}]*\}', text)
+    assert any('"figure": "training-loss"' in label for label in labels)
+    assert any('"table": "rotograd-table-3"' in label for label in labels)
 
 
 def test_the_plan_of_the_paper_tier_is_whole(finished: Checkout) -> None:

@@ -76,6 +76,17 @@ def inputs_of_figure(wildcards):
     return files or [PLAN.papers[wildcards.paper].tables]
 
 
+# Committed results of larger runs, which the report shows beside the tier's own.
+REFERENCES = sorted(str(path) for path in Path("reports/reference").rglob("*.json"))
+
+
+def inputs_of_views(wildcards):
+    cells = PLAN.cells_of(wildcards.paper)
+    names = ("history.parquet", "record.json")
+    files = [training.file(name) for training in cells for name in names]
+    return files + [training.scores for training in cells]
+
+
 # A job that may use a GPU holds one; Snakemake counts them only where a limit is set.
 GPUS = count_gpus() if SETTINGS.device in ("auto", "cuda") else 0
 GPUS_PER_JOB = min(GPUS, 1)

@@ -43,7 +43,13 @@ rule figures:
     input:
         ancient(inputs_of_figure),
     output:
-        "results/{tier}/papers/{paper}/figures/{figure}-{digest}.svg",
+        report(
+            "results/{tier}/papers/{paper}/figures/{figure}-{digest}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory="{paper}",
+            labels={"figure": "{figure}", "tier": "{tier}"},
+        ),
         "results/{tier}/papers/{paper}/figures/{figure}-{digest}.json",
     log:
         "logs/{tier}/figures/{paper}-{figure}-{digest}.log",
@@ -58,14 +64,56 @@ rule figures:
         " > {log} 2>&1 || (cat {log} >&2; exit 1)"
 
 
+rule views:
+    input:
+        ancient(inputs_of_views),
+    output:
+        report(
+            directory("results/{tier}/papers/{paper}/views-{digest}"),
+            patterns=["{experiment}-{view}.svg"],
+            caption="../report/view.rst",
+            category="Trade-offs",
+            subcategory="{paper}",
+            labels={"experiment": "{experiment}", "view": "{view}", "tier": "{tier}"},
+        ),
+    log:
+        "logs/{tier}/views/{paper}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/views/{paper}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "counterpoise views {wildcards.paper} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
 rule report:
     input:
         PLAN.exhibits,
         PLAN.plan_file,
+        REFERENCES,
     output:
-        PLAN.report,
-        PLAN.results,
-        directory(PLAN.csv_folder),
+        report(
+            PLAN.report,
+            caption="../report/page.rst",
+            category="Report",
+            labels={"what": "page", "tier": TIER},
+        ),
+        report(
+            PLAN.results,
+            caption="../report/results.rst",
+            category="Report",
+            labels={"what": "numbers and claims for machines", "tier": TIER},
+        ),
+        report(
+            directory(PLAN.csv_folder),
+            patterns=["{table}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "tier": TIER},
+        ),
         PLAN.metrics,
         directory(PLAN.plots_folder),
     log:

@@ -18,6 +18,8 @@ from counterpoise.report.export import results, write_tables
 from counterpoise.report.inputs import Inputs, read_inputs
 from counterpoise.report.numbers import count, plural
 from counterpoise.report.overview import PaperView, overview, paper_views
+from counterpoise.report.questions import QUESTIONS
+from counterpoise.report.runs import reference_cells
 from counterpoise.reproduction import verdicts
 
 FOLDER = Path(__file__).parent
@@ -52,6 +54,13 @@ def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> d
         "commit": inputs.commit,
         "overview": overview(plan, papers, inputs),
         "papers": papers,
+        "questions": [
+            {"ask": ask, "views": [(p, v) for p in papers for v in p.views if v.question is ask]}
+            for ask in QUESTIONS.values()
+        ],
+        "references": inputs.references,
+        "unreadable": inputs.unreadable,
+        "reference_cells": reference_cells,
         "methods": method_cards(plan),
         "networks": network_cards(plan),
         "datasets": dataset_cards(plan, inputs),
@@ -74,7 +83,7 @@ def render(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> str:
 def build_report(root: Path, plan: Plan) -> None:
     """Write the report of a plan from what exists; what is missing shows as such.
 
-    Writes ``reports/<tier>/index.html``, ``results.json`` beside it, ``tables/*.csv``, and what DVC
+    Writes ``reports/<tier>/index.html``, ``results.json`` beside it, ``tables/``, and what DVC
     compares. The same inputs give the same bytes.
 
     Raises:
@@ -83,8 +92,8 @@ def build_report(root: Path, plan: Plan) -> None:
     inputs = read_inputs(root, plan)
     papers = paper_views(plan, inputs)
     page = render(plan, papers, inputs)
-    write_tables(root, plan, inputs)
     found = results(plan, papers, inputs)
+    write_tables(root, plan, papers, inputs, found["claims"])
     write_json(root / plan.results, found)
     write_comparison(root, plan, inputs, found["counts"])
     write_text(root / plan.report, page)

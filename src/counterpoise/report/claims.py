@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from counterpoise.report.legend import CLAIMS, Term, mark
+from counterpoise.report.reference import Reference
 from counterpoise.report.text import anchor, first_sentence, linked_refs
 from counterpoise.spec.paper import ChangeTest, Claim, CompareTest, Paper, TrendTest
 
@@ -70,10 +71,14 @@ class References:
         return linked_refs(text, self.resolve)
 
 
-def claim_views(paper: Paper, results: dict[str, Any]) -> tuple[ClaimView, ...]:
-    """All claims of a paper."""
+def claim_views(
+    paper: Paper, results: dict[str, Any], others: Sequence[Reference] = ()
+) -> tuple[ClaimView, ...]:
+    """All claims of a paper; ``others`` are committed results that have judged them, too."""
     references = References(paper)
-    return tuple(_view(paper, claim, results.get(claim.id), references) for claim in paper.claims)
+    return tuple(
+        _view(paper, claim, results.get(claim.id), references, others) for claim in paper.claims
+    )
 
 
 def count_words(claims: Sequence[ClaimView]) -> dict[str, int]:
@@ -83,7 +88,11 @@ def count_words(claims: Sequence[ClaimView]) -> dict[str, int]:
 
 
 def _view(
-    paper: Paper, claim: Claim, result: dict[str, Any] | None, references: References
+    paper: Paper,
+    claim: Claim,
+    result: dict[str, Any] | None,
+    references: References,
+    others: Sequence[Reference],
 ) -> ClaimView:
     name = anchor("claim", paper.id, claim.id)
     if result is None:
@@ -91,12 +100,17 @@ def _view(
         word = CLAIMS["missing"]
         return ClaimView(name, paper.id, claim, word, "", nothing, nothing, False, ())
     sources = (("The paper's numbers", "printed"), ("Our runs", "runs"))
-    evidence = (
+    evidence = [
         _evidence(title, result[key], references)
         for title, key in sources
         # One step that is the reason already need not be said twice.
         if result[key]["steps"] != [result["reason"]] or result[key]["missing"]
-    )
+    ]
+    for other in others:
+        found = other.claims.get(paper.id, {}).get(claim.id)
+        if found is not None and found["runs"]["word"] is not None:
+            title = f"Reference {other.name}, tier {other.card.tier}: {found['basis']}"
+            evidence.append(_evidence(title, found["runs"], references))
     return ClaimView(
         name,
         paper.id,

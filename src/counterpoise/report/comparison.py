@@ -38,7 +38,7 @@ def run_scores(run: RunPlan, inputs: Inputs) -> dict[str, float]:
     """Metric to its mean on the test part; without those that are undefined."""
     values: dict[str, list[float]] = {}
     for task, key in run.cells.items():
-        seeds = (inputs.cells[key].scores or {}).values()
+        seeds = (inputs.cells[key].scores or {}).get("scores", {}).values()
         by_metric: dict[str, list[float]] = {}
         for parts in seeds:
             for name, value in parts["test"][task].items():

@@ -1,17 +1,20 @@
-"""The same results for machines: one JSON file, and one CSV file a table."""
+"""The same results for machines and authors: one JSON file, and each table in three formats."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from counterpoise.files import write_text
 from counterpoise.plan import Plan
+from counterpoise.report.authors import render_table
 from counterpoise.report.entries import state_of
 from counterpoise.report.inputs import Inputs
 from counterpoise.report.overview import PaperView
+from counterpoise.report.reference import Reference
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Table
 
@@ -34,6 +37,10 @@ def results(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> dict[s
             "description": plan.tier.description,
         },
         "commit": inputs.commit,
+        "references": {
+            reference.name: reference.card.model_dump(mode="json")
+            for reference in inputs.references
+        },
         "counts": {
             view.spec.id: {
                 "numbers": {share.term.key: share.number for share in view.numbers_bar.shares},
@@ -82,6 +89,11 @@ def _numbers(plan: Plan, name: str, inputs: Inputs) -> list[dict[str, Any]]:
             "link": anchor("row", name, table.id, row.id),
             **(entry := inputs.papers[name].tables[table.id][row.id][column.id]),
             "state": state_of(entry),
+            "references": {
+                reference.name: found
+                for reference in inputs.references
+                if (found := reference.entry(name, table.id, row.id, column.id)) is not None
+            },
         }
         for table in paper.tables
         for row in table.rows
@@ -114,22 +126,23 @@ def _claims(plan: Plan, name: str, inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def _figures(view: PaperView, inputs: Inputs) -> list[dict[str, Any]]:
-    drawn = inputs.papers[view.spec.id].figures
+    drawn = {name: files.data for name, files in inputs.papers[view.spec.id].figures.items()}
+    drawn |= {f"{v.experiment}-{v.kind}": v.drawn.data for v in inputs.papers[view.spec.id].views}
     return [
         {
             "paper": view.spec.id,
-            "id": figure.spec.id,
-            "title": figure.spec.title,
-            "place": figure.spec.place,
-            "trend": figure.spec.trend,
-            "verdict": inputs.papers[view.spec.id].trends.get(figure.spec.id),
+            "id": figure.name,
+            "title": figure.title,
+            "place": figure.place,
+            "trend": figure.told,
+            "verdict": inputs.papers[view.spec.id].trends.get(figure.name),
             "link": figure.id,
-            "drawn": figure.spec.id in drawn,
+            "drawn": figure.name in drawn,
             "reason": figure.reason,
             "marks": [term.key for term in figure.marks],
-            "data": drawn[figure.spec.id].data if figure.spec.id in drawn else [],
+            "data": drawn.get(figure.name, []),
         }
-        for figure in view.figures
+        for figure in (*view.figures, *(view.figure for view in view.views))
     ]
 
 
@@ -158,16 +171,32 @@ def _cell(key: str, inputs: Inputs) -> dict[str, Any]:
         "cell": files.training.cell.model_dump(mode="json"),
         "data": files.training.data.digest,
         "record": files.record,
-        "scores": files.scores,
+        "scores": (files.scores or {}).get("scores"),
+        "older": files.older,
+        "pulled": files.pulled,
         "missing": {"what": missing.what, "log": missing.log} if missing else None,
     }
 
 
-def table_csv(table: Table, entries: dict[str, Any]) -> str:
-    """One line a number, in full precision."""
+REFERENCE_COLUMNS = ("mean", "sd", "n", "state", "marks")
+
+
+def _other(entry: dict[str, Any] | None) -> list[Any]:
+    """The columns of a reference's number."""
+    if entry is None:
+        return [None] * len(REFERENCE_COLUMNS)
+    ours = entry["ours"]
+    return [ours["mean"], ours["sd"], ours["n"], state_of(entry), " ".join(entry["marks"])]
+
+
+def table_csv(
+    paper: str, table: Table, entries: dict[str, Any], references: Sequence[Reference] = ()
+) -> str:
+    """One line a number, in full precision; each reference has columns of its own."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    others = [f"{reference.name}_{what}" for reference in references for what in REFERENCE_COLUMNS]
+    writer.writerow([*COLUMNS, *others])
     for row in table.rows:
         for column in table.columns:
             entry = entries[row.id][column.id]
@@ -179,19 +208,48 @@ def table_csv(table: Table, entries: dict[str, Any]) -> str:
                     ours.get("from_means"), entry["difference"], *interval, entry["margin"],
                     state_of(entry), " ".join(entry["marks"]), entry["metric"], entry["better"],
                     entry["run"], entry["reason"],
+                    *(
+                        value
+                        for reference in references
+                        for value in _other(reference.entry(paper, table.id, row.id, column.id))
+                    ),
                 ]
             )  # fmt: skip
     return buffer.getvalue()
 
 
-def write_tables(root: Path, plan: Plan, inputs: Inputs) -> None:
-    """Write every table as CSV beside the report, and remove those of tables that are gone."""
+CLAIM_COLUMNS = ("paper", "id", "word", "basis", "reason", "place", "sentence", "link")
+
+
+def claims_csv(claims: list[dict[str, Any]]) -> str:
+    """One line a claim."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CLAIM_COLUMNS)
+    writer.writerows([claim[name] for name in CLAIM_COLUMNS] for claim in claims)
+    return buffer.getvalue()
+
+
+def write_tables(
+    root: Path, plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs, claims: list[Any]
+) -> None:
+    """Write every table as CSV, LaTeX and Markdown, the claims as CSV, the papers as BibTeX.
+
+    What is left of tables that are gone is removed.
+    """
+    files = {"claims.csv": claims_csv(claims)}
+    files["papers.bib"] = "\n".join(f"{view.spec.bibtex.strip()}\n" for view in papers)
+    for view in papers:
+        name = view.spec.id
+        for table in view.tables:
+            stem = Path(table.stem).name
+            entries = inputs.papers[name].tables[table.spec.id]
+            files[f"{stem}.csv"] = table_csv(name, table.spec, entries, inputs.references)
+            for suffix in ("tex", "md"):
+                files[f"{stem}.{suffix}"] = render_table(view.spec, table, plan.tier_name, suffix)
     folder = root / plan.csv_folder
-    kept = set()
-    for name, made in plan.papers.items():
-        for table in made.paper.tables:
-            path = folder / f"{name}-{table.id}.csv"
-            kept.add(path)
-            write_text(path, table_csv(table, inputs.papers[name].tables[table.id]))
-    for path in set(folder.glob("*.csv")) - kept:
-        path.unlink()
+    for file, text in files.items():
+        write_text(folder / file, text)
+    for path in folder.glob("*.*"):
+        if path.suffix in (".csv", ".tex", ".md", ".bib") and path.name not in files:
+            path.unlink()

@@ -21,16 +21,21 @@ SCALE = 1.45  # pixels a point: text of 8.5 points becomes about as large as the
 
 @dataclass(frozen=True)
 class FigureView:
-    """One figure.
+    """One figure of a paper, or one of ours.
 
     Attributes:
+        place: where it stands in the paper; "ours" where the paper lacks it.
+        told: what the paper says that it shows, or how to read one of ours.
         svg: the drawing; empty where there is none, then ``reason`` says why.
         width: largest width on the page, in pixels.
         rows: the first rows of the numbers behind it, as text.
     """
 
     id: str
-    spec: Figure
+    name: str
+    place: str
+    title: str
+    told: str
     svg: Markup
     width: int
     reason: str
@@ -52,23 +57,42 @@ def _view(made: PaperPlan, figure: Figure, files: PaperFiles) -> FigureView:
     drawn = files.figures.get(figure.id)
     if drawn is None:
         reason, log = _why_not(made, figure)
-        return FigureView(name, figure, Markup(""), 0, reason, log, (), (), (), 0)
+        told = (figure.id, figure.place, figure.title, figure.trend)
+        return FigureView(name, *told, Markup(""), 0, reason, log, (), (), (), 0)
+    bars = isinstance(figure.content, BarsFigure)
+    return drawing_view(
+        name,
+        (figure.id, figure.place, figure.title, figure.trend),
+        drawn,
+        _marks(figure, drawn, files),
+        printed_only=bars and not any(row.get("ours") is not None for row in drawn.data),
+    )
+
+
+def drawing_view(
+    anchor_name: str,
+    told: tuple[str, str, str, str],
+    drawn: FigureFiles,
+    marks: list[str],
+    *,
+    printed_only: bool = False,
+) -> FigureView:
+    """The view of a drawing; ``told`` is its name, place, title and what is said of it."""
     columns = tuple(dict.fromkeys(key for row in drawn.data for key in row))
     rows = tuple(tuple(_cell(row.get(key)) for key in columns) for row in drawn.data[:MOST_ROWS])
     return FigureView(
-        name,
-        figure,
+        anchor_name,
+        *told,
         # Ours, read from the plan's own path and checked to hold nothing but a drawing.
         Markup(drawn.svg.strip()),
         _width(drawn.svg),
         "",
         "",
-        tuple(mark(key) for key in _marks(figure, drawn, files)),
+        tuple(mark(key) for key in marks),
         columns,
         rows,
         len(drawn.data),
-        isinstance(figure.content, BarsFigure)
-        and not any(row.get("ours") is not None for row in drawn.data),
+        printed_only,
     )
 
 

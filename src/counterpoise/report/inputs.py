@@ -16,8 +16,15 @@ from counterpoise.files import read_json
 from counterpoise.layout import PaperPlan, RunPlan, Training
 from counterpoise.plan import Plan
 from counterpoise.provenance import commit
+from counterpoise.report.origin import (
+    FoundScores,
+    is_pulled,
+    log_of,
+    older_result,
+    read_older,
+)
+from counterpoise.report.reference import Reference, read_references
 from counterpoise.reproduction.claims import Numbers, judge_claim
-from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.tables import make_entry
 from counterpoise.spec.paper import Column, Paper, Row, Table, parse_printed
 
@@ -43,12 +50,16 @@ class CellFiles:
 
     Attributes:
         missing: the first step that has left no result, with its log.
+        older: digest of the older result that is shown in its place.
+        pulled: no log of its training lies here.
     """
 
     training: Training
     record: dict[str, Any] | None
     scores: dict[str, Any] | None
     missing: Notice | None
+    older: str = ""
+    pulled: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,18 @@ class FigureFiles:
     marks: list[str]
 
 
+@dataclass(frozen=True)
+class ViewFiles:
+    """A view of an experiment's trade-offs as drawn; ``of`` is the experiment's title."""
+
+    experiment: str
+    kind: str
+    title: str
+    of: str
+    note: str
+    drawn: FigureFiles
+
+
 @dataclass
 class PaperFiles:
     """What exists of a paper."""
@@ -67,6 +90,7 @@ class PaperFiles:
     tables: dict[str, Any]
     claims: dict[str, dict[str, Any]]
     figures: dict[str, FigureFiles]
+    views: list[ViewFiles] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     comparisons: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     descriptions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -80,12 +104,16 @@ class Inputs:
 
     Attributes:
         summaries: folder of prepared data to what its parts hold.
+        references: committed results of larger runs.
+        unreadable: references that are damaged.
     """
 
     commit: dict[str, Any]
     cells: dict[str, CellFiles]
     papers: dict[str, PaperFiles]
     summaries: dict[str, dict[str, Any]]
+    references: tuple[Reference, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def read_inputs(root: Path, plan: Plan) -> Inputs:
@@ -98,14 +126,8 @@ def read_inputs(root: Path, plan: Plan) -> Inputs:
         for folder, data in used.items()
         if _read(root / data.summary, "parts") is not None
     }
-    return Inputs(commit(root), cells, papers, summaries)
-
-
-def log_of(training: Training, step: str) -> str:
-    """The log of one step of a cell."""
-    name = f"{training.name}-{training.digest}"
-    scoring = f"-{training.scoring}" if step == "evaluate" else ""
-    return f"logs/{training.tier}/{step}/{name}{scoring}.log"
+    references, unreadable = read_references(root, plan.project)
+    return Inputs(commit(root), cells, papers, summaries, references, unreadable)
 
 
 def _read(path: Path, key: str) -> Any:
@@ -119,24 +141,35 @@ def _read(path: Path, key: str) -> Any:
 def _cell(root: Path, training: Training) -> CellFiles:
     path = root / training.file("record.json")
     record = read_json(path) if _read(path, "seeds") is not None else None
-    scores = _read(root / training.scores, "scores")
+    path = root / training.scores
+    scores = read_json(path) if _read(path, "scores") is not None else None
     missing = None
     if record is None:
         missing = Notice(f"{training.name} is not trained", log_of(training, "train"))
     elif scores is None:
         missing = Notice(f"{training.name} is not scored", log_of(training, "evaluate"))
-    return CellFiles(training, record, scores, missing)
+    folder = older_result(root, training) if missing is not None else None
+    older = read_older(folder) if folder is not None else None
+    if folder is None or older is None:
+        return CellFiles(training, record, scores, missing, "", is_pulled(root, training))
+    return CellFiles(training, *older, missing, folder.name)
 
 
 def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles]) -> PaperFiles:
     paper, logs = made.paper, f"logs/{made.tier}"
     notices = []
     tables = _read(root / made.tables, "tables")
+    pulled = {key for key, files in cells.items() if files.pulled}
     if tables is None or not _complete(paper, tables):
         if paper.tables:
             log = f"{logs}/tables/{paper.id}-{made.tables_digest}.log"
             notices.append(Notice("its tables, put together here from the scores that exist", log))
         tables = _tables_from_scores(root, plan, paper, cells)
+    for entry in (
+        entry for rows in tables.values() for row in rows.values() for entry in row.values()
+    ):
+        if entry["ours"] is not None and pulled & {*entry["ours"]["cells"]}:
+            entry["marks"].append("pulled")
     found = _read(root / made.claims, "claims")
     if not isinstance(found, list) or len(found) != len(paper.claims):
         if paper.claims:
@@ -152,10 +185,15 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
             notices.append(Notice(f"figure {name}", log))
         else:
             figures[name] = drawn
+    views = _views(root / made.views) if made.viewed else []
+    if made.viewed and not views:
+        log = f"{logs}/views/{paper.id}-{made.views_digest}.log"
+        notices.append(Notice("the views of its trade-offs", log))
     return PaperFiles(
         tables,
         {claim["id"]: claim for claim in found},
         figures,
+        views,
         notices,
         _read(root / made.tables, "comparisons") or {},
         _read(root / made.tables, "descriptions") or {},
@@ -188,14 +226,31 @@ def _figure(path: Path) -> FigureFiles | None:
     return figure if svg.startswith("<svg") and not _ACTIVE.search(svg) else None
 
 
+def _views(folder: Path) -> list[ViewFiles]:
+    """The views of a paper, as they are named in their files."""
+    found = []
+    for path in sorted(folder.glob("*.svg")):
+        drawn = _figure(path)
+        if drawn is not None:
+            behind = read_json(path.with_suffix(".json"))
+            names = ("experiment", "kind", "title", "of", "note")
+            told = {name: str(behind.get(name, "")) for name in names}
+            found.append(ViewFiles(**told, drawn=drawn))
+    return found
+
+
 def _tables_from_scores(
     root: Path, plan: Plan, paper: Paper, cells: dict[str, CellFiles]
 ) -> dict[str, Any]:
-    scores = Scores(root, plan)
+    older = {k: (files.record, files.scores) for k, files in cells.items() if files.older}
+    scores = FoundScores(root, plan, older)
 
     def entry(table: Table, row: Row, column: Column, text: str) -> dict[str, Any]:
         try:
-            return make_entry(scores, paper, table, row, column, text)
+            found = make_entry(scores, paper, table, row, column, text)
+            if found["ours"] is not None and older.keys() & {*found["ours"]["cells"]}:
+                found["marks"].append("stale")
+            return found
         except (UserError, KeyError, TypeError):
             return missing_entry(plan, paper, table, row, column, text, cells)
 

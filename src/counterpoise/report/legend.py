@@ -108,6 +108,15 @@ MARKS = _index(
         "second_hand", "second-hand", "quote", "marked",
         "The printed number was not read in the paper itself, or is not its authors' measurement.",
     ),
+    Term(
+        "stale", "stale", "clock", "marked",
+        "Made by older code or settings than this checkout's; a verdict stands, with the mark.",
+    ),
+    Term(
+        "pulled", "pulled", "inbox", "none",
+        "No log of its training lies here: it was pulled or copied from elsewhere, or trained by "
+        "hand. Its record says with which commit, and on what machine.",
+    ),
     Term("plot_read", "read off a plot", "plot", "marked", "The printed number is approximate."),
 )  # fmt: skip
 """Marks of a number."""
@@ -115,6 +124,13 @@ MARKS = _index(
 RUNS = _index(
     Term("finished", "finished", "check", "good", "All seeds have come to their end."),
     Term("failed", "bad end", "bang", "failed", "A seed has diverged or stayed without a score."),
+    Term(
+        "stale",
+        "stale",
+        "clock",
+        "marked",
+        "There is no result of this code and these settings; an older one is shown.",
+    ),
     Term("missing", "missing", "hole", "missing", "There is no result, or only a part of one."),
 )
 """States of a run."""

@@ -19,6 +19,7 @@ from counterpoise.report.figures import FigureView, figure_views
 from counterpoise.report.inputs import Inputs, Notice
 from counterpoise.report.legend import CLAIMS, NUMBERS, Term
 from counterpoise.report.numbers import count, plural
+from counterpoise.report.questions import View, paper_questions
 from counterpoise.report.runs import ExperimentView, RunCard, experiment_views
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.report.text import anchor
@@ -53,6 +54,7 @@ class PaperView:
     spec: Paper
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
+    views: tuple[View, ...]
     claims: tuple[ClaimView, ...]
     experiments: tuple[ExperimentView, ...]
     numbers_bar: Bar
@@ -71,6 +73,7 @@ class Overview:
         stand_in: numbers of this tier come from stand-in data.
         missing: what the cells of this tier lack.
         cells: how many cells the tier has.
+        stale: cells that lack a result and show an older one.
     """
 
     numbers: Bar
@@ -79,6 +82,7 @@ class Overview:
     headline: str
     missing: tuple[Notice, ...]
     cells: int
+    stale: int
     findings: tuple[ClaimView, ...]
     further: tuple[ClaimView, ...]
 
@@ -101,8 +105,11 @@ def paper_views(plan: Plan, inputs: Inputs) -> tuple[PaperView, ...]:
     views = []
     for name, made in plan.papers.items():
         files, paper = inputs.papers[name], made.paper
-        tables = tuple(table_view(paper, table, files.tables[table.id]) for table in paper.tables)
-        claims = claim_views(paper, files.claims)
+        tables = tuple(
+            table_view(paper, table, files.tables[table.id], inputs.references)
+            for table in paper.tables
+        )
+        claims = claim_views(paper, files.claims, inputs.references)
         numbers = add_counts([table.counts for table in tables], list(NUMBERS))
         views.append(
             PaperView(
@@ -110,6 +117,7 @@ def paper_views(plan: Plan, inputs: Inputs) -> tuple[PaperView, ...]:
                 paper,
                 tables,
                 figure_views(made, files),
+                paper_questions(paper, files),
                 claims,
                 experiment_views(plan, name, inputs),
                 make_bar(numbers, NUMBERS, "printed number"),
@@ -139,6 +147,7 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
         _headline(numbers, words, len(contradicted), stand_in),
         tuple(missing),
         len(plan.trainings),
+        sum(bool(files.older) for files in inputs.cells.values()),
         tuple(findings),
         tuple(claim for claim in contradicted if claim not in findings),
     )

@@ -10,7 +10,7 @@ from counterpoise import registry
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
-from counterpoise.report.inputs import CellFiles, Inputs, log_of
+from counterpoise.report.inputs import CellFiles, Inputs
 from counterpoise.report.legend import RUNS, Term, mark
 from counterpoise.report.numbers import (
     count,
@@ -21,6 +21,8 @@ from counterpoise.report.numbers import (
     significant,
     value_text,
 )
+from counterpoise.report.origin import log_of
+from counterpoise.report.reference import Reference
 from counterpoise.report.text import anchor
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
@@ -167,7 +169,7 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
     keys = list(dict.fromkeys(run.cells.values()))
     cards = tuple(_cell(plan, run, inputs.cells[key]) for key in keys)
     words = {card.state.key for card in cards}
-    state = RUNS["missing" if "missing" in words else "failed" if "failed" in words else "finished"]
+    state = RUNS[next(word for word in ("missing", "stale", "failed", "finished") if word in words)]
     records = [record for key in keys if (record := inputs.cells[key].record) is not None]
     cell = plan.trainings[keys[0]].cell
     brief = [plural(len(cell.seeds), "seed")]
@@ -176,6 +178,7 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
     if len(records) == len(keys):
         brief.append(duration(sum(record["seconds"] for record in records)))
     names: list[str] = [run.mark] if run.mark else []
+    names += ["pulled"] * any(inputs.cells[key].pulled for key in keys)
     names += ["calibrated"] * spec.calibrated + ["sensitivity"] * (spec.role == "sensitivity")
     alone = spec.method == SINGLE_TASK
     return RunCard(
@@ -201,13 +204,16 @@ def _cell(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
     cell, tier = training.cell, plan.tier_name
     troubles, logs = [], [log_of(training, step) for step in ("train", "evaluate")]
     if files.missing is not None:
-        troubles.append(f"{files.missing.what}; see {files.missing.log}")
+        shown = f"; shown is the older result {files.older}" if files.older else ""
+        troubles.append(f"{files.missing.what}{shown}; see {files.missing.log}")
     for seed, end in (record or {"seeds": {}})["seeds"].items():
         if bad := end["trouble"]:
             where = f" in task {bad['task']}" if bad.get("task") else ""
             expected = " (expected by the paper)" if run.may_diverge else ""
             troubles.append(f"seed {seed}: {bad['what']}{where} at step {bad['step']}{expected}")
-    word = "missing" if files.missing else "failed" if troubles else "finished"
+    word = "stale" if files.older else "missing" if files.missing else "finished"
+    if troubles and word == "finished":
+        word = "failed"
     columns, rows = _seeds(files)
     return CellCard(
         training.name,
@@ -223,6 +229,45 @@ def _cell(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
               for step in ("train", "evaluate")),
         tuple(logs),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReferenceCell:
+    """A cell of committed results, in one line."""
+
+    id: str
+    key: str
+    state: Term
+    seeds: str
+    time: str
+    memory: str
+    machine: str
+    commit: str
+    weights: str
+
+
+def reference_cells(reference: Reference) -> list[ReferenceCell]:
+    """The cells of committed results: how each was made."""
+    found = []
+    for key, record in reference.records.items():
+        made, version = record.get("environment", {}), record.get("commit", {})
+        bad = any(end["trouble"] for end in record["seeds"].values())
+        word = "stale" if key not in reference.current else "failed" if bad else "finished"
+        machine = (record.get("device"), made.get("processor"))
+        found.append(
+            ReferenceCell(
+                anchor("reference", reference.name, *key.split("/")),
+                key,
+                RUNS[word],
+                ", ".join(record["seeds"]),
+                duration(record["seconds"]),
+                f"{fixed(record.get('peak_memory_mib') or 0, 0)} MiB",
+                ", ".join(str(part) for part in machine if part),
+                f"{str(version.get('id'))[:12]}{' (changed)' if version.get('dirty') else ''}",
+                str(record.get("weights"))[:12],
+            )
+        )
+    return found
 
 
 def _named(component: Component) -> str:
@@ -311,7 +356,7 @@ def _seeds(files: CellFiles) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ..
     columns += [f"{task.label}, {metric(module, name).label}" for task, name in scored]
     rows = []
     for seed, end in files.record["seeds"].items():
-        parts = (files.scores or {}).get(seed, {}).get(PART, {})
+        parts = (files.scores or {}).get("scores", {}).get(seed, {}).get(PART, {})
         epoch = end.get("selected_epoch")
         rows.append(
             (

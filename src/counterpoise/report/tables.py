@@ -9,6 +9,7 @@ from typing import Any
 from counterpoise.report.entries import WITHOUT_RUN, Number, count_states, number_view
 from counterpoise.report.legend import MARKS, NUMBERS, Term, mark
 from counterpoise.report.numbers import plural
+from counterpoise.report.reference import Reference
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper, Row, Table
 
@@ -16,8 +17,23 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
+class ReferenceLine:
+    """A row's numbers in committed results of a larger run; empty where it has none.
+
+    Attributes:
+        marks: those of all its numbers.
+    """
+
+    name: str
+    tier: str
+    numbers: tuple[Number | None, ...]
+    marks: tuple[Term, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Line:
-    """One row of the paper's table, which is up to three rows of ours."""
+    """One row of the paper's table, which is up to three rows of ours, and one a reference."""
 
     id: str
     label: str
@@ -29,11 +45,13 @@ class Line:
     has_printed: bool
     has_ours: bool
     has_difference: bool
+    references: tuple[ReferenceLine, ...] = ()
 
     @property
     def height(self) -> int:
         """Rows on the page."""
-        return max(1, self.has_printed + self.has_ours + self.has_difference)
+        own = max(1, self.has_printed + self.has_ours + self.has_difference)
+        return own + len(self.references)
 
 
 @dataclass(frozen=True)
@@ -57,7 +75,8 @@ class TableView:
     marks: tuple[Term, ...]
     reason: str
     compact: bool
-    csv: str
+    stem: str
+    """Its file for machines and authors, without the suffix."""
     spread_width: int
     spreads: tuple[bool, ...]
     """Which columns have a spread."""
@@ -89,7 +108,9 @@ class _Notes:
         return {letter: text for text, letter in self._letters.items()}
 
 
-def table_view(paper: Paper, table: Table, entries: dict[str, Any]) -> TableView:
+def table_view(
+    paper: Paper, table: Table, entries: dict[str, Any], references: Sequence[Reference] = ()
+) -> TableView:
     """The view of one table."""
     notes = _Notes()
     reasons = {
@@ -98,8 +119,8 @@ def table_view(paper: Paper, table: Table, entries: dict[str, Any]) -> TableView
         for column in table.columns
     }
     told = {reason for reason in reasons.values() if reason}
-    compact = all(entry["ours"] is None for row in entries.values() for entry in row.values())
-    shared = told.pop() if compact and len(told) == 1 else ""
+    nothing = all(entry["ours"] is None for row in entries.values() for entry in row.values())
+    shared = told.pop() if nothing and len(told) == 1 else ""
     if shared:
         reasons = dict.fromkeys(reasons, "")
     column_notes = {}
@@ -110,6 +131,11 @@ def table_view(paper: Paper, table: Table, entries: dict[str, Any]) -> TableView
             for row in table.rows:
                 reasons[row.id, column.id] = ""
     lines = tuple(_line(paper, table, row, entries[row.id], reasons, notes) for row in table.rows)
+    lines = tuple(
+        replace(line, references=reference_lines(paper, table, row, references))
+        for line, row in zip(lines, table.rows, strict=True)
+    )
+    compact = nothing and not any(line.references for line in lines)
     counts = count_states(entries)
     shared_marks = _shared_marks(lines)
     lines = tuple(
@@ -117,7 +143,7 @@ def table_view(paper: Paper, table: Table, entries: dict[str, Any]) -> TableView
         for line in lines
     )
     widths = [
-        max((len(t) for line in lines for t in _spreads(line.numbers[place])), default=0)
+        max((len(t) for line in lines for t in _spreads(line, place)), default=0)
         for place in range(len(table.columns))
     ]
     return TableView(
@@ -131,14 +157,49 @@ def table_view(paper: Paper, table: Table, entries: dict[str, Any]) -> TableView
         shared_marks,
         shared,
         compact,
-        f"tables/{paper.id}-{table.id}.csv",
+        f"tables/{paper.id}-{table.id}",
         max(widths, default=0),
         tuple(width > 0 for width in widths),
     )
 
 
-def _spreads(number: Number) -> tuple[str, str]:
-    return number.printed_spread, number.ours_spread
+def _spreads(line: Line, place: int) -> list[str]:
+    number = line.numbers[place]
+    others = [found.ours_spread for r in line.references if (found := r.numbers[place]) is not None]
+    return [number.printed_spread, number.ours_spread, *others]
+
+
+def reference_lines(
+    paper: Paper, table: Table, row: Row, references: Sequence[Reference]
+) -> tuple[ReferenceLine, ...]:
+    """What each reference says of a row; those that say nothing of it are left out."""
+    found = []
+    for reference in references:
+        entries = [reference.entry(paper.id, table.id, row.id, c.id) for c in table.columns]
+        views = tuple(
+            None
+            if entry is None
+            else replace(
+                number_view(paper, entry, ""),
+                run=anchor("reference", reference.name, *entry["ours"]["cells"][0].split("/")),
+            )
+            for entry in entries
+        )
+        if not any(views):
+            continue
+        there = [entry for entry in entries if entry is not None]
+        names = {name for entry in there for name in entry["marks"]}
+        seeds = {view.seeds for view in views if view is not None}
+        found.append(
+            ReferenceLine(
+                reference.name,
+                reference.card.tier,
+                views,
+                tuple(mark(name) for name in MARKS if name in names),
+                seeds.pop() if len(seeds) == 1 else 0,
+            )
+        )
+    return tuple(found)
 
 
 def _shared_marks(lines: Sequence[Line]) -> tuple[Term, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -39,3 +41,16 @@ def grid(panels: int, columns: int, width: float, height: float) -> tuple[Canvas
     figure = Canvas(figsize=(width * columns, height * rows), layout="constrained")
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
     return figure, axes
+
+
+FAR_APART = 4
+"""Ratio of an axis's values from which on it is logarithmic."""
+
+
+def ratio_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers where positive values are far apart."""
+    if min(values) > 0 and max(values) > FAR_APART * min(values):
+        axes.set(**{f"{which}scale": "log"})
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")

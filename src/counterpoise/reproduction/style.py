@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from counterpoise.reproduction.vector import SVG, compact
 
 # Okabe and Ito's palette, told apart with any colour vision, in an order that also differs in
 # lightness; lines differ in dash as well.
@@ -59,22 +61,14 @@ def house_style(salt: str) -> Iterator[None]:
 
 
 def to_svg(figure: Figure, salt: str, title: str, description: str) -> str:
-    """The figure as an SVG element: deterministic, titled, with coordinates cut to 0.01."""
-    from html import escape
-
+    """The figure as an SVG element: deterministic, small, titled and described."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=72)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = svg.replace(_INK, "currentColor")
-    svg = re.sub(r"(\d+\.\d{2})\d+", r"\1", svg)
-    svg = re.sub(r'\bid="', f'id="{salt}-', svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{salt}-", svg)
-    head, _, rest = svg.partition(">")
-    head = re.sub(r' (width|height)="[^"]*"', "", head)
-    label = f'role="img" aria-labelledby="{salt}-title {salt}-desc"'
-    return (
-        f'{head} {label}><title id="{salt}-title">{escape(title)}</title>'
-        f'<desc id="{salt}-desc">{escape(description)}</desc>{rest}\n'
-    )
+    root = compact(buffer.getvalue().replace(_INK, "currentColor"), salt)
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{salt}-title {salt}-desc")
+    for place, (name, text) in enumerate({"title": title, "desc": description}.items()):
+        node = ET.Element(f"{{{SVG}}}{name}", {"id": f"{salt}-{name}"})
+        node.text = text
+        root.insert(place, node)
+    return ET.tostring(root, encoding="unicode").replace(" />", "/>") + "\n"

@@ -34,6 +34,90 @@
     });
   });
 
+  // The ledger: claims by paper and by word.
+  all(".pick").forEach((bar) => {
+    bar.hidden = false;
+    const rows = all("tbody tr", bar.nextElementSibling);
+    const choose = () => {
+      const wanted = all("select", bar).map((s) => [s.dataset.column, s.value]);
+      rows.forEach((row) => { row.hidden = wanted.some(([name, v]) => v && row.dataset[name] !== v); });
+      bar.querySelector("output").textContent = `${rows.filter((r) => !r.hidden).length} of ${rows.length}`;
+    };
+    all("select", bar).forEach((s) => s.addEventListener("change", choose));
+    choose();
+  });
+
+  // Long tables: show the lines that hold some words. A line is one row, or a body of several.
+  const lines = (table) => (table.tBodies.length > 1
+    ? [...table.tBodies].filter((b) => !b.classList.contains("group"))
+    : [...table.tBodies[0].rows].filter((r) => !r.classList.contains("group")));
+  all("table[data-filter]").forEach((table) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    label.className = "find";
+    input.type = "search";
+    label.append(`Find ${table.dataset.filter} `, input);
+    table.parentElement.before(label);
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      lines(table).forEach((line) => {
+        const text = line.textContent.toLowerCase();
+        line.hidden = !words.every((word) => text.includes(word));
+      });
+    });
+  });
+
+  // Sort by a column: lines move within their group; the third click restores the first order.
+  const number = (text) => {
+    const found = /[-+\u2212]?\d[\d\u202f]*(\.\d+)?(e[-\u2212]?\d+)?/i.exec(text);
+    return found ? Number(found[0].replace(/\u202f/g, "").replace(/\u2212/g, "-")) : NaN;
+  };
+  const key = (line, column, columns) => {
+    if (line.tagName === "TR") return line.cells[column].textContent.trim();
+    if (column === 0) return line.rows[0].cells[0].textContent.trim();
+    const cells = ["ours", "printed", "reference"].map((kind) => line.querySelector(`tr.${kind}`))
+      .filter(Boolean).map((row) => row.cells[row.cells.length - columns + column]);
+    const full = cells.find((cell) => cell && /\d/.test(cell.textContent));
+    return full ? full.textContent.trim() : "";
+  };
+  const order = (table, places, column, way) => {
+    const bodies = table.tBodies.length > 1;
+    const parts = [[]];
+    for (const line of bodies ? [...table.tBodies] : [...table.tBodies[0].rows]) {
+      if (line.classList.contains("group")) parts.push([line], []);
+      else parts[parts.length - 1].push(line);
+    }
+    const columns = table.tHead.rows[0].cells.length;
+    const texts = new Map(lines(table).map((line) => [line, key(line, column, columns)]));
+    const numeric = [...texts.values()].every((text) => !text || /^([-+\u2212\u2248]?[\d.]|\u2013)/.test(text));
+    const compare = (a, b) => {
+      if (!way) return places.get(a) - places.get(b);
+      if (!numeric) return way * texts.get(a).localeCompare(texts.get(b));
+      const [x, y] = [number(texts.get(a)), number(texts.get(b))];
+      if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+      return way * (x - y);
+    };
+    const parent = bodies ? table : table.tBodies[0];
+    parts.forEach((part) => parent.append(...part.sort(compare)));
+  };
+  all("table.sortable").forEach((table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const places = new Map(lines(table).map((line, place) => [line, place]));
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const next = { ascending: "descending", descending: "none" }[head.ariaSort] || "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        if (next !== "none") head.setAttribute("aria-sort", next);
+        order(table, places, column, { ascending: 1, descending: -1, none: 0 }[next]);
+      });
+    });
+  });
+
   // Clicking a link mark copies the address as well.
   all("a.link").forEach((a) => a.addEventListener("click", () => {
     if (!navigator.clipboard) return;
@@ -54,10 +138,10 @@
   const seen = new IntersectionObserver((entries) => {
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
       links.forEach((a) => a.removeAttribute("aria-current"));
-      links.get(entry.target.id).setAttribute("aria-current", "true");
+      links.get(entry.target.id)?.setAttribute("aria-current", "true");
     });
   }, { rootMargin: "-20% 0px -75% 0px" });
-  all("main > section").forEach((section) => { if (links.has(section.id)) seen.observe(section); });
+  all("main > section").forEach((section) => seen.observe(section));
 
   addEventListener("hashchange", open);
   open();

@@ -1,0 +1,84 @@
+"""The report by question: which claims hold, and what the runs say beyond the papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from counterpoise.report.figures import FigureView, drawing_view
+from counterpoise.report.inputs import PaperFiles
+from counterpoise.report.text import anchor
+from counterpoise.spec.paper import Paper
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that views answer; ``key`` is their kind."""
+
+    key: str
+    title: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        """Its address on the page."""
+        return anchor("question", self.key)
+
+
+QUESTIONS = {
+    question.key: question
+    for question in (
+        Question(
+            "tradeoff",
+            "What does quality cost?",
+            "A method that looks at every task's gradient pays for it at every step.",
+        ),
+        Question(
+            "gains",
+            "Who pays for whom?",
+            "A better mean may hide a task that has been given up.",
+        ),
+        Question(
+            "weights",
+            "Where do the weights go?",
+            "What a balancing method makes of equal weights as training goes on.",
+        ),
+        Question(
+            "conflict",
+            "Do the gradients conflict?",
+            "Whether the update that the shared layers receive helps every task.",
+        ),
+        Question(
+            "imbalance",
+            "Does balance follow from equal gradient norms?",
+            "Methods that even out gradient norms promise even outcomes.",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of an experiment, under its question; ``of`` is the experiment."""
+
+    question: Question
+    of: str
+    figure: FigureView
+
+
+def paper_questions(paper: Paper, files: PaperFiles) -> tuple[View, ...]:
+    """The views of a paper's experiments, in the order of the questions."""
+    found = [view for view in files.views if view.kind in QUESTIONS]
+    found.sort(key=lambda view: (list(QUESTIONS).index(view.kind), view.experiment))
+    return tuple(
+        View(
+            QUESTIONS[view.kind],
+            view.of,
+            drawing_view(
+                anchor("view", paper.id, view.experiment, view.kind),
+                (f"{view.experiment}-{view.kind}", "ours", f"{view.title}. {view.of}", view.note),
+                view.drawn,
+                view.drawn.marks,
+            ),
+        )
+        for view in found
+    )

@@ -1,0 +1,152 @@
+"""Committed results of larger runs, shown beside those of the tier at hand.
+
+``reports/reference/<name>/`` holds the numbers of a finished tier and how they were made, without
+weights or predictions:
+
+- ``reference.json``: :class:`Card`;
+- ``cells/<cell>/<digest>/record.json`` and ``scores.json``: a cell's record and scores;
+- ``papers/<paper>/tables.json`` and ``claims.json``: as under ``results/``.
+
+``counterpoise reference NAME --tier TIER`` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from counterpoise.errors import UserError
+from counterpoise.files import read_json, write_json
+from counterpoise.plan import Plan, make_plan
+from counterpoise.project import Project
+from counterpoise.provenance import commit
+
+FOLDER = "reports/reference"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+class Card(BaseModel):
+    """What ``reference.json`` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    tier: str
+    title: str
+    """What the tier is called."""
+    command: str
+    """What made the results."""
+    commit: str | None
+    """Of the checkout from which they were saved; each record has that of its training."""
+    dirty: bool | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One folder of committed results.
+
+    Attributes:
+        tables: paper, table, row, column to an entry as of :mod:`counterpoise.reproduction.tables`.
+        claims: paper and claim to what our runs say.
+        records: cell to its record.
+        current: cells that the tier would train now; another is stale.
+    """
+
+    name: str
+    card: Card
+    tables: dict[str, Any]
+    claims: dict[str, dict[str, Any]]
+    records: dict[str, dict[str, Any]]
+    current: frozenset[str]
+
+    def entry(self, paper: str, table: str, row: str, column: str) -> dict[str, Any] | None:
+        """A number of the reference; None where it has none. A stale one is marked."""
+        try:
+            found: dict[str, Any] = self.tables[paper][table][row][column]
+        except KeyError:
+            return None
+        if found["ours"] is None:
+            return None
+        stale = not self.current.issuperset(found["ours"]["cells"])
+        return {**found, "marks": [*found["marks"], *["stale"] * stale]}
+
+
+def read_references(root: Path, project: Project) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+    """All references, and one line on each that cannot be read."""
+    found, unreadable = [], []
+    for folder in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
+        try:
+            found.append(_read(folder, project))
+        except (UserError, ValidationError, KeyError, TypeError, AttributeError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            unreadable.append(f"{FOLDER}/{folder.name}: {first}")
+    return tuple(found), tuple(unreadable)
+
+
+def _read(folder: Path, project: Project) -> Reference:
+    card = Card.model_validate(read_json(folder / "reference.json"))
+    tables = {
+        path.parent.name: read_json(path)["tables"]
+        for path in sorted(folder.glob("papers/*/tables.json"))
+    }
+    for entry in (entry for paper in tables.values() for entry in entries_of(paper)):
+        missing = {"ours", "marks", "verdict", "rule", "difference", "interval"} - entry.keys()
+        if missing:
+            raise UserError(f"an entry of its tables lacks {', '.join(sorted(missing))}")
+    claims = {
+        path.parent.name: {claim["id"]: claim for claim in read_json(path)["claims"]}
+        for path in sorted(folder.glob("papers/*/claims.json"))
+    }
+    records = {
+        f"{path.parents[1].name}/{path.parent.name}": read_json(path)
+        for path in sorted(folder.glob("cells/*/*/record.json"))
+    }
+    current: frozenset[str] = frozenset()
+    if card.tier in project.tiers.tiers:
+        current = frozenset(make_plan(project, card.tier).trainings)
+    return Reference(folder.name, card, tables, claims, records, current)
+
+
+def entries_of(tables: dict[str, Any]) -> list[dict[str, Any]]:
+    """All entries of a paper's tables."""
+    return [entry for table in tables.values() for row in table.values() for entry in row.values()]
+
+
+def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
+    """Copy the numbers of a finished tier to ``reports/reference/<name>``.
+
+    Raises:
+        UserError: the name is not one, or the tier is not finished.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} is no name for a reference",
+            remedy="use small letters, digits, dots, dashes and underscores",
+        )
+    card = Card(
+        tier=plan.tier_name,
+        title=plan.tier.title,
+        command=f"snakemake --cores all --config tier={plan.tier_name}",
+        commit=(made := commit(root))["id"],
+        dirty=made["dirty"],
+        note=note,
+    )
+    files: dict[str, Any] = {"reference.json": card.model_dump(mode="json")}
+    for key, training in plan.trainings.items():
+        files[f"cells/{key}/record.json"] = read_json(root / training.file("record.json"))
+        scores = read_json(root / training.scores)
+        # Resamples are large, and the checksum is of the whole.
+        kept = {k: v for k, v in scores.items() if k not in ("resamples", "checksum")}
+        files[f"cells/{key}/scores.json"] = kept
+    for paper, planned in plan.papers.items():
+        files[f"papers/{paper}/tables.json"] = read_json(root / planned.tables)
+        files[f"papers/{paper}/claims.json"] = read_json(root / planned.claims)
+    folder = root / FOLDER / name
+    for path, content in files.items():
+        write_json(folder / path, content)
+    return folder

@@ -1,0 +1,88 @@
+"""Imbalance of outcomes against the spread of the tasks' gradient norms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from counterpoise.evaluation.statistics import summarise
+from counterpoise.reproduction.panels import grid, ratio_scale
+from counterpoise.reproduction.style import COLOURS
+from counterpoise.reproduction.views.facts import Drawn, Facts, RunFacts
+
+TITLE = "Imbalance against the spread of gradient norms"
+FEWEST = 4
+"""Runs below which a rank correlation is not given."""
+
+
+def norm_spread(run: RunFacts, facts: Facts, weighted: bool) -> float | None:
+    """Standard deviation over tasks of the logarithm of the mean gradient norm; None if undefined.
+
+    The norms are those at the shared representation, times the task's weight where ``weighted``.
+    """
+    norms = run.course("gradient_norm", facts.tasks)
+    if weighted:
+        norms = norms * run.course("weight", facts.tasks)
+    means = norms.mean()
+    if len(means) < 2 or not (means > 0).all():
+        return None
+    return summarise([math.log(value) for value in means]).sd
+
+
+def draw(facts: Facts) -> Drawn | None:
+    """Two panels: unweighted and weighted norms. One point a run."""
+    points: list[dict[str, Any]] = []
+    for run in facts.together:
+        outcome = summarise(list(run.gains.values())).sd if len(run.gains) > 1 else None
+        bare = norm_spread(run, facts, weighted=False)
+        if outcome is not None and bare is not None:
+            points.append(
+                {
+                    "run": run.label,
+                    "spread of gradient norms": bare,
+                    "spread of weighted norms": norm_spread(run, facts, weighted=True),
+                    "imbalance, %": outcome,
+                    "mean gain, %": summarise(list(run.gains.values())).mean,
+                }
+            )
+    if len(points) < 2:
+        return None
+    canvas, axes = grid(2, 2, 3.6, 2.8)
+    told = []
+    for axis, name in zip(axes, ("spread of gradient norms", "spread of weighted norms"),
+                          strict=True):  # fmt: skip
+        shown = [p for p in points if p[name] is not None]
+        axis.plot([p[name] for p in shown], [p["imbalance, %"] for p in shown], "o", ms=4.5,
+                  mfc="none", color=COLOURS[0])  # fmt: skip
+        axis.set_xlabel(name)
+        axis.set_ylabel("imbalance of outcomes, %")
+        ratio_scale(axis, "y", [p["imbalance, %"] for p in shown])
+        ordered = sorted(shown, key=lambda p: p["imbalance, %"])
+        for place, point in {p["run"]: (i, p) for i, p in enumerate(ordered)}.values():
+            if place in (0, len(ordered) - 1) or len(ordered) <= FEWEST:
+                axis.annotate(point["run"], (point[name], point["imbalance, %"]), (5, 3),
+                              textcoords="offset points", size=7.5)  # fmt: skip
+        told += [f"{name} {rho:+.2f}" for rho in _ranks(shown, name)]
+    note = (
+        "Across: standard deviation over tasks of the logarithm of the mean gradient norm at the "
+        "shared representation. Up: standard deviation over tasks of the gain over "
+        f"{facts.reference}. "
+    )
+    if told:
+        note += (
+            f"Rank correlation (Spearman) of imbalance with {' and with '.join(told)}, over "
+            f"{len(points)} runs that share their data; it describes these runs and is no test."
+        )
+    else:
+        note += f"Fewer than {FEWEST} runs: no correlation is given."
+    return Drawn(canvas, points, note)
+
+
+def _ranks(points: list[dict[str, Any]], name: str) -> list[float]:
+    """Spearman's coefficient, if there are enough points that differ."""
+    across, up = [p[name] for p in points], [p["imbalance, %"] for p in points]
+    if len(points) < FEWEST or len(set(across)) < 2 or len(set(up)) < 2:
+        return []
+    return [float(spearmanr(across, up).statistic)]
