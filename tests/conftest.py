@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(MethodsTable())
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the tests: what needs the demo first, and whole in one of them.
 
