@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.checkouts import Checkout
+from tests.checkouts import Checkout, jobs
 from tests.workflow.test_dvc import for_smoke
 
 PULL = ("dvc", "pull", "data", "results", "report")
-WORK = {"download", "prepare", "split", "train", "evaluate", "tables", "claims", "figures"}
 RESULTS = ("weights.safetensors", "history.parquet", "predictions.parquet", "scores-*.json")
 METHOD = "src/counterpoise/methods/rotograd.py"
 OLD, NEW = "PROXIMAL_EPSILON = 1e-6", "PROXIMAL_EPSILON = 2e-6"
@@ -66,9 +65,8 @@ def test_a_fresh_clone_pulls_and_trains_nothing(published: Checkout, tmp_path: P
     clone = clone_of(published, tmp_path / "clone")
     well(clone, *PULL)
     assert "up to date" in well(clone, "dvc", "repro")
-    assert not WORK - {"tables", "claims", "figures"} & set(clone.planned())
     said = clone.snakemake("all")
-    assert "rule train" not in said and "rule evaluate" not in said
+    assert not {"download", "prepare", "split", "train", "evaluate"} & set(jobs(said))
     assert clone.bytes_of(RESULTS) == published.bytes_of(RESULTS) != {}
     assert (clone.root / "reports/smoke/index.html").stat().st_size > 10_000
     assert well(clone, "counterpoise", "check").endswith("0 planned and not made yet\n")
@@ -178,18 +176,18 @@ def test_push_to_and_pull_from_s3(published: Checkout, tmp_path: Path) -> None:
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    settings = {"endpointurl": address, "access_key_id": "key", "secret_access_key": "secret"}
+    settings = {"url": "s3://lab/counterpoise", "endpointurl": address, "region": "us-east-1",
+                "access_key_id": "key", "secret_access_key": "secret"}  # fmt: skip
     try:
         boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys).create_bucket(
             Bucket="lab"
         )
         made = Checkout(Path(shutil.copytree(published.root, tmp_path / "made", symlinks=True)))
-        clone = clone_of(published, tmp_path / "clone", "s3://lab/counterpoise")
-        well(made, "dvc", "remote", "add", "-q", "--local", "-df", "elsewhere",
-             "s3://lab/counterpoise")  # fmt: skip
+        clone = clone_of(published, tmp_path / "clone")
         for checkout in (made, clone):
-            for name, value in {**settings, "region": "us-east-1"}.items():
-                well(checkout, "dvc", "remote", "modify", "--local", "elsewhere", name, value)
+            own = ["[core]", "remote = bucket", "['remote \"bucket\"']"]
+            own += [f"{name} = {value}" for name, value in settings.items()]
+            (checkout.root / ".dvc/config.local").write_text("\n".join(own) + "\n")
         well(made, "dvc", "push", "data", "results", "report")
         well(clone, *PULL)
     finally:
@@ -219,8 +217,8 @@ def test_raw_data_travel_by_a_small_file(published: Checkout, tmp_path: Path) ->
     assert [p.read_bytes() for p in sorted(raw.iterdir())] == [
         p.read_bytes() for p in sorted((clone.root / "data/raw" / raw.name).iterdir())
     ]
-    assert "download" not in clone.planned() and clone.planned()["prepare"] == 1
-    assert well(made, "counterpoise", "check")
+    planned = clone.planned()
+    assert "download" not in planned and planned["prepare"] == 1
 
 
 def clone_of_committed(source: Checkout, target: Path) -> Checkout:

@@ -109,17 +109,19 @@ def test_a_user_without_home_name_or_locale(finished: Checkout, tmp_path: Path) 
     """As in a container that runs with some number for a user."""
     clone = finished.copy(tmp_path / "klön")
     (cell,) = clone.cells("*-uniform")
-    shutil.rmtree(clone.root / "results/smoke/papers")
     shutil.rmtree(clone.root / "reports")
-    for scores in clone.root.rglob("scores-*.json"):
+    for scores in (*cell.glob("scores-*.json"), *sorted(clone.root.rglob("*.svg"))[:1]):
         scores.unlink()
-    command = ["env", "-u", "HOME", "-u", "LANG", "-u", "LC_ALL", "LC_ALL=C"]
-    if os.geteuid() == 0:
+    command = ["env", "-u", "HOME", "-u", "LANG", "LC_ALL=C"]
+    nobody = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    # Only where the interpreter is not in a folder of root's own.
+    allowed = clone.run(*nobody, *command, "snakemake", "--version").returncode == 0
+    if os.geteuid() == 0 and allowed:
         subprocess.run(["chown", "-R", "54321:54321", str(clone.root)], check=True)
         for folder in clone.root.parents:
             if folder != Path("/tmp") and folder.is_relative_to("/tmp"):
                 folder.chmod(0o755)
-        command = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *command]
+        command = [*nobody, *command]
     done = clone.run(*command, "snakemake", "--cores", "2", *SMOKE)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (clone.root / "reports/smoke/index.html").is_file() and cell.is_dir()

@@ -12,8 +12,11 @@ from filelock import FileLock
 from counterpoise import identity as identities
 from counterpoise.files import digest_of, read_json, write_json
 from counterpoise.plan import load_plan
+from counterpoise.project import load_project
 from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
+from counterpoise.upkeep.inventory import all_plans, take_inventory
+from counterpoise.upkeep.verify import verify
 from counterpoise.upkeep.why import explain
 from tests.checkouts import Checkout
 from tests.support import error_of, files_in
@@ -62,18 +65,33 @@ FILES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("pattern", FILES)
-def test_one_flipped_bit_is_found_and_named(clone: Checkout, pattern: str) -> None:
-    path = one(clone, pattern)
+def test_one_flipped_bit_is_found_and_named(clone: Checkout) -> None:
+    plans = all_plans(load_project(clone.root))
+    for pattern in FILES:
+        path = one(clone, pattern)
+        whole = path.read_bytes()
+        flip(path)
+        damaged = verify(clone.root, take_inventory(clone.root, plans))
+        # Scores come from predictions, and fall with them.
+        assert len(damaged) == (2 if "predictions" in pattern else 1), pattern
+        unit = str(path.relative_to(clone.root))
+        assert any(unit.startswith(found) for found in damaged)
+        path.write_bytes(whole)
     flip(path)
     lines, sound = check(clone.root)
-    assert not sound
-    damaged = [line.split()[1] for line in lines if line.startswith("damaged")]
-    unit = str(path.relative_to(clone.root))
-    assert any(unit.startswith(found) for found in damaged)
-    # Scores come from predictions, and fall with them.
-    assert len(damaged) == (2 if "predictions" in pattern else 1)
+    assert not sound and lines[0].startswith("damaged   data/prepared/digits/")
     assert "run `snakemake` again" in lines[-1]
+    path.write_bytes(whole)
+    assert check(clone.root)[1]
+
+
+def test_a_result_of_an_earlier_version_is_stale_and_not_damaged(clone: Checkout) -> None:
+    cell = one(clone, CELL)
+    old = shutil.copytree(cell, cell.with_name("f" * 12))
+    for path in old.glob("*.json"):
+        write_json(path, {k: v for k, v in read_json(path).items() if k != "checksum"})
+    lines, sound = check(clone.root)
+    assert sound and not any(line.startswith("damaged") for line in lines)
 
 
 def missing_weights(cell: Path) -> str:

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import digest_of, is_sealed, read_json, sha256_file
+from counterpoise.files import CHECKSUM, digest_of, is_sealed, read_json, sha256_file
 from counterpoise.upkeep.inventory import CELL_FILES, Inventory, Unit
+
+UNSEALED = "carries no checksum"
+"""As files of earlier versions: no damage where they are stale anyway."""
 
 
 def verify(root: Path, inventory: Inventory) -> dict[str, list[str]]:
@@ -21,7 +24,12 @@ def verify(root: Path, inventory: Inventory) -> dict[str, list[str]]:
     }
     found = {}
     for unit in inventory.of("planned", "stale"):
-        if unit.kind in problems and (wrong := problems[unit.kind](root, unit)):
+        if unit.kind not in problems:
+            continue
+        wrong = problems[unit.kind](root, unit)
+        if unit.state == "stale":
+            wrong = [reason for reason in wrong if not reason.endswith(UNSEALED)]
+        if wrong:
             found[unit.path] = wrong
     return found
 
@@ -40,8 +48,10 @@ def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
 def _sealed(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The same of a file that carries its own checksum."""
     value, wrong = _json(path)
-    if not wrong and not is_sealed(value):
-        wrong = [f"{path.name} is not as it was written, or from before files carried a checksum"]
+    if not wrong and CHECKSUM not in value:
+        wrong = [f"{path.name} {UNSEALED}"]
+    elif not wrong and not is_sealed(value):
+        wrong = [f"{path.name} is not as it was written"]
     return value, wrong
 
 
