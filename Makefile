@@ -27,8 +27,8 @@ demo: $(READY) ## Rebuild everything offline on stand-in data, and say where the
 	@echo
 	@echo "The report: $(CURDIR)/reports/demo/index.html"
 
-test: $(READY) ## Run the whole test suite, in two processes
-	python -m pytest -n 2 --dist loadgroup
+test: $(READY) ## Run the whole test suite
+	python -m pytest
 
 lock: $(UV) ## Refresh requirements.lock: every platform, hashed, without addresses
 	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

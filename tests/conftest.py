@@ -31,19 +31,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(MethodsTable())
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests: what needs the demo first, and whole in one of them.
-
-    So are the tests that share a finished smoke tier, and those of one file.
-    """
-    for item in items:
-        needed = getattr(item, "fixturenames", ())
-        shared = next((name for name in ("demo", "finished") if name in needed), None)
-        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
-
-
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Results must not depend on free cores, and other processes need theirs."""
