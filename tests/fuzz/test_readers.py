@@ -242,7 +242,7 @@ def test_states(folder: Path, count: int) -> None:
     """Damaged files, files whose checksum has been made right, and sound files of other content."""
     path = folder / "seed.state"
     problem = small_problem(small_cell())
-    Replicate(problem, 0, path)._save()
+    Replicate(problem, 0, path).save()
     sound = path.read_bytes()
     state = load_state(path, torch.device("cpu"))
     assert state is not None and set(KEYS) == set(state)
