@@ -37,7 +37,9 @@ def test_stand_in_numbers_are_marked_and_get_no_verdict(results: dict[str, Any])
     ours = [n for n in results["numbers"] if n["ours"] is not None]
     assert len(ours) > 80
     for number in ours:
-        assert "demo" in number["marks"]
+        # The toy problems are formulas: nothing stands in for them, and no number of theirs is printed.
+        toy = all(key.startswith("toy-") for key in number["ours"]["cells"])
+        assert ("demo" in number["marks"]) != toy
         assert number["verdict"] is None
 
 
