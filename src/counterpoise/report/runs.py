@@ -295,9 +295,8 @@ def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
 
 def _method(files: CellFiles) -> Component:
     """The method as it was trained: with the options that cells before it have settled."""
-    if files.record is None or not files.training.preliminary:
-        return files.training.cell.method
-    return Cell(**files.record["cell"]).method
+    record = files.record or {}
+    return Component(**record["method"]) if "method" in record else files.training.cell.method
 
 
 def _search(tried: list[dict[str, Any]]) -> str:

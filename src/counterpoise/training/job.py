@@ -101,7 +101,11 @@ def train(
             shutil.rmtree(job.work, ignore_errors=True)
         else:
             make_folder(job.work)
+            planned = job.cell
             job, choices = settled(job)
+            if choices:  # the digest is that of the cell as planned
+                method = job.cell.method.model_dump(mode="json")
+                choices |= {"cell": planned.model_dump(mode="json"), "method": method}
             _train(job, choices, device_of(device), save_every, stop, replicates)
             if not _is_orphan():
                 shutil.rmtree(job.work, ignore_errors=True)

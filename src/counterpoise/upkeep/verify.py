@@ -110,9 +110,15 @@ def _scores(root: Path, unit: Unit) -> list[str]:
 def _exhibit(root: Path, unit: Unit) -> list[str]:
     if len(unit.files) == 1 and unit.files[0] == unit.path:
         return _sealed(root / unit.path)[1]
-    drawn = root / f"{unit.path}.svg"
-    behind, wrong = _sealed(root / f"{unit.path}.json")
-    return wrong or _against(drawn.parent, {drawn.name: behind.get("svg")})
+    if (root / unit.path).is_dir():
+        views = sorted((root / unit.path).glob("*.json"))
+        return [line for path in views for line in _drawing(path)]
+    return _drawing(root / f"{unit.path}.json")
+
+
+def _drawing(behind: Path) -> list[str]:
+    content, wrong = _sealed(behind)
+    return wrong or _against(behind.parent, {f"{behind.stem}.svg": content.get("svg")})
 
 
 def _raw(root: Path, unit: Unit) -> list[str]:

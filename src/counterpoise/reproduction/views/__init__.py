@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterpoise.files import write_json, write_text
+from counterpoise.files import sha256_file, write_sealed, write_text
 from counterpoise.plan import Plan
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.views import conflict, gains, imbalance, tradeoff, weights
@@ -41,9 +41,10 @@ def make_views(root: Path, plan: Plan, paper_name: str) -> None:
                 svg = to_svg(drawn.canvas, salt, view.TITLE, f"{facts.title}. {drawn.note}")
             path = root / made.views / f"{experiment}-{kind}.svg"
             write_text(path, svg)
-            write_json(
+            write_sealed(
                 path.with_suffix(".json"),
                 {
+                    "svg": sha256_file(path),
                     "experiment": experiment,
                     "kind": kind,
                     "title": view.TITLE,
