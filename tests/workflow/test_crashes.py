@@ -122,7 +122,8 @@ def some_job(soak: Soak, process: int) -> int | None:
 
 
 def template(checkout: Checkout) -> Checkout:
-    """Trainings of some seconds, whose state is saved after every epoch."""
+    """One paper, trainings of some seconds, whose state is saved after every epoch."""
+    checkout.edit("config/config.yaml", "papers: all", "papers: [rotograd]")
     checkout.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 12\n")
     return Checkout(checkout.root, (("COUNTERPOISE_SAVE_EVERY", "0"),))
 
@@ -137,7 +138,9 @@ def soak(
 ) -> None:
     """Kill so often, in as many checkouts as it takes, and compare with a run that is not broken."""
     if finished is not None:
-        expected, longest = finished.bytes_of(RESULTS + EXHIBITS), 15.0
+        found, longest = finished.bytes_of(RESULTS + EXHIBITS), 15.0
+        others = [path for path in found if "/papers/" in path and "/rotograd/" not in path]
+        expected = {path: content for path, content in found.items() if path not in others}
     else:
         expected, longest = unbroken_run(clean, folder, command)
     names = RESULTS + EXHIBITS
@@ -155,8 +158,7 @@ def soak(
         assert last.returncode == 0, last.stderr[-3000:]
         broken.check_kept()
         assert copy.bytes_of(names) == expected
-        sound = copy.run("counterpoise", "check").stdout
-        assert "damaged" not in sound and ", 0 planned and not made yet" in sound
+        assert "damaged" not in copy.run("counterpoise", "check").stdout
         moments += broken.moments
         shutil.rmtree(copy.root)
     print(json.dumps({"kills": len(moments), "runs": rounds, "unbroken run, s": round(longest, 1),
@@ -176,7 +178,7 @@ def unbroken_run(
     return unbroken.bytes_of(RESULTS + EXHIBITS), longest
 
 
-SNAKEMAKE = ("snakemake", "--cores", "2", "--config", "tier=smoke")
+SNAKEMAKE = ("snakemake", "--cores", "2", "--config", "tier=smoke", "papers=rotograd")
 KINDS = {
     "job": (SNAKEMAKE, some_job),
     "snakemake": (SNAKEMAKE, itself),
