@@ -240,10 +240,13 @@ def test_a_second_process_waits_and_does_not_train_again(tmp_path: Path, split_f
 def test_waiting_for_another_process_can_be_stopped(tmp_path: Path, split_file: Path) -> None:
     made, held, done = job(tmp_path, split_file), threading.Event(), threading.Event()
     made.work.mkdir()
+    before = signal.getsignal(signal.SIGTERM)
 
     def first_process() -> None:
         with FileLock(made.work / "lock"):
             held.set()
+            while signal.getsignal(signal.SIGTERM) is before:  # else pytest itself would end
+                time.sleep(0.01)
             time.sleep(0.2)
             os.kill(os.getpid(), signal.SIGTERM)
             done.wait(10)

@@ -64,6 +64,8 @@ def store_of(published: Checkout) -> Path:
 def test_a_fresh_clone_pulls_and_trains_nothing(published: Checkout, tmp_path: Path) -> None:
     clone = clone_of(published, tmp_path / "clone")
     well(clone, *PULL)
+    data = [path.name for path in (clone.root / "data").rglob("*") if path.is_file()]
+    assert len(data) < 10 and not [n for n in data if n.endswith((".png", ".jpg"))], "packed"
     assert "up to date" in well(clone, "dvc", "repro")
     said = clone.snakemake("all")
     assert not {"download", "prepare", "split", "train", "evaluate"} & set(jobs(said))
