@@ -18,13 +18,16 @@ def test_the_page_stays_small(page_file: Path) -> None:
     assert page_file.stat().st_size < 3_000_000
 
 
-def test_it_is_built_in_ten_seconds_of_processor_time(demo: Checkout, page_file: Path) -> None:
+def test_it_is_built_in_ten_seconds_of_processor_time(
+    demo: Checkout, page_file: Path, tmp_path: Path
+) -> None:
+    clone = demo.copy(tmp_path / "clone")  # a report made by hand would ask for the gate again
     before, page = resource.getrusage(resource.RUSAGE_CHILDREN), page_file.read_bytes()
-    done = demo.run("counterpoise", "report", "--tier", "demo")
+    done = clone.run("counterpoise", "report", "--tier", "demo")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
-    assert page_file.read_bytes() == page
+    assert (clone.root / page_file.relative_to(demo.root)).read_bytes() == page
 
 
 def test_it_needs_nothing_from_elsewhere(page_file: Path) -> None:
