@@ -12,7 +12,7 @@ from counterpoise.errors import UserError
 from counterpoise.files import digest_of
 from counterpoise.layout import Data, Training
 from counterpoise.project import Project
-from counterpoise.spec.cell import Candidate, Cell, Component
+from counterpoise.spec.cell import Candidate, Cell, Component, Variation
 from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.paper import SINGLE_TASK, Experiment
 from counterpoise.spec.tier import Reduction
@@ -140,14 +140,14 @@ def plan_training(
         network=Component(name=network.name, options=network_options.model_dump(mode="json")),
         method=Component(name=method, options=options.model_dump(mode="json")),
         tasks=tasks,
-        protocol=experiment.protocol.model_copy(update=changes),
+        protocol=run.protocol.of(experiment.protocol).model_copy(update=changes),
         seeds=tuple(range(repeats)),
         candidates=candidates,
         single_task=single_task or {},
     )
     parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment, data)]
     parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
-    parts += ["search"] * bool(candidates)
+    parts += [*_shown_variation(run.protocol), *["search"] * bool(candidates)]
     name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
     catalogue = (
         registry.module_name("methods", method),
@@ -229,6 +229,12 @@ def _shown(options: Any) -> list[str]:
     fields = type(options).model_fields
     changed = {k: v for k, v in options.model_dump().items() if v != fields[k].default}
     return [_word(key, value) for key, value in changed.items()]
+
+
+def _shown_variation(variation: Variation) -> list[str]:
+    """What a run changes of the protocol, for a cell's name."""
+    given = variation.model_dump(mode="json", include=variation.model_fields_set)
+    return [str(v["kind"]) if isinstance(v, dict) else _word(k, v) for k, v in given.items()]
 
 
 def _shown_data(experiment: Experiment, data: Data) -> list[str]:

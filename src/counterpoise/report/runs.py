@@ -59,6 +59,8 @@ class RunCard:
     method: str
     method_id: str
     options: str
+    protocol: str
+    """What the run changes of its experiment's protocol."""
     marks: tuple[Term, ...]
     state: Term
     brief: str
@@ -134,6 +136,7 @@ _SETTINGS: dict[str, Callable[[Protocol], str]] = {
         f"{plural(p.schedule.every, 'epoch')}"
     ),
     "losses": lambda p: _NORMALISATION[p.loss_normalisation],
+    "loss of binary tasks": lambda p: options_text(p.loss.model_dump()),
     "epoch that is tested": lambda p: _SELECTION[p.selection],
 }
 
@@ -190,6 +193,7 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
         "Single task" if alone else registry.method(spec.method).label,
         anchor("method", spec.method),
         options_text(spec.options),
+        options_text(spec.protocol.model_dump(exclude_unset=True)),
         tuple(mark(name) for name in names),
         state,
         ", ".join(brief),

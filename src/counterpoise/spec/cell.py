@@ -22,6 +22,63 @@ class Schedule(Model):
     """Factor of a step, or of an epoch of an exponential schedule."""
 
 
+class Bce(Model):
+    """Binary cross-entropy."""
+
+    kind: Literal["bce"] = "bce"
+
+
+class Focal(Model):
+    """Focal loss (Lin et al. 2017): well-classified items count less."""
+
+    kind: Literal["focal"]
+    gamma: Annotated[float, Field(ge=0, le=20)] = 2.0
+    """Focusing; zero gives (weighted) cross-entropy. 2 in Lin et al."""
+    alpha: Annotated[float, Field(ge=0, le=1)] | None = 0.25
+    """Weight of positives, and one minus it of negatives; null for none. 0.25 in Lin et al."""
+
+
+class Asymmetric(Model):
+    """Asymmetric loss (Ridnik et al. 2021): negatives are focused more, and easy ones dropped."""
+
+    kind: Literal["asymmetric"]
+    gamma_positive: Annotated[float, Field(ge=0, le=20)] = 0.0
+    gamma_negative: Annotated[float, Field(ge=0, le=20)] = 4.0
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Probability up to which a negative costs nothing. Defaults as in Ridnik et al., sec. 4.1."""
+
+
+class ClassWeighted(Model):
+    """Binary cross-entropy with weights from the frequency of the classes of each task."""
+
+    kind: Literal["class_weighted"]
+    form: Literal["both", "positive"] = "both"
+    """N / n_c for both classes, or n_0 / n_1 for positives and one for negatives."""
+    mean: Literal["weights", "items"] = "weights"
+    """A batch's sum is divided by the sum of its weights, as torch's weighted cross-entropy does,
+    or by the number of its items."""
+
+
+class ClassBalanced(Model):
+    """Binary cross-entropy with weights by the effective number of items (Cui et al. 2019)."""
+
+    kind: Literal["class_balanced"]
+    beta: Annotated[float, Field(gt=0, lt=1)] = 0.9999
+    """0.9999 is the middle of the values that Cui et al. try."""
+
+
+class SigmoidTwice(Model):
+    """Binary cross-entropy of the sigmoid of a probability: a fault whose traces are looked for."""
+
+    kind: Literal["sigmoid_twice"]
+
+
+BinaryLoss = Annotated[
+    Bce | Focal | Asymmetric | ClassWeighted | ClassBalanced | SigmoidTwice,
+    Field(discriminator="kind"),
+]
+
+
 class Protocol(Model):
     """How a network is trained, whatever the method."""
 
@@ -33,6 +90,8 @@ class Protocol(Model):
     schedule: Schedule = Schedule()
     loss_normalisation: Literal["first_batch", "none"] = "none"
     """Divide each task's loss by its value on the first mini-batch, before any update."""
+    loss: BinaryLoss = Bce()
+    """Of tasks with one logit and two classes; the loss of other tasks stays as it is."""
     selection: Selection = "best_validation"
     """Which epoch's weights are kept: the lowest mean (normalised) validation loss, or the last."""
     precision: Precision = "float32"
@@ -43,6 +102,17 @@ class Protocol(Model):
     batch sees these items alone."""
     trace_outputs: bool = False
     """Keep the mean network output on the validation part at every epoch (toy problems)."""
+
+
+class Variation(Model):
+    """What one run changes of its experiment's protocol."""
+
+    loss: BinaryLoss | None = None
+
+    def of(self, protocol: Protocol) -> Protocol:
+        """The protocol with these changes."""
+        given = {key: getattr(self, key) for key in self.model_fields_set}
+        return protocol.model_copy(update=given)
 
 
 class Component(Model):

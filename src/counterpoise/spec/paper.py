@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from counterpoise.spec.base import Model, Name, Text
-from counterpoise.spec.cell import Component, Protocol
+from counterpoise.spec.cell import Component, Protocol, Variation
 
 Better = Literal["higher", "lower"]
 Mark = Literal["second_hand", "plot_read"]
@@ -152,6 +152,8 @@ class Run(Model):
     options: dict[str, Any] = {}
     search: GridSearch | None = None
     """Options that are searched on the validation part instead of given."""
+    protocol: Variation = Variation()
+    """What differs from the experiment's protocol."""
     label: str = ""
     role: Literal["primary", "sensitivity"] = "primary"
     """Only the primary reading of a paper gets verdicts."""

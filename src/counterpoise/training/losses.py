@@ -29,7 +29,7 @@ class Loss(Protocol):
         """
 
 
-def _blanked(outputs: Tensor, target: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+def blanked(outputs: Tensor, target: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
     """Outputs and targets with zeros where the label is unknown.
 
     The placeholder of an unknown label is no class or no number. Outputs go too: an infinite one
@@ -44,13 +44,13 @@ def nll(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """Negative log-likelihood of a softmax over the outputs."""
     if known is None:
         return functional.cross_entropy(outputs, target)
-    outputs, target = _blanked(outputs, target, known)
+    outputs, target = blanked(outputs, target, known)
     return mean_of_known(functional.cross_entropy(outputs, target, reduction="none"), known)
 
 
 def bce_one_hot(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """Binary cross-entropy of one sigmoid per class, summed over classes."""
-    outputs, target = _blanked(outputs, target, known)
+    outputs, target = blanked(outputs, target, known)
     hot = functional.one_hot(target, outputs.shape[1]).to(outputs.dtype)
     each = functional.binary_cross_entropy_with_logits(outputs, hot, reduction="none")
     return mean_of_known(each.sum(1), known)
@@ -58,7 +58,7 @@ def bce_one_hot(outputs: Tensor, target: Tensor, known: Tensor | None = None) ->
 
 def bce(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """Binary cross-entropy of one logit."""
-    outputs, target = _blanked(outputs, target, known)
+    outputs, target = blanked(outputs, target, known)
     logits, truth = outputs[:, 0], target.to(outputs.dtype)
     if known is None:
         return functional.binary_cross_entropy_with_logits(logits, truth)
@@ -68,7 +68,7 @@ def bce(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
 
 def mse(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """Mean squared error of one output."""
-    outputs, target = _blanked(outputs, target, known)
+    outputs, target = blanked(outputs, target, known)
     return mean_of_known(torch.square(outputs[:, 0] - target), known)
 
 

@@ -16,6 +16,7 @@ from counterpoise.errors import UserError
 from counterpoise.methods._base import Method, Shape, State
 from counterpoise.spec.cell import Cell
 from counterpoise.tasks import Task
+from counterpoise.training.binary import binary_loss
 from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
 from counterpoise.training.step import task_outputs
@@ -87,7 +88,17 @@ class Problem:
     def losses(self) -> tuple[Loss, ...]:
         """The loss of every task."""
         own = getattr(registry.find("datasets", self.cell.dataset), "LOSSES", {})
-        return tuple({**LOSSES, **own}[task.loss] for task in self.tasks)
+        return tuple(
+            binary_loss(self.cell.protocol.loss, self._counts(task.name))
+            if task.loss == "bce"
+            else {**LOSSES, **own}[task.loss]
+            for task in self.tasks
+        )
+
+    def _counts(self, task: str) -> tuple[int, int]:
+        """Known negatives and positives of a binary task in the training part."""
+        target = self.parts["train"].targets[task]
+        return int((target == 0).sum()), int((target == 1).sum())
 
 
 def outputs_of(network: Network, method: Method, state: State, part: Part) -> list[Tensor]:
