@@ -11,6 +11,7 @@ from hypothesis import settings
 from counterpoise.plan import Plan, load_plan
 from counterpoise.project import Project, load_project
 
+from .loopback import server as server  # a fixture
 from .support import ROOT, SHARED, copy_of_config
 
 # The same examples every time, however slow the machine is at the moment.

@@ -33,7 +33,7 @@ def raw_identity(name: str, source: DataSource) -> dict[str, Any]:
     """What a source's files are: published checksums, or what generates them."""
     identity: dict[str, Any] = {
         "source": name,
-        "files": {file.name: file.sha256 for file in source.files},
+        "files": {file.name: file.checksum for file in source.files},
         "needs": {library: library_version(library) for library in source.needs},
     }
     if source.generator is not None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from counterpoise import registry
+from counterpoise import download, registry
 from counterpoise.download import fetch_source
 from counterpoise.spec.cell import Component
 from counterpoise.spec.dataset import DataSource, SourceFile
+from counterpoise.transfer import digests_of
 
+from ..loopback import Server
 from ..support import error_of, files_in
 
 CONTENT = {"one.bin": bytes(range(256)) * 40, "two.bin": b"second file\n" * 99}
@@ -39,7 +42,7 @@ def source(mirrors: tuple[str, ...] = ()) -> DataSource:
 
 
 def fetch(folder: Path, mirror: str | None, mirrors: tuple[str, ...] = ()) -> Path:
-    marker = folder / "raw" / "source.json"
+    marker = folder / "raw" / "numbers-0" / "source.json"
     fetch_source("numbers", source(mirrors), marker, mirror)
     return marker
 
@@ -48,6 +51,10 @@ def fill(folder: Path, damage: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in CONTENT.items():
         (folder / name).write_bytes(DAMAGE[damage](content) if damage else content)
+
+
+def contents(damage: str | None = None) -> dict[str, bytes]:
+    return {name: DAMAGE[damage](c) if damage else c for name, c in CONTENT.items()}
 
 
 def check_complete(marker: Path) -> None:
@@ -85,7 +92,7 @@ def test_a_folder_that_lacks_a_file_is_not_replaced_by_the_network(tmp_path: Pat
     unreachable = ("http://127.0.0.1:9/",)  # the discard port: nothing listens
     error = error_of(lambda: fetch(tmp_path, str(tmp_path / "mirror"), unreachable))
     assert "the mirror has no two.bin" in error.what
-    assert files_in(tmp_path / "raw") == ["one.bin"]
+    assert files_in(tmp_path / "raw" / "numbers-0") == ["one.bin"]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -94,17 +101,17 @@ def test_a_damaged_file_in_a_folder(tmp_path: Path, damage: str) -> None:
     error = error_of(lambda: fetch(tmp_path, str(tmp_path / "mirror")))
     assert "damaged or altered" in error.what and error.remedy
     assert error.where.endswith("numbers/one.bin")
-    assert files_in(tmp_path / "raw") == []
+    assert files_in(tmp_path / "raw" / "numbers-0") == []
 
 
 def test_what_is_here_and_right_is_not_fetched_again(tmp_path: Path) -> None:
-    fill(tmp_path / "raw")
+    fill(tmp_path / "raw" / "numbers-0")
     check_complete(fetch(tmp_path, str(tmp_path / "nowhere")))
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_here_and_wrong_is_fetched_again(tmp_path: Path, damage: str) -> None:
-    fill(tmp_path / "raw", damage)
+    fill(tmp_path / "raw" / "numbers-0", damage)
     fill(tmp_path / "mirror")
     check_complete(fetch(tmp_path, str(tmp_path / "mirror")))
 
@@ -112,96 +119,67 @@ def test_what_is_here_and_wrong_is_fetched_again(tmp_path: Path, damage: str) ->
 # Addresses -----------------------------------------------------------------------------------
 
 
-class Server:
-    """A web server on this machine; ``pages`` maps paths to contents."""
-
-    def __init__(self) -> None:
-        self.pages: dict[str, bytes] = {}
-        self.cut: set[str] = set()
-        self.asked: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                content = outer.pages.get(self.path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                half = self.path in outer.cut
-                self.wfile.write(content[: len(content) // 2] if half else content)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_address[1]}"
-
-    def serve(self, folder: str, damage: str | None = None) -> str:
-        """Serve the files under a folder and return its address."""
-        for name, content in CONTENT.items():
-            self.pages[f"/{folder}/{name}"] = DAMAGE[damage](content) if damage else content
-        return f"{self.address}/{folder}/"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.http.shutdown()
-    thread.join()
-    made.http.server_close()
-
-
 @pytest.mark.parametrize("end", ["", "/"])
 def test_a_mirror_by_address(tmp_path: Path, server: Server, end: str) -> None:
-    server.serve("mirror/numbers")
+    server.serve("mirror/numbers", contents())
     check_complete(fetch(tmp_path, f"{server.address}/mirror{end}"))
-    assert server.asked == ["/mirror/numbers/one.bin", "/mirror/numbers/two.bin"]
+    assert sorted(server.asked) == ["/mirror/numbers/one.bin", "/mirror/numbers/two.bin"]
 
 
 def test_the_published_mirrors_are_tried_in_order(tmp_path: Path, server: Server) -> None:
-    mirrors = (f"{server.address}/gone/", server.serve("second"), server.serve("third"))
+    mirrors = (
+        f"{server.address}/gone/",
+        server.serve("second", contents()),
+        server.serve("third", contents()),
+    )
     check_complete(fetch(tmp_path, None, mirrors))
-    assert server.asked == [f"/{d}/{n}" for n in CONTENT for d in ("gone", "second")]
+    for name in CONTENT:
+        mine = [path for path in server.asked if path.endswith(name)]
+        assert mine == [f"/gone/{name}", f"/second/{name}"]
 
 
 def test_the_users_mirror_comes_first_and_the_published_ones_help_out(
     tmp_path: Path, server: Server
 ) -> None:
-    check_complete(fetch(tmp_path, f"{server.address}/mine", (server.serve("published"),)))
-    assert server.asked[:2] == ["/mine/numbers/one.bin", "/published/one.bin"]
+    check_complete(
+        fetch(tmp_path, f"{server.address}/mine", (server.serve("published", contents()),))
+    )
+    for name in CONTENT:
+        mine = [path for path in server.asked if path.endswith(name)]
+        assert mine == [f"/mine/numbers/{name}", f"/published/{name}"]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_mirror_with_wrong_content_is_passed_over(
     tmp_path: Path, server: Server, damage: str
 ) -> None:
-    mirrors = (server.serve("wrong", damage), server.serve("right"))
+    mirrors = (server.serve("wrong", contents(damage)), server.serve("right", contents()))
     check_complete(fetch(tmp_path, None, mirrors))
 
 
 def test_a_connection_that_breaks_off_is_passed_over(tmp_path: Path, server: Server) -> None:
-    mirrors = (server.serve("breaks"), server.serve("right"))
-    server.cut = {"/breaks/one.bin"}
+    mirrors = (server.serve("breaks", contents()), server.serve("right", contents()))
+    server.pages["/breaks/one.bin"].cuts = [5, 0, 0, 0]
     check_complete(fetch(tmp_path, None, mirrors))
 
 
 def test_a_stream_without_end_is_cut_off(tmp_path: Path, server: Server) -> None:
     """Else a mirror could fill the disk before the checksum is looked at."""
-    endless = server.serve("endless")
-    server.pages["/endless/one.bin"] = CONTENT["one.bin"] + bytes(50_000_000)
+    endless = server.serve("endless", contents())
+    page = server.pages["/endless/one.bin"]
+    page.content, page.length = CONTENT["one.bin"] + bytes(50_000_000), False
     error = error_of(lambda: fetch(tmp_path, None, (endless,)))
-    assert "longer than published" in error.what and files_in(tmp_path / "raw") == []
+    assert "longer than published" in error.what
+    assert files_in(tmp_path / "raw" / "numbers-0") == ["two.bin"]
+    assert server.sent["/endless/one.bin"] < 20_000_000  # what fits into buffers of the sockets
 
 
 def test_when_no_mirror_helps_each_is_told_with_its_reason(tmp_path: Path, server: Server) -> None:
-    mirrors = (f"{server.address}/gone/", server.serve("wrong", "corrupt"), "http://127.0.0.1:9/")
+    mirrors = (
+        f"{server.address}/gone/",
+        server.serve("wrong", contents("corrupt")),
+        "http://127.0.0.1:9/",
+    )
     error = error_of(lambda: fetch(tmp_path, None, mirrors))
     assert "no mirror gave one.bin" in error.what
     gone, wrong, closed = (error.what.index(address) for address in mirrors)
@@ -209,12 +187,174 @@ def test_when_no_mirror_helps_each_is_told_with_its_reason(tmp_path: Path, serve
     assert "damaged or altered" in error.what[wrong:closed]
     assert "connection" in error.what[closed:].lower()
     assert "mirror=FOLDER" in error.remedy
-    assert files_in(tmp_path / "raw") == []
+    assert files_in(tmp_path / "raw" / "numbers-0") == []
 
 
 def test_a_page_that_is_gone_is_not_told_as_a_full_disk(tmp_path: Path, server: Server) -> None:
     error = error_of(lambda: fetch(tmp_path, None, (f"{server.address}/gone/",)))
     assert "cannot write" not in error.what
+
+
+# What is remembered --------------------------------------------------------------------------
+
+
+def unknown(mirrors: tuple[str, ...] = (), **more: Any) -> DataSource:
+    """A source without checksums."""
+    files = tuple(SourceFile(name=name) for name in CONTENT)
+    made = DataSource(title="Numbers", description="d", licence="l", files=files, **more)
+    return made.model_copy(update={"mirrors": mirrors})
+
+
+def fetch_unknown(folder: Path, mirror: str | None, *mirrors: str) -> Path:
+    marker = folder / "raw" / "numbers-0" / "source.json"
+    fetch_source("numbers", unknown(mirrors), marker, mirror)
+    return marker
+
+
+def test_a_checksum_that_nobody_publishes_is_recorded_and_then_holds(
+    tmp_path: Path, server: Server
+) -> None:
+    right = server.serve("right", contents())
+    check_complete(fetch_unknown(tmp_path, None, right))
+    shutil.rmtree(tmp_path / "raw")
+    wrong = server.serve("wrong", contents("corrupt"))
+    error = error_of(lambda: fetch_unknown(tmp_path, None, wrong))
+    assert "another checksum than published or recorded" in error.what
+    assert "numbers-0.checksums.json" in error.remedy
+    check_complete(fetch_unknown(tmp_path, None, wrong, right))
+    shutil.rmtree(tmp_path / "raw")
+    fill(tmp_path / "mirror", "corrupt")
+    error = error_of(lambda: fetch_unknown(tmp_path, str(tmp_path / "mirror")))
+    assert "damaged or altered" in error.what and "checksums.json" in error.remedy
+
+
+def test_only_a_full_success_is_recorded(tmp_path: Path, server: Server) -> None:
+    half = server.serve("half", {"one.bin": CONTENT["one.bin"]})
+    assert "two.bin" in error_of(lambda: fetch_unknown(tmp_path, None, half)).what
+    assert files_in(tmp_path / "raw") == ["numbers-0/one.bin"]
+    assert not (tmp_path / "records" / "numbers-0.checksums.json").exists()
+
+
+def test_what_was_verified_is_not_read_again(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = server.serve("a", contents())
+    marker = fetch(tmp_path, None, (mirror,))
+    server.asked.clear()
+    read: list[str] = []
+
+    def spy(path: Path) -> Any:
+        read.append(path.name)
+        return digests_of(path)
+
+    monkeypatch.setattr(download, "digests_of", spy)
+    marker.unlink()
+    check_complete(fetch(tmp_path, None, (mirror,)))
+    assert read == [] and server.asked == []
+    two = marker.parent / "two.bin"  # as long, and as old
+    stamp = two.stat()
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(DAMAGE["corrupt"](CONTENT["two.bin"]))
+    os.utime(damaged, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    damaged.replace(two)
+    check_complete(fetch(tmp_path, None, (mirror,)))
+    assert read == ["two.bin"] and server.asked == ["/a/two.bin"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"one.bin": 3}', '{"one.bin": []}'])
+def test_a_damaged_record_of_what_was_verified_costs_a_reading(
+    tmp_path: Path, server: Server, content: str
+) -> None:
+    mirror = server.serve("a", contents())
+    marker = fetch(tmp_path, None, (mirror,))
+    (tmp_path / "records" / "numbers-0.verified.json").write_text(content, encoding="utf-8")
+    marker.unlink()
+    check_complete(fetch(tmp_path, None, (mirror,)))
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"one.bin": 3}'])
+def test_a_damaged_record_of_checksums_is_named(
+    tmp_path: Path, server: Server, content: str
+) -> None:
+    (tmp_path / "records").mkdir()
+    record = tmp_path / "records" / "numbers-0.checksums.json"
+    record.write_text(content, encoding="utf-8")
+    error = error_of(lambda: fetch_unknown(tmp_path, None, server.serve("a", contents())))
+    assert error.where == str(record) and error.remedy
+
+
+def test_what_is_not_always_needed(tmp_path: Path, server: Server) -> None:
+    made = source((server.serve("half", {"one.bin": CONTENT["one.bin"]}),))
+    marker = tmp_path / "raw" / "numbers-0" / "source.json"
+
+    def needed(word: str) -> DataSource:
+        two = made.files[1].model_copy(update={"needed": word})
+        return made.model_copy(update={"files": (made.files[0], two)})
+
+    fill(tmp_path / "mirror")
+    (tmp_path / "mirror" / "two.bin").unlink()
+    assert "two.bin" in error_of(lambda: fetch_source("n", needed("download"), marker, None)).what
+    for word, mirror in (("never", None), ("download", str(tmp_path / "mirror"))):
+        shutil.rmtree(marker.parent)
+        fetch_source("n", needed(word), marker, mirror)
+        assert list(json.loads(marker.read_text(encoding="utf-8"))["files"]) == ["one.bin"]
+
+
+def test_a_disk_that_is_too_small_is_told_before(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    error = error_of(lambda: fetch(tmp_path, None, (server.serve("a", contents()),)))
+    assert "free" in error.what and error.remedy and server.asked == []
+
+
+def test_files_that_are_not_there_make_one_message(tmp_path: Path, server: Server) -> None:
+    error = error_of(lambda: fetch(tmp_path, None, (f"{server.address}/gone/",)))
+    assert error.what.count("404") == 1 and "nor was there two.bin" in error.what
+
+
+# In place ------------------------------------------------------------------------------------
+
+
+def in_place(folder: Path, mirror: Path) -> dict[str, Any]:
+    """The marker of a source of two tables and two archives."""
+    files = (SourceFile(name="table.csv"), SourceFile(name="list.txt", needed="download"),
+             SourceFile(name="images_001.tar.gz"), SourceFile(name="images_002.tar.gz"))  # fmt: skip
+    made = DataSource(title="t", description="d", licence="l", files=files, in_place=True)
+    marker = folder / "raw" / "big-0" / "source.json"
+    fetch_source("big", made, marker, str(mirror))
+    told: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+    return told
+
+
+def test_a_copy_of_ones_own_is_linked(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for name in ("table.csv", "images_001.tar.gz", "images_002.tar.gz"):
+        (mirror / name).write_bytes(name.encode())
+    assert list(in_place(tmp_path, mirror)["files"]) == [
+        "images_001.tar.gz", "images_002.tar.gz", "table.csv"]  # fmt: skip
+    for name in ("table.csv", "images_001.tar.gz"):
+        link = tmp_path / "raw" / "big-0" / name
+        assert link.is_symlink() and link.resolve() == mirror / name
+
+
+@pytest.mark.parametrize("layout", ["images_001/images", "images_012/images", "images"])
+def test_unpacked_images_of_ones_own_are_linked(tmp_path: Path, layout: str) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "big" / layout).mkdir(parents=True)
+    (mirror / "big" / "table.csv").write_text("a", encoding="utf-8")
+    for name in ("a.png", "b.png", "c.txt"):
+        (mirror / "big" / layout / name).write_text(name, encoding="utf-8")
+    told = in_place(tmp_path, mirror)
+    top = layout.split("/")[0]
+    assert list(told["files"]) == ["table.csv"] and told["folders"][top]["images"] == 2
+    assert (tmp_path / "raw" / "big-0" / top).resolve() == mirror / "big" / top
+    assert in_place(tmp_path, mirror) == told
+    (mirror / "big" / layout / "b.png").write_text("another", encoding="utf-8")
+    error = error_of(lambda: in_place(tmp_path, mirror))
+    assert "other images" in error.what and "checksums.json" in error.remedy
 
 
 # Generated -----------------------------------------------------------------------------------

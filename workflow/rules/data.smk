@@ -15,7 +15,7 @@ rule download:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=240,
+        runtime=2880,  # tens of gigabytes over a home line
     shell:
         "counterpoise download {wildcards.source} > {log} 2>&1 || (cat {log} >&2; exit 1)"
 

@@ -199,11 +199,14 @@ def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSou
         for training in plan.trainings.values()
         if (training.data.dataset, training.data.source) == (dataset, name)
     }
-    size = sum(file.bytes for file in source.files)
+    sizes = [file.bytes for file in source.files if file.bytes is not None]
+    least = "at least " * (len(sizes) < len(source.files))
     return SourceCard(
         name,
         source,
-        f"{plural(len(source.files), 'file')}, {count(size)} bytes" if source.files else "",
+        f"{plural(len(source.files), 'file')}, {least}{count(sum(sizes))} bytes"
+        if source.files
+        else "",
         tuple(
             split_view(data, options_text(data.options), inputs.summaries.get(folder))
             for folder, data in sorted(used.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,12 +12,40 @@ from counterpoise.spec.cell import Component
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Address = Annotated[str, Field(pattern=r"^https://[^\s/]+/\S*$", max_length=500)]
+Folder = Annotated[str, Field(pattern=r"^https://[^\s/]+/(\S*/)?$", max_length=500)]
+
+
+class Edition(Model):
+    """Another file with the same content for all that is read from it."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
 class SourceFile(Model):
     """One file of a source."""
 
     name: FileName
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0)] | None = None
+    """Size, where the publisher tells it."""
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    """Where the publisher gives neither checksum, that of the first full success is kept in
+    data/records/ and holds from then on."""
+    also: tuple[Edition, ...] = ()
+    """Other editions that are as good."""
+    urls: tuple[Address, ...] = ()
+    """Addresses of this file, tried before the folders of ``mirrors``."""
+    needed: Literal["always", "download", "never"] = "always"
+    """Where it must be: ``download`` allows that a folder of one's own lacks it."""
+
+    @property
+    def checksum(self) -> str:
+        """What is published of its content, for the identity of data."""
+        return self.sha256 or (f"md5:{self.md5}" if self.md5 else "recorded")
 
 
 class DataSource(Model):
@@ -33,8 +61,13 @@ class DataSource(Model):
     """What writes the files, where they are not downloaded."""
     needs: tuple[str, ...] = ()
     """Libraries whose version decides what is generated."""
-    mirrors: tuple[Annotated[str, Field(pattern=r"^https://.*/$")], ...] = ()
+    page: Address | None = None
+    """Where a person reads the terms, and finds the files if no program may fetch them."""
+    mirrors: tuple[Folder, ...] = ()
     """Addresses of folders, tried in order."""
+    in_place: bool = False
+    """Too large to keep twice: files of a mirror folder are linked, not copied, and their archives
+    of images may be unpacked there."""
     files: tuple[SourceFile, ...] = ()
     options: dict[str, Any] = {}
     """Dataset options that hold for this source."""
@@ -43,6 +76,9 @@ class DataSource(Model):
     def _has_files(self) -> DataSource:
         if (self.generator is not None) == bool(self.files):
             raise ValueError("a source is either generated or lists its files")
+        names = [file.name for file in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError("a source lists a file twice")
         return self
 
 

@@ -1,0 +1,133 @@
+"""A web server on this machine that misbehaves as told."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from counterpoise import transfer
+from counterpoise.pace import Patience
+
+
+@dataclass
+class Page:
+    """What is served at one path."""
+
+    content: bytes
+    ranges: bool = True
+    """Whether parts may be asked for."""
+    etag: str | None = '"one"'
+    cuts: list[int] = field(default_factory=list)
+    """Of the next replies, after how many bytes the connection breaks."""
+    statuses: list[int] = field(default_factory=list)
+    """Of the next replies, errors; the last one stays if it is negative."""
+    headers: dict[str, str] = field(default_factory=dict)
+    rate: float | None = None
+    """Bytes a second."""
+    length: bool = True
+    """Whether the size is told."""
+
+
+class Server:
+    """``pages`` maps paths to what is served; ``asked`` has the requests."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Page] = {}
+        self.asked: list[str] = []
+        self.ranges: list[tuple[str, str | None]] = []
+        self.sent: dict[str, int] = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Whoever hangs up is no error here."""
+
+        self.http = Quiet(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_address[1]}"
+
+    def serve(self, folder: str, contents: dict[str, bytes]) -> str:
+        """Serve files under a folder and return its address."""
+        for name, content in contents.items():
+            self.pages[f"/{folder}/{name}"] = Page(content)
+        return f"{self.address}/{folder}/"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        path, asked = request.path, request.headers.get("Range")
+        self.asked.append(path)
+        self.ranges.append((path, asked))
+        request.close_connection = True
+        page = self.pages.get(path)
+        if page is None:
+            request.send_error(404)
+            return
+        if page.statuses:
+            status = page.statuses[0] if page.statuses[0] < 0 else page.statuses.pop(0)
+            request.send_response(abs(status))
+            for key, value in page.headers.items():
+                request.send_header(key, value)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        content, start = page.content, 0
+        same = request.headers.get("If-Range") in (None, page.etag)
+        if asked and page.ranges and same and (match := re.fullmatch(r"bytes=(\d+)-", asked)):
+            start = int(match[1])
+            if start >= len(content):
+                request.send_response(416)
+                request.send_header("Content-Length", "0")
+                request.end_headers()
+                return
+            request.send_response(206)
+            told = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            request.send_header("Content-Range", told)
+        else:
+            request.send_response(200)
+        if page.length:
+            request.send_header("Content-Length", str(len(content) - start))
+        if page.etag:
+            request.send_header("ETag", page.etag)
+        for key, value in page.headers.items():
+            request.send_header(key, value)
+        request.end_headers()
+        end = min(len(content), start + page.cuts.pop(0)) if page.cuts else len(content)
+        step = 1 << 14 if page.rate is None else max(1, int(page.rate / 50))
+        for place in range(start, end, step):
+            block = content[place : min(place + step, end)]
+            request.wfile.write(block)
+            self.sent[path] = self.sent.get(path, 0) + len(block)
+            if page.rate is not None:
+                time.sleep(len(block) / page.rate)
+
+
+QUICK = Patience(connect=5, silence=0.5, rounds=3, first=0.01, longest=0.05)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server, stopped in the end; nobody waits for it as long as a user would."""
+    monkeypatch.setattr(transfer, "PATIENCE", QUICK)
+    made = Server()
+    thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.http.shutdown()
+    thread.join()
+    made.http.server_close()
