@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -33,3 +34,26 @@ class SliceLinear(nn.Linear):
     def forward(self, z: Tensor) -> Tensor:
         """(B, at least start + d) to (B, outputs)."""
         return super().forward(z[:, self.start : self.start + self.in_features])
+
+
+class AuxiliaryLinear(nn.Module):
+    """A linear layer on the features, and in training another on those of an auxiliary branch.
+
+    Args:
+        features: width d of the features.
+        side: width e of the branch's features, which stand behind them.
+        outputs: number of outputs.
+    """
+
+    def __init__(self, features: int, side: int, outputs: int) -> None:
+        super().__init__()
+        self.features = features
+        self.main = nn.Linear(features, outputs)
+        self.auxiliary = nn.Linear(side, outputs)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, d + e) to (B, outputs); in training (B, 2 outputs), those of the branch last."""
+        outputs: Tensor = self.main(z[:, : self.features])
+        if not self.training:
+            return outputs
+        return torch.cat([outputs, self.auxiliary(z[:, self.features :])], dim=1)

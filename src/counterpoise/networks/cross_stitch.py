@@ -87,6 +87,11 @@ def features(options: Options, tasks: int) -> int:
     return tasks * _width(options)
 
 
+def stages(options: Options) -> tuple[str, ...]:
+    """Names of the stages, in order."""
+    return ("towers", "units") if options.form == "true" else ("trunk", "units")
+
+
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """K towers and the units between them, or one trunk and three matrices."""
     from counterpoise.networks import _stitches

@@ -2,7 +2,7 @@
 
 Huang et al., "Densely Connected Convolutional Networks" (CVPR 2017); Rajpurkar et al., "CheXNet"
 (2017), whose model the RotoGrad submission takes for ChestX-ray14. Z is the globally pooled
-feature, d = 1024; the trunk has 6,953,856 parameters. Weights are random.
+feature, d = 1024; the trunk has 6,953,856 parameters.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ class Options(base.Options):
 def features(options: Options, tasks: int) -> int:
     """Channels after the last dense block."""
     return 1024
+
+
+def stages(options: Options) -> tuple[str, ...]:
+    """Names of the stages, in order."""
+    return ("stem", "block1", "block2", "block3", "block4", "pool")
+
+
+def published(options: Options) -> str:
+    """Name of its published weights in config/weights.yaml."""
+    return "densenet121"
 
 
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:

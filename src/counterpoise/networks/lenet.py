@@ -32,6 +32,11 @@ def features(options: Options, tasks: int) -> int:
     return WIDTHS[options.size][3]
 
 
+def stages(options: Options) -> tuple[str, ...]:
+    """Names of the stages, in order."""
+    return ("conv1", "conv2", "hidden", "last")
+
+
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Convolutions 5 x 5 (the first padded by 2), max pooling, two fully connected layers.
 

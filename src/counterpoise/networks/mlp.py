@@ -27,6 +27,11 @@ def features(options: Options, tasks: int) -> int:
     return options.features
 
 
+def stages(options: Options) -> tuple[str, ...]:
+    """Names of the stages, in order."""
+    return ("hidden", "output")
+
+
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """One hidden ReLU layer."""
     if len(shape) != 1:

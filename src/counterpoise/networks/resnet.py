@@ -1,7 +1,7 @@
 """Residual networks as torchvision builds them, without their last layer.
 
 He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016). Z is the globally pooled
-feature: d = 512 for 18 and 34 layers, 2048 for 50, 101 and 152. Weights are random.
+feature: d = 512 for 18 and 34 layers, 2048 for 50, 101 and 152.
 """
 
 from __future__ import annotations
@@ -27,6 +27,16 @@ class Options(base.Options):
 def features(options: Options, tasks: int) -> int:
     """Channels of the last stage: 512 or 2048."""
     return 512 if options.depth < 50 else 2048
+
+
+def stages(options: Options) -> tuple[str, ...]:
+    """Names of the stages, in order."""
+    return ("stem", "layer1", "layer2", "layer3", "layer4", "pool")
+
+
+def published(options: Options) -> str:
+    """Name of its published weights in config/weights.yaml."""
+    return f"resnet{options.depth}"
 
 
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:

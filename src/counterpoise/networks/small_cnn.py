@@ -37,6 +37,11 @@ def features(options: Options, tasks: int) -> int:
     return options.features
 
 
+def stages(options: Options) -> tuple[str, ...]:
+    """Names of the stages, in order."""
+    return ("conv1", "conv2", "conv3", "conv4", "last")
+
+
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Four convolutions to an eighth of the size, maxima of the quarters, one layer with ReLU.
 

@@ -20,7 +20,7 @@ from counterpoise.metrics import metric
 from counterpoise.spec.cell import Schedule
 from counterpoise.training.optimizer import Optimizer
 from counterpoise.training.problem import Problem, outputs_of
-from counterpoise.training.seeding import generator
+from counterpoise.training.seeding import generator, seed_of
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import (
     count_correct,
@@ -218,6 +218,7 @@ class Replicate:
         inputs, targets = part.batch(index)
         masks = part.masks(targets)
         self.optimizer.clear()
+        self.seed_layers(self.step)
         following, normaliser, seen = train_step(
             self.network,
             self.method,
@@ -256,6 +257,10 @@ class Replicate:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batch += 1
         self.step += 1
+
+    def seed_layers(self, step: int) -> None:
+        """Let what random layers draw (dropout) follow from words alone, too."""
+        torch.manual_seed(seed_of(self.problem.cell.seeding, self.seed, "layers", step))
 
     def draws(self, batch: int, step: int) -> dict[str, Tensor]:
         """The method's random numbers, from words alone: a resumed run draws the same."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,8 @@ class Network(nn.Module):
         super().__init__()
         self.precision = precision
         self.features: int = module.features(options, len(tasks))
+        weigh = getattr(module, "auxiliary_weight", None)
+        self.auxiliary_weight: float = weigh(options) if weigh else 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(*seeding, "trunk"))
             self.trunk: nn.Module = module.trunk(options, shape, len(tasks))
@@ -52,6 +55,38 @@ class Network(nn.Module):
                 else:
                     heads[task.name] = nn.Linear(self.features, task.outputs)
         self.heads = nn.ModuleDict(heads)
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The named parts of the trunk, in order: what is frozen, and what is looked into."""
+        return dict(self.trunk.named_children())
+
+    @torch.no_grad()
+    def maps(self, shape: tuple[int, ...]) -> dict[str, tuple[int, int, int]]:
+        """Stages that give maps, with (channels, height, width) for one input of ``shape``.
+
+        A branch, whose maps no later stage sees, is none of them. The network is unchanged.
+        """
+        found: dict[str, tuple[int, int, int]] = {}
+
+        def note(name: str, value: Any) -> None:
+            if isinstance(value, Tensor) and value.ndim == 4:
+                found[name] = (value.shape[1], value.shape[2], value.shape[3])
+
+        hooks = [
+            stage.register_forward_hook(lambda _m, _i, out, name=name: note(name, out))
+            for name, stage in self.stages.items()
+        ]
+        training = self.trunk.training
+        device = next((p.device for p in self.trunk.parameters()), None)
+        try:
+            self.trunk.eval()
+            self.trunk(torch.zeros(1, *shape, device=device))
+        finally:
+            self.trunk.train(training)
+            for hook in hooks:
+                hook.remove()
+        return found
 
     def autocast(self, device: str) -> torch.autocast:
         """The context in which the trunk computes."""

@@ -79,6 +79,7 @@ class StackedNetwork:
         places = {id(p): name for name, p in networks[0].trunk.named_parameters()}
         self.last_layer = [self.trunk.stacks[places[id(p)]] for p in networks[0].last_layer]
         self.autocast = networks[0].autocast
+        self.auxiliary_weight = networks[0].auxiliary_weight
 
     def shared(self, inputs: Tensor) -> Tensor:
         """(R, B, ...) to (R, B, d)."""
@@ -298,6 +299,7 @@ class Together:
         network, method = cast(Network, self.network), cast(Method, self.method)
         inputs, targets, masks = self._batch(index)
         self.optimizer.clear()
+        self.members[0].seed_layers(self.step)
         drawn = [r.draws(index.shape[1], self.step) for r in self.members]
         following, normaliser, seen = train_step(
             network,

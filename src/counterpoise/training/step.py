@@ -127,6 +127,29 @@ def task_losses(
     ]
 
 
+def answers_and_losses(
+    network: Network,
+    tasks: tuple[Task, ...],
+    losses: tuple[Loss, ...],
+    outputs: list[Tensor],
+    targets: dict[str, Tensor],
+    masks: dict[str, Tensor],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Each task's own outputs (..., B, outputs), and its loss, a scalar.
+
+    Heads of a network with an auxiliary branch give twice the outputs in training; the loss of the
+    second half is added with the network's weight, and no answer is read from it.
+    """
+    answers = [o[..., : task.outputs] for task, o in zip(tasks, outputs, strict=True)]
+    raw = task_losses(tasks, losses, answers, targets, masks)
+    if not network.auxiliary_weight or answers[0].shape == outputs[0].shape:
+        return answers, raw
+    side = [o[..., task.outputs :] for task, o in zip(tasks, outputs, strict=True)]
+    more = task_losses(tasks, losses, side, targets, masks)
+    weight = network.auxiliary_weight
+    return answers, [main + weight * extra for main, extra in zip(raw, more, strict=True)]
+
+
 def count_known(
     tasks: tuple[Task, ...], masks: dict[str, Tensor], inputs: Tensor, like: Tensor
 ) -> Tensor:
@@ -215,7 +238,7 @@ def train_step(
     leaves = method.represent(state, base).detach().requires_grad_()
     outputs = task_outputs(network, leaves)
     masks = masks or {}
-    raw = task_losses(tasks, losses, outputs, targets, masks)
+    outputs, raw = answers_and_losses(network, tasks, losses, outputs, targets, masks)
     values = torch.stack([value.detach() for value in raw], dim=-1)
     known = count_known(tasks, masks, inputs, values)
     if not normalise and normaliser is None:
@@ -334,7 +357,8 @@ def losses_again(
     Of a task without a known label in the batch, what it was before the update.
     """
     outputs = task_outputs(network, method.represent(state, network.shared(inputs)))
-    values = torch.stack(task_losses(tasks, losses, outputs, targets, masks), dim=-1)
+    _, raw = answers_and_losses(network, tasks, losses, outputs, targets, masks)
+    values = torch.stack(raw, dim=-1)
     if not masks:
         return values / normaliser
     return standing(values, seen.known, seen.losses) / scales_of(normaliser)
