@@ -129,7 +129,7 @@ def plan_training(
     network_options = registry.find("networks", network.name).Options(**network.options)
     changes = {
         key: value
-        for key in ("epochs", "batch_size", "learning_rate", "selection")
+        for key in ("epochs", "batch_size", "learning_rate", "selection", "augment")
         if (value := getattr(reduction, key)) is not None
     }
     repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)

@@ -20,6 +20,7 @@ from counterpoise.files import digest_of, sha256_file
 from counterpoise.identity import plan_candidates, plan_data, plan_single_tasks, plan_training
 from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
 from counterpoise.project import Project, load_project
+from counterpoise.spec.augment import Augment
 from counterpoise.spec.cell import Candidate, Component
 from counterpoise.spec.paper import (
     SINGLE_TASK,
@@ -286,6 +287,8 @@ def _reductions(experiment: Experiment, reduction: Reduction, data: Data) -> tup
         )
     if reduction.selection not in (None, protocol.selection):
         changes.append(f"weights of {_EPOCHS[reduction.selection]}")
+    if reduction.augment not in (None, protocol.augment or Augment()):
+        changes.append(f"augmentation: {reduction.augment}")
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
     defaults = registry.find("datasets", experiment.dataset).Options

@@ -231,9 +231,9 @@ def orders(cell: Cell, path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -
     part, seen = made.problem.parts["train"], []
     batch = part.batch
 
-    def watched(index: torch.Tensor) -> Any:
+    def watched(index: torch.Tensor, change: Any) -> Any:
         seen.append(index.tolist())
-        return batch(index)
+        return batch(index, change)
 
     monkeypatch.setattr(part, "batch", watched)
     made.run(lambda _: None, never)

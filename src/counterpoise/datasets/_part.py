@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -66,9 +67,19 @@ class Part:
         targets = {name: target.to(device) for name, target in self.targets.items()}
         return Part(self.inputs.to(device), targets, self.mean, self.std)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Normalised inputs and targets of some items."""
+    def batch(
+        self, index: Tensor, change: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Normalised inputs and targets of some items.
+
+        Args:
+            index: places of the items.
+            change: of images between 0 and 1, made before they are normalised.
+        """
         inputs = self.inputs[index]
         if inputs.dtype == torch.uint8:
-            inputs = inputs.float().div_(255.0).sub_(self.mean).div_(self.std)
+            inputs = inputs.float().div_(255.0)
+            if change is not None:
+                inputs = change(inputs)
+            inputs = inputs.sub_(self.mean).div_(self.std)
         return inputs, {name: target[index] for name, target in self.targets.items()}

@@ -135,6 +135,7 @@ _SETTINGS: dict[str, Callable[[Protocol], str]] = {
         else f"{p.schedule.kind}, times {p.schedule.factor:g} every "
         f"{plural(p.schedule.every, 'epoch')}"
     ),
+    "augmentation": lambda p: str(p.augment or "none"),
     "losses": lambda p: _NORMALISATION[p.loss_normalisation],
     "loss of binary tasks": lambda p: options_text(p.loss.model_dump()),
     "epoch that is tested": lambda p: _SELECTION[p.selection],

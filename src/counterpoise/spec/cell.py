@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from counterpoise.spec.augment import Augment
 from counterpoise.spec.base import Model, Name
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -96,6 +97,8 @@ class Protocol(Model):
     """Which epoch's weights are kept: the lowest mean (normalised) validation loss, or the last."""
     precision: Precision = "float32"
     """Of the trunk: products on a GPU's tensor cores (tf32), or all its layers (bfloat16)."""
+    augment: Augment | None = None
+    """Random changes of training images; none: they are as prepared."""
     micro_batch: Annotated[int, Field(ge=1)] | None = None
     """Items that pass the trunk at once, for want of memory; none: the batch. Every method's update
     is that of the whole batch, at one more forward pass of the trunk; only normalisation over a

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from counterpoise.spec.augment import Augment
 from counterpoise.spec.base import Model, Name, Text
 from counterpoise.spec.cell import Component, Selection
 
@@ -19,6 +20,8 @@ class Change(Model):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     seeds: Annotated[int, Field(ge=1)] | None = None
     selection: Selection | None = None
+    augment: Augment | None = None
+    """Random changes of training images in place of the published ones; `{}` makes none."""
     network: Component | None = None
     """A network in place of the published one."""
 

@@ -89,12 +89,14 @@ class Replicate:
         save_every: seconds between two states; zero saves after every epoch.
 
     Raises:
-        UserError: no label of a task is known in the training or the validation part.
+        UserError: no label of a task is known in the training or the validation part, or images
+            are to be changed and there are none.
     """
 
     def __init__(self, problem: Problem, seed: int, path: Path, save_every: float = 60.0) -> None:
         self.problem, self.seed, self.path, self.save_every = problem, seed, path, save_every
         _refuse_unlabelled(problem)
+        problem.check_augment()
         self.network, self.method = problem.build(seed)
         self.method_state: State = {
             name: value.to(problem.device) for name, value in self.method.initial_state().items()
@@ -215,7 +217,7 @@ class Replicate:
 
     def _step(self, index: Tensor) -> None:
         part = self.problem.parts["train"]
-        inputs, targets = part.batch(index)
+        inputs, targets = part.batch(index, self.problem.change([self.seed], self.epoch, index))
         masks = part.masks(targets)
         self.optimizer.clear()
         self.seed_layers(self.step)

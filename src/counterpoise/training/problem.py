@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from counterpoise.errors import UserError
 from counterpoise.methods._base import Method, Shape, State
 from counterpoise.spec.cell import Cell
 from counterpoise.tasks import Task
+from counterpoise.training.augment import augmented, check_augment, key_of
 from counterpoise.training.binary import binary_loss
 from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
@@ -99,6 +101,29 @@ class Problem:
         """Known negatives and positives of a binary task in the training part."""
         target = self.parts["train"].targets[task]
         return int((target == 0).sum()), int((target == 1).sum())
+
+    def change(
+        self, seeds: Sequence[int], epoch: int, items: Tensor
+    ) -> Callable[[Tensor], Tensor] | None:
+        """How the protocol changes images of the training part; None if it leaves them.
+
+        Args:
+            seeds: of the replicates.
+            epoch: which of the training.
+            items: (R, B) places in the training part, a row a replicate; (B,) of a single one.
+        """
+        augment = self.cell.protocol.augment
+        if augment is None:
+            return None
+        keys = items.new_tensor([key_of(self.cell.seeding, seed, epoch) for seed in seeds])
+        keys = keys.reshape(-1, *[1] * (items.ndim - 1)).expand(items.shape)
+        return lambda images: augmented(images, augment, keys, items)
+
+    def check_augment(self) -> None:
+        """Raise a UserError if images are to be changed and inputs are none."""
+        part = self.parts["train"]
+        images = part.inputs.dtype == torch.uint8
+        check_augment(self.cell.protocol.augment, part.shape, images=images)
 
 
 def outputs_of(network: Network, method: Method, state: State, part: Part) -> list[Tensor]:

@@ -278,7 +278,8 @@ class Together:
         each = torch.split(index, [len(group) for group in self.groups])
         for rows, group in zip(each, self.groups, strict=True):
             part = group[0].problem.parts["train"]
-            x, found = part.batch(rows)
+            seeds = [replicate.seed for replicate in group]
+            x, found = part.batch(rows, group[0].problem.change(seeds, self.epoch, rows))
             known = part.masks(found)
             own = [task.name for task in group[0].problem.tasks]
             inputs.append(x)
