@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from counterpoise import registry
 from counterpoise.errors import UserError, nearest
+from counterpoise.spec.cell import Component, ImageNet, Pretrained, Protocol, Variation
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document, Path_, validation_errors
 from counterpoise.spec.paper import (
@@ -25,7 +26,7 @@ from counterpoise.spec.paper import (
     RunsFigure,
     TrendTest,
 )
-from counterpoise.spec.tier import Change, Config, Tiers
+from counterpoise.spec.tier import Change, Config, Reduction, Tiers
 from counterpoise.tasks import Task
 
 
@@ -86,8 +87,13 @@ def check_dataset(dataset: Dataset, document: Document) -> list[UserError]:
     return errors
 
 
-def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) -> list[UserError]:
-    """Problems of what a paper file refers to: catalogue, runs, tables."""
+def check_paper(
+    paper: Paper,
+    document: Document,
+    datasets: dict[str, Dataset],
+    weights: Container[str] = (),
+) -> list[UserError]:
+    """Problems of what a paper file refers to: catalogue, runs, tables, published weights."""
     errors: list[UserError] = []
 
     def missing(what: str, name: str, choices: Any, at: Path_) -> None:
@@ -103,7 +109,10 @@ def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) 
             continue
         errors += _entry("datasets", experiment.dataset, experiment.dataset_options, document, at)
         network = experiment.network
-        errors += _entry("networks", network.name, network.options, document, (*at, "network"))
+        own = _entry("networks", network.name, network.options, document, (*at, "network"))
+        errors += own
+        if not own:
+            errors += _check_starts(experiment, document, at, datasets, weights)
         for run_name, run in experiment.runs.items():
             run_at = (*at, "runs", run_name)
             unknown = _entry("methods", run.method, run.options, document, run_at)
@@ -184,6 +193,73 @@ def check_paper(paper: Paper, document: Document, datasets: dict[str, Dataset]) 
         elif content.kind == "bars" and content.table not in tables:
             missing("table", content.table, tables, at)
     return _unique(errors)
+
+
+def _check_starts(
+    experiment: Experiment,
+    document: Document,
+    at: Path_,
+    datasets: dict[str, Dataset],
+    weights: Container[str],
+) -> list[UserError]:
+    """Problems of where an experiment's networks start and of what is frozen."""
+    errors: list[UserError] = []
+    places: list[tuple[Path_, Variation | Protocol]] = [((*at, "protocol"), experiment.protocol)]
+    places += [((*at, "runs", n, "protocol"), run.protocol) for n, run in experiment.runs.items()]
+    for place, given in places:
+        for stage, problem, remedy in _not_stages(experiment.network, given.frozen or ()):
+            index = (given.frozen or ()).index(stage)
+            where = document.where((*place, "frozen", index))
+            errors.append(UserError(problem, where=where, remedy=remedy))
+        here = (*place, "initial")
+        if isinstance(given.initial, ImageNet):
+            problem = _no_weights(experiment.network, weights)
+            if problem:
+                errors.append(UserError(problem, where=document.where(here)))
+        if isinstance(given.initial, Pretrained):
+            errors += _check_pretrained(given.initial, experiment.dataset, document, here, datasets)
+    return errors
+
+
+def _not_stages(network: Component, frozen: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Names that are no stages of a network: name, problem and remedy."""
+    module = registry.find("networks", network.name)
+    stages = module.stages(module.Options(**network.options))
+    return [
+        (name, f"network {network.name!r} has no stage {name!r}", nearest(name, stages))
+        for name in frozen
+        if name not in stages
+    ]
+
+
+def _no_weights(network: Component, weights: Container[str]) -> str:
+    """Why a network cannot start from ImageNet; empty if it can."""
+    module = registry.find("networks", network.name)
+    if not hasattr(module, "published"):
+        return f"network {network.name!r} has no weights from ImageNet"
+    name = module.published(module.Options(**network.options))
+    return "" if name in weights else f"config/weights.yaml has no weights {name!r}"
+
+
+def _check_pretrained(
+    initial: Pretrained,
+    dataset: str,
+    document: Document,
+    at: Path_,
+    datasets: dict[str, Dataset],
+) -> list[UserError]:
+    chosen = initial.dataset or dataset
+    if chosen not in datasets:
+        where = document.where((*at, "dataset"))
+        what = f"unknown dataset {chosen!r}"
+        return [UserError(what, where=where, remedy=nearest(chosen, datasets))]
+    sources = datasets[chosen].sources
+    if initial.source is not None and initial.source not in sources:
+        where = document.where((*at, "source"))
+        what = f"{chosen} has no source {initial.source!r}"
+        return [UserError(what, where=where, remedy=nearest(initial.source, sources))]
+    model = registry.find("datasets", chosen).Options
+    return check_options(model, initial.dataset_options, document, (*at, "dataset_options"))
 
 
 def _tasks(experiment: Experiment) -> tuple[Task, ...]:
@@ -292,7 +368,11 @@ def references(test: Any) -> list[str]:
 
 
 def check_tiers(
-    tiers: Tiers, document: Document | None, datasets: dict[str, Dataset], papers: dict[str, Paper]
+    tiers: Tiers,
+    document: Document | None,
+    datasets: dict[str, Dataset],
+    papers: dict[str, Paper],
+    weights: Container[str] = (),
 ) -> list[UserError]:
     """Problems of what the tiers refer to: datasets, sources, experiments, runs."""
     assert document is not None
@@ -318,17 +398,20 @@ def check_tiers(
                         remedy=nearest(reduction.source, sources),
                     )
                 )
-            errors += _check_change(reduction, dataset_id, document, at)
+            wrong = _check_change(reduction, dataset_id, document, at, datasets)
+            errors += wrong or _check_replaced(reduction, dataset_id, papers, weights, document, at)
             named: list[tuple[Path_, str, Change | None]] = [
                 *((("experiments", k), k, v) for k, v in reduction.experiments.items()),
                 *((("without", n), k, None) for n, k in enumerate(reduction.without)),
             ]
             for place, key, change in named:
                 here = (*at, *place)
-                paper_id, _, experiment_id = key.partition("/")
+                paper_id, _, rest = key.partition("/")
+                experiment_id, _, run_id = rest.partition("/")
                 chosen = papers[paper_id].experiments if paper_id in papers else {}
                 fitting = chosen.get(experiment_id)
-                if fitting is None or fitting.dataset != dataset_id:
+                absent = fitting is None or fitting.dataset != dataset_id
+                if absent or (run_id and fitting is not None and run_id not in fitting.runs):
                     errors.append(
                         UserError(
                             f"no experiment {key!r} uses {dataset_id}",
@@ -337,7 +420,7 @@ def check_tiers(
                         )
                     )
                 if change is not None:
-                    errors += _check_change(change, dataset_id, document, here)
+                    errors += _check_change(change, dataset_id, document, here, datasets)
         for r, run in enumerate(tier.runs or ()):
             paper_id, _, rest = run.partition("/")
             experiment_id, _, run_id = rest.partition("/")
@@ -354,12 +437,51 @@ def check_tiers(
     return errors
 
 
-def _check_change(change: Change, dataset: str, document: Document, at: Path_) -> list[UserError]:
+def _check_replaced(
+    reduction: Reduction,
+    dataset: str,
+    papers: dict[str, Paper],
+    weights: Container[str],
+    document: Document,
+    at: Path_,
+) -> list[UserError]:
+    """Whether a network in place of the published one has its stages, and weights if they ask."""
+    errors = []
+    for paper in papers.values():
+        for name, experiment in paper.experiments.items():
+            key = f"{paper.id}/{name}"
+            own = reduction.of(key)
+            if experiment.dataset != dataset or own.network is None or key in reduction.without:
+                continue
+            given = reduction.experiments.get(key)
+            has = given is not None and given.network is not None
+            where = document.where((*at, *(("experiments", key) if has else ()), "network"))
+            for run_id, run in experiment.runs.items():
+                if f"{key}/{run_id}" in reduction.without:
+                    continue
+                protocol = run.protocol.of(experiment.protocol)
+                try:
+                    problems = _not_stages(own.network, protocol.frozen)
+                    starts = protocol.initial.kind == "imagenet" and not own.instead_of_imagenet
+                    lacking = _no_weights(own.network, weights) if starts else ""
+                except (UserError, ValidationError):
+                    continue  # reported where the network is given
+                told = [problem for _, problem, _ in problems] + [lacking] * bool(lacking)
+                errors += [UserError(f"{key}/{run_id}: {what}", where=where) for what in told]
+    return _unique(errors)
+
+
+def _check_change(
+    change: Change, dataset: str, document: Document, at: Path_, datasets: dict[str, Dataset]
+) -> list[UserError]:
     model = registry.find("datasets", dataset).Options
     errors = check_options(model, change.dataset_options, document, (*at, "dataset_options"))
     if (network := change.network) is not None:
         where = (*at, "network")
         errors += _entry("networks", network.name, network.options, document, where)
+    if (instead := change.instead_of_imagenet) is not None:
+        here = (*at, "instead_of_imagenet")
+        errors += _check_pretrained(instead, dataset, document, here, datasets)
     return errors
 
 

@@ -75,6 +75,7 @@ def _job(tier: str, cell: str) -> Any:
         work=root / training.work,
         out=root / training.folder,
         identity=training.identity,
+        weights=root / training.weights if training.weights else None,
     )
 
 
@@ -103,22 +104,38 @@ def _start(
 
 @app.command(rich_help_panel=JOBS)
 def download(
-    source: Annotated[str, typer.Argument(help="A source named in config/datasets.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A source named in config/datasets, or `weights.NAME` of config/weights.yaml."
+        ),
+    ],
     mirror: Annotated[
         str | None,
         typer.Option(help="Folder or https address to try first.", envvar="COUNTERPOISE_MIRROR"),
     ] = None,
 ) -> None:
-    """Fetch or generate one source of raw files and check its checksums."""
+    """Fetch or generate one source of raw files, or published weights; check its checksums."""
     from counterpoise.download import fetch_source
     from counterpoise.errors import nearest
     from counterpoise.identity import raw_digest
+    from counterpoise.layout import WEIGHTS, weights_marker
     from counterpoise.project import load_project
+    from counterpoise.weights import fetch_weights
 
     root = find_root()
+    project = load_project(root)
+    if source.startswith(WEIGHTS):
+        name = source.removeprefix(WEIGHTS)
+        if name not in project.weights:
+            remedy = nearest(name, project.weights)
+            raise UserError(f"no weights {name!r} in config/weights.yaml", remedy=remedy)
+        published = project.weights[name]
+        fetch_weights(name, published, root / weights_marker(name, published), mirror)
+        return
     found = {
         name: entry
-        for dataset in load_project(root).datasets.values()
+        for dataset in project.datasets.values()
         for name, entry in dataset.sources.items()
     }
     if source not in found:

@@ -10,9 +10,18 @@ from counterpoise import registry
 from counterpoise.code import code_digests, library_version
 from counterpoise.errors import UserError
 from counterpoise.files import digest_of
-from counterpoise.layout import Data, Training
+from counterpoise.layout import Data, Training, weights_marker
 from counterpoise.project import Project
-from counterpoise.spec.cell import Candidate, Cell, Component, Variation
+from counterpoise.spec.cell import (
+    Candidate,
+    Cell,
+    Component,
+    ImageNet,
+    Pretrained,
+    Protocol,
+    Random,
+    Variation,
+)
 from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.paper import SINGLE_TASK, Experiment
 from counterpoise.spec.tier import Reduction
@@ -105,6 +114,19 @@ def plan_data(project: Project, experiment: Experiment, reduction: Reduction) ->
     )
 
 
+def protocol_of(experiment: Experiment, run_name: str, reduction: Reduction) -> Protocol:
+    """The protocol of a run in a tier."""
+    changes: dict[str, Any] = {
+        key: value
+        for key in ("epochs", "batch_size", "learning_rate", "selection", "augment")
+        if (value := getattr(reduction, key)) is not None
+    }
+    published = experiment.runs[run_name].protocol.of(experiment.protocol)
+    if reduction.instead_of_imagenet is not None and published.initial.kind == "imagenet":
+        changes["initial"] = reduction.instead_of_imagenet
+    return published.model_copy(update=changes)
+
+
 def plan_training(
     tier: str,
     experiment: Experiment,
@@ -114,12 +136,16 @@ def plan_training(
     tasks: tuple[str, ...],
     candidates: tuple[Candidate, ...] = (),
     single_task: dict[str, str] | None = None,
+    *,
+    project: Project,
+    pretraining: str | None = None,
 ) -> Training:
     """One cell of a run: the tasks trained together, with all that its digest covers.
 
     Args:
         candidates: of a searched run, the cells that its options are chosen from.
         single_task: by task, the cell that the method's options wait for.
+        pretraining: the cell whose trunk this one starts from.
     """
     run = experiment.runs[run_name]
     alone = run.method == SINGLE_TASK
@@ -127,11 +153,11 @@ def plan_training(
     options = registry.method(method).Options(**run.options)
     network = reduction.network or experiment.network
     network_options = registry.find("networks", network.name).Options(**network.options)
-    changes = {
-        key: value
-        for key in ("epochs", "batch_size", "learning_rate", "selection", "augment")
-        if (value := getattr(reduction, key)) is not None
-    }
+    protocol = protocol_of(experiment, run_name, reduction)
+    weights = None
+    if isinstance(protocol.initial, ImageNet):
+        name = registry.find("networks", network.name).published(network_options)
+        weights = name, project.weights[name]
     repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
     cell = Cell(
         dataset=data.dataset,
@@ -140,14 +166,15 @@ def plan_training(
         network=Component(name=network.name, options=network_options.model_dump(mode="json")),
         method=Component(name=method, options=options.model_dump(mode="json")),
         tasks=tasks,
-        protocol=run.protocol.of(experiment.protocol).model_copy(update=changes),
+        protocol=protocol,
         seeds=tuple(range(repeats)),
         candidates=candidates,
         single_task=single_task or {},
+        pretraining=pretraining,
     )
     parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment, data)]
     parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
-    parts += [*_shown_variation(run.protocol), *["search"] * bool(candidates)]
+    parts += [*_shown_variation(run.protocol, protocol), *["search"] * bool(candidates)]
     name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
     catalogue = (
         registry.module_name("methods", method),
@@ -162,6 +189,8 @@ def plan_training(
         },
         "code": code_digests([*TRAINING, *catalogue], DISPLAY),
     }
+    if weights is not None:
+        identity["weights"] = weights[1].identity
     scorers = [SCORING, registry.module_name("datasets", data.dataset)]
     scoring = code_digests(scorers, DISPLAY)
     return Training(
@@ -173,7 +202,40 @@ def plan_training(
         digest_of(scoring, length=8),
         identity,
         scoring,
+        weights_marker(*weights) if weights is not None else None,
     )
+
+
+def plan_pretraining(
+    tier: str,
+    experiment: Experiment,
+    run_name: str,
+    reduction: Reduction,
+    project: Project,
+    before: Pretrained,
+) -> Training:
+    """The cell on other data whose trunk a run starts from: all its tasks under equal weights."""
+    dataset = before.dataset or experiment.dataset
+    other = dataset != experiment.dataset
+    place = project.tiers.tiers[tier].datasets[dataset] if other else reduction
+    changed = {**place.dataset_options, **before.dataset_options}
+    own: dict[str, Any] = {"source": before.source or place.source, "dataset_options": changed}
+    if before.epochs is not None:
+        own["epochs"] = before.epochs
+    run = experiment.runs[run_name]
+    plain = run.protocol.model_copy(update={"initial": Random(), "frozen": ()})
+    alone = run.model_copy(
+        update={"method": "uniform", "options": {}, "search": None, "protocol": plain}
+    )
+    given = {} if other else experiment.dataset_options
+    first = experiment.model_copy(
+        update={"dataset": dataset, "dataset_options": given, "runs": {run_name: alone}}
+    )
+    reduced = reduction.model_copy(update=own)
+    data = plan_data(project, first, reduced)
+    module = registry.find("datasets", dataset)
+    tasks = tuple(task.name for task in module.tasks(module.Options(**data.options)))
+    return plan_training(tier, first, run_name, reduced, data, tasks, project=project)
 
 
 def plan_candidates(
@@ -184,6 +246,9 @@ def plan_candidates(
     data: Data,
     tasks: tuple[str, ...],
     single_task: dict[str, str],
+    *,
+    project: Project,
+    pretraining: str | None = None,
 ) -> list[Training]:
     """The cells of a run's grid search; none without one."""
     run = experiment.runs[run_name]
@@ -198,7 +263,12 @@ def plan_candidates(
     for options in run.search.points(run.options):
         point = run.model_copy(update={"options": options, "search": None})
         tried = experiment.model_copy(update={"runs": {run_name: point}})
-        found.append(plan_training(tier, tried, run_name, shorter, data, tasks, (), single_task))
+        found.append(
+            plan_training(
+                tier, tried, run_name, shorter, data, tasks, (), single_task,
+                project=project, pretraining=pretraining,
+            )
+        )  # fmt: skip
     return found
 
 
@@ -209,6 +279,9 @@ def plan_single_tasks(
     reduction: Reduction,
     data: Data,
     tasks: tuple[str, ...],
+    *,
+    project: Project,
+    pretraining: str | None = None,
 ) -> dict[str, Training]:
     """By task, a network of its own that the run's options wait for; none where they do not."""
     run = experiment.runs[run_name]
@@ -220,8 +293,12 @@ def plan_single_tasks(
     alone = run.model_copy(update={"method": SINGLE_TASK, "options": {}, "search": None})
     reference = experiment.model_copy(update={"runs": {run_name: alone}})
     return {
-        task: plan_training(tier, reference, run_name, reduction, data, (task,)) for task in tasks
-    }
+        task: plan_training(
+            tier, reference, run_name, reduction, data, (task,),
+            project=project, pretraining=pretraining,
+        )
+        for task in tasks
+    }  # fmt: skip
 
 
 def _shown(options: Any) -> list[str]:
@@ -231,10 +308,13 @@ def _shown(options: Any) -> list[str]:
     return [_word(key, value) for key, value in changed.items()]
 
 
-def _shown_variation(variation: Variation) -> list[str]:
-    """What a run changes of the protocol, for a cell's name."""
-    given = variation.model_dump(mode="json", include=variation.model_fields_set)
-    return [str(v["kind"]) if isinstance(v, dict) else _word(k, v) for k, v in given.items()]
+def _shown_variation(variation: Variation, protocol: Protocol) -> list[str]:
+    """What a run changes of the experiment's protocol, as it is in the tier, for a cell's name."""
+    given = protocol.model_dump(mode="json", include=variation.model_fields_set)
+    return [
+        str(v["kind"]) if isinstance(v, dict) else _word(k, len(v) if isinstance(v, list) else v)
+        for k, v in given.items()
+    ]
 
 
 def _shown_data(experiment: Experiment, data: Data) -> list[str]:

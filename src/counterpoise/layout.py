@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from counterpoise.files import digest_of
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.paper import Paper
+from counterpoise.spec.weights import Published
 
 Mark = Literal["demo", "reduced"]
+
+WEIGHTS = "weights."
+"""Begins the name of the source that holds a network's published weights."""
+
+
+def weights_marker(name: str, published: Published) -> str:
+    """Marker of the published weights of a network."""
+    return f"data/raw/{WEIGHTS}{name}-{digest_of(published.identity, length=8)}/source.json"
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ class Training:
     """What the digest covers besides the cell: data, libraries, code."""
     scoring_code: dict[str, str]
     """What the digest in its scores' name covers."""
+    weights: str | None = None
+    """Marker of the published weights that it starts from."""
 
     @property
     def key(self) -> str:
@@ -87,10 +99,13 @@ class Training:
 
     @property
     def preliminary(self) -> list[str]:
-        """Files of the same tier's cells that its options come from."""
+        """Files that its options and weights come from: of the same tier's cells, or published."""
         keys = [*(point.key for point in self.cell.candidates), *self.cell.single_task.values()]
         folder = f"results/{self.tier}/cells"
-        return [f"{folder}/{k}/{name}" for k in keys for name in ("history.parquet", "record.json")]
+        files = [f"{folder}/{k}/{n}" for k in keys for n in ("history.parquet", "record.json")]
+        if (before := self.cell.pretraining) is not None:
+            files += [f"{folder}/{before}/{n}" for n in ("weights.safetensors", "record.json")]
+        return files + ([self.weights] if self.weights is not None else [])
 
     def file(self, name: str) -> str:
         """A file of its results."""

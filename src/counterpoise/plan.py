@@ -17,17 +17,25 @@ from counterpoise import registry
 from counterpoise.code import code_digests
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
-from counterpoise.identity import plan_candidates, plan_data, plan_single_tasks, plan_training
+from counterpoise.identity import (
+    plan_candidates,
+    plan_data,
+    plan_pretraining,
+    plan_single_tasks,
+    plan_training,
+    protocol_of,
+)
 from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
 from counterpoise.project import Project, load_project
 from counterpoise.spec.augment import Augment
-from counterpoise.spec.cell import Candidate, Component
+from counterpoise.spec.cell import Candidate, Component, Pretrained
 from counterpoise.spec.paper import (
     SINGLE_TASK,
     BarsFigure,
     Experiment,
     Figure,
     Paper,
+    Run,
     RunsFigure,
     Table,
 )
@@ -100,7 +108,8 @@ class Plan:
     @property
     def data_files(self) -> list[str]:
         """Splits of all data that the tier's cells use."""
-        return sorted({training.data.split for training in self.trainings.values()})
+        every = (*self.trainings.values(), *self.preliminary.values())
+        return sorted({training.data.split for training in every})
 
     @property
     def cell_files(self) -> list[str]:
@@ -153,7 +162,7 @@ class Plan:
 
     def data(self, digest: str) -> Data:
         """Prepared data by digest."""
-        for training in self.trainings.values():
+        for training in (*self.trainings.values(), *self.preliminary.values()):
             if training.data.digest == digest:
                 return training.data
         raise UserError(f"tier {self.tier_name} uses no data with digest {digest}")
@@ -228,6 +237,8 @@ def make_plan(
                 continue
             for run_name, run in experiment.runs.items():
                 selected = plan.tier.runs
+                if f"{name}/{experiment_name}/{run_name}" in reduction.without:
+                    continue
                 if selected is not None and f"{name}/{experiment_name}/{run_name}" not in selected:
                     continue
                 if methods != "all" and run.method not in {*methods, SINGLE_TASK}:
@@ -248,19 +259,27 @@ def _add_run(
     tasks = tuple(task.name for task in module.tasks(module.Options(**data.options)))
     alone = run.method == SINGLE_TASK
     cells: dict[str, str] = {}
+    protocol = protocol_of(experiment, run_name, reduction)
+    before: Training | None = None
+    if isinstance(protocol.initial, Pretrained):
+        before = plan_pretraining(
+            plan.tier_name, experiment, run_name, reduction, plan.project, protocol.initial
+        )
+        plan.preliminary[before.key] = before
+    more: dict[str, Any] = {"project": plan.project, "pretraining": before.key if before else None}
     for group in [(task,) for task in tasks] if alone else [tasks]:
         place = (plan.tier_name, experiment, run_name, reduction, data, group)
-        references = plan_single_tasks(*place)
+        references = plan_single_tasks(*place, **more)
         reached = {task: reference.key for task, reference in references.items()}
-        tried = plan_candidates(*place, reached)
+        tried = plan_candidates(*place, reached, **more)
         plan.preliminary |= {first.key: first for first in [*references.values(), *tried]}
         options = [(point.key, point.cell.method.options) for point in tried]
         points = tuple(Candidate(key=key, options=values) for key, values in options)
-        training = plan_training(*place, points, reached)
+        training = plan_training(*place, points, reached, **more)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
-    reductions = _reductions(experiment, reduction, data)
+    reductions = _reductions(experiment, run, reduction, data)
     mark: Mark | None = "demo" if source.stand_in else "reduced" if reductions else None
     plan.runs[paper, name, run_name] = RunPlan(
         paper, name, run_name, cells, mark, reductions, run.may_diverge,
@@ -271,7 +290,9 @@ def _add_run(
 _EPOCHS = {"best_validation": "the epoch of lowest validation loss", "last": "the last epoch"}
 
 
-def _reductions(experiment: Experiment, reduction: Reduction, data: Data) -> tuple[str, ...]:
+def _reductions(
+    experiment: Experiment, run: Run, reduction: Reduction, data: Data
+) -> tuple[str, ...]:
     """What the tier changes of the published protocol, in words."""
     protocol = experiment.protocol
     changes = []
@@ -289,6 +310,9 @@ def _reductions(experiment: Experiment, reduction: Reduction, data: Data) -> tup
         changes.append(f"weights of {_EPOCHS[reduction.selection]}")
     if reduction.augment not in (None, protocol.augment or Augment()):
         changes.append(f"augmentation: {reduction.augment}")
+    instead = reduction.instead_of_imagenet
+    if instead is not None and run.protocol.of(protocol).initial.kind == "imagenet":
+        changes.append(f"pre-trained on {instead.source or instead.dataset} instead of ImageNet")
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
     defaults = registry.find("datasets", experiment.dataset).Options

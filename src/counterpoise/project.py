@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document, parse, read_yaml
 from counterpoise.spec.paper import Paper
 from counterpoise.spec.tier import Config, Tiers
+from counterpoise.spec.weights import Published, Weights
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Project:
     tiers: Tiers
     datasets: dict[str, Dataset]
     papers: dict[str, Paper]
+    weights: dict[str, Published] = field(default_factory=dict)
+    """Weights that others have published, by name."""
 
 
 _LISTS = ("papers", "methods")
@@ -84,6 +87,10 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
             errors += _check_id(paper.id, path, document)
             papers[path.stem], documents[path.stem] = paper, document
     tiers, tiers_document = read(Tiers, folder / "tiers.yaml")
+    published: dict[str, Published] = {}
+    if (folder / "weights.yaml").exists():
+        weights, _ = read(Weights, folder / "weights.yaml")
+        published = weights.weights if weights is not None else {}
     whole = not errors  # what refers to something broken would only add noise
     config, settings = None, None
     try:
@@ -94,14 +101,14 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
     except UserError as error:
         errors.append(error)
     for name, paper in papers.items() if whole else ():
-        errors += check_paper(paper, documents[name], datasets)
+        errors += check_paper(paper, documents[name], datasets, published)
     if tiers is not None and whole:
-        errors += check_tiers(tiers, tiers_document, datasets, papers)
+        errors += check_tiers(tiers, tiers_document, datasets, papers, published)
     if config is not None and settings is not None and tiers is not None and whole:
         errors += check_config(settings, config, tiers, papers)
     if errors or config is None:
         raise UserErrors(errors)
-    return Project(root, config, tiers, datasets, papers)
+    return Project(root, config, tiers, datasets, papers, published)
 
 
 def _check_id(name: str, path: Path, document: Document) -> list[UserError]:

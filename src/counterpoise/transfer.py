@@ -45,7 +45,10 @@ _PAGE = re.compile(rb"\s*(<!doctype\s+html|<html)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Edition:
-    """What a file's content may be; what is None is not known."""
+    """What a file's content may be; what is None is not known.
+
+    A checksum may be shorter than sha256's 64 digits; then the content's begins so.
+    """
 
     size: int | None
     sha256: str | None = None
@@ -79,7 +82,7 @@ class Digests:
         """Whether all that is known of an edition is so."""
         return (
             edition.size in (None, self.size)
-            and edition.sha256 in (None, self.sha256)
+            and (edition.sha256 is None or self.sha256.startswith(edition.sha256))
             and edition.md5 in (None, self._md5.hexdigest())
         )
 

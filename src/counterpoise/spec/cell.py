@@ -80,6 +80,39 @@ BinaryLoss = Annotated[
 ]
 
 
+class Random(Model):
+    """Weights drawn from the seed."""
+
+    kind: Literal["random"] = "random"
+
+
+class ImageNet(Model):
+    """A trunk with weights from ImageNet, as published (config/weights.yaml); heads are drawn."""
+
+    kind: Literal["imagenet"]
+
+
+class Pretrained(Model):
+    """A trunk from a cell of its own, trained before on other data; heads are drawn.
+
+    That cell has the network, seeds and protocol of this one, from random weights and with nothing
+    frozen, all tasks under equal weights. Seed s goes on from seed s.
+    """
+
+    kind: Literal["pretrained"]
+    dataset: Name | None = None
+    """What it is trained on first; the experiment's dataset if absent."""
+    source: Name | None = None
+    """Source of that dataset; the tier's if absent."""
+    dataset_options: dict[str, Any] = {}
+    """What differs from the options of the experiment's data, or of another dataset in the tier."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs there; the protocol's if absent."""
+
+
+Initial = Annotated[Random | ImageNet | Pretrained, Field(discriminator="kind")]
+
+
 class Protocol(Model):
     """How a network is trained, whatever the method."""
 
@@ -103,6 +136,10 @@ class Protocol(Model):
     """Items that pass the trunk at once, for want of memory; none: the batch. Every method's update
     is that of the whole batch, at one more forward pass of the trunk; only normalisation over a
     batch sees these items alone."""
+    initial: Initial = Random()
+    """Where the weights of the trunk come from."""
+    frozen: tuple[Name, ...] = ()
+    """Stages of the trunk that are not trained; their normalisation is as in evaluation."""
     trace_outputs: bool = False
     """Keep the mean network output on the validation part at every epoch (toy problems)."""
 
@@ -111,10 +148,14 @@ class Variation(Model):
     """What one run changes of its experiment's protocol."""
 
     loss: BinaryLoss | None = None
+    initial: Initial | None = None
+    frozen: tuple[Name, ...] | None = None
 
     def of(self, protocol: Protocol) -> Protocol:
         """The protocol with these changes."""
-        given = {key: getattr(self, key) for key in self.model_fields_set}
+        given = {
+            key: value for key in self.model_fields_set if (value := getattr(self, key)) is not None
+        }
         return protocol.model_copy(update=given)
 
 
@@ -153,6 +194,8 @@ class Cell(Model):
     """Of a grid search: the training job takes the method's options from the best of them."""
     single_task: dict[Name, str] = {}
     """``name/digest`` of a network of its own by task, where the method's options wait for them."""
+    pretraining: str | None = None
+    """``name/digest`` of the cell whose trunk this one starts from."""
 
     @property
     def seeding(self) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from counterpoise.spec.augment import Augment
 from counterpoise.spec.base import Model, Name, Text
-from counterpoise.spec.cell import Component, Selection
+from counterpoise.spec.cell import Component, Pretrained, Selection
 
 
 class Change(Model):
@@ -24,6 +24,8 @@ class Change(Model):
     """Random changes of training images in place of the published ones; `{}` makes none."""
     network: Component | None = None
     """A network in place of the published one."""
+    instead_of_imagenet: Pretrained | None = None
+    """Where weights come from in place of ImageNet, for runs that start from there."""
 
 
 class Reduction(Change):
@@ -35,7 +37,7 @@ class Reduction(Change):
     """``paper/experiment`` to what is changed for it besides, and instead."""
 
     without: tuple[str, ...] = ()
-    """``paper/experiment`` of what the tier leaves out."""
+    """``paper/experiment``, or ``paper/experiment/run``, of what the tier leaves out."""
 
     def of(self, experiment: str) -> Reduction:
         """All that is changed for one experiment, ``paper/experiment``."""

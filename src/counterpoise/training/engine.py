@@ -105,9 +105,9 @@ class Replicate:
         self.trained = {name: nn.Parameter(self.method_state[name]) for name in self.method.trained}
         self.optimizer = Optimizer(
             problem.cell.protocol,
-            list(self.network.parameters()),
+            self.network.trained_parameters(),
             list(self.trained.values()),
-            list(self.network.trunk.parameters()) if self.method.descends else (),
+            self.network.shared_parameters() if self.method.descends else (),
         )
         self.rate = problem.cell.protocol.learning_rate
         self.losses = problem.losses()

@@ -24,6 +24,7 @@ from counterpoise.files import atomic, make_folder, read_json, sha256_file, writ
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
+from counterpoise.training.initial import start_of
 from counterpoise.training.predict import predict
 from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
@@ -179,7 +180,10 @@ def _train(
     products = job.cell.protocol.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = products
     parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
-    problem = Problem(job.cell, tasks_of(job.cell), parts, device)
+    start, origin = start_of(job)
+    problem = Problem(job.cell, tasks_of(job.cell), parts, device, start)
+    first = problem.build(job.cell.seeds[0])[0]
+    choices = {**choices, "initial": origin, "frozen": first.frozen_parameters()}
     tensors: dict[str, torch.Tensor] = {}
     frames, seeds = [], {}
     epochs = job.cell.protocol.epochs

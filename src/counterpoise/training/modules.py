@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,33 @@ class Network(nn.Module):
                 else:
                     heads[task.name] = nn.Linear(self.features, task.outputs)
         self.heads = nn.ModuleDict(heads)
+        self.frozen: tuple[str, ...] = ()
+
+    def freeze(self, stages: Sequence[str]) -> None:
+        """Train some stages of the trunk no longer; their normalisation is as in evaluation."""
+        self.frozen = tuple(stages)
+        for name in self.frozen:
+            self.stages[name].requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever, but that frozen stages stay as in evaluation."""
+        super().train(mode)
+        for name in self.frozen:
+            self.stages[name].eval()
+        return self
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the trunk that are trained."""
+        return [p for p in self.trunk.parameters() if p.requires_grad]
+
+    def frozen_parameters(self) -> list[str]:
+        """Names of those that are not."""
+        return [name for name, p in self.named_parameters() if not p.requires_grad]
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """All that are trained, of trunk and heads."""
+        return [p for p in self.parameters() if p.requires_grad]
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -77,13 +105,13 @@ class Network(nn.Module):
             stage.register_forward_hook(lambda _m, _i, out, name=name: note(name, out))
             for name, stage in self.stages.items()
         ]
-        training = self.trunk.training
+        training = self.training
         device = next((p.device for p in self.trunk.parameters()), None)
         try:
-            self.trunk.eval()
+            self.eval()
             self.trunk(torch.zeros(1, *shape, device=device))
         finally:
-            self.trunk.train(training)
+            self.train(training)
             for hook in hooks:
                 hook.remove()
         return found
@@ -111,5 +139,5 @@ class Network(nn.Module):
         normalisation).
         """
         modules = self.trunk.modules()
-        owners = [m for m in modules if next(m.parameters(recurse=False), None) is not None]
+        owners = [m for m in modules if any(p.requires_grad for p in m.parameters(recurse=False))]
         return list(owners[-1].parameters(recurse=False)) if owners else []

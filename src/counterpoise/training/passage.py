@@ -77,6 +77,8 @@ class Passage:
     def backward(self, gradient: Tensor) -> None:
         """Leave the gradients of the trunk that this (..., B, d) gradient at Z means."""
         for z, place in self._again(last=True):
+            if not z.requires_grad:  # all of the trunk is frozen
+                continue
             own = gradient if self.graph is not None else gradient[place]
             inner(z, own).backward()  # type: ignore[no-untyped-call]
 

@@ -37,6 +37,8 @@ class Job:
     out: Path
     identity: dict[str, Any] = field(default_factory=dict)
     """What the digest covers besides the cell, for the record."""
+    weights: Path | None = None
+    """Marker of the published weights that the trunk starts from."""
 
 
 def device_of(wish: str) -> torch.device:
@@ -72,17 +74,31 @@ class Problem:
     tasks: tuple[Task, ...]
     parts: dict[str, Part]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    start: Callable[[Network, int], None] | None = None
+    """Puts trained weights into the trunk of a seed's network."""
 
     def build(self, seed: int) -> tuple[Network, Method]:
-        """The initial network and the method of one replicate."""
+        """The initial network and the method of one replicate.
+
+        Raises:
+            UserError: the method looks at shared parameters and all are frozen.
+        """
         cell = self.cell
         module = registry.find("networks", cell.network.name)
         options = module.Options(**cell.network.options)
         shape = next(iter(self.parts.values())).shape
         words, precision = (cell.seeding, seed, "init"), cell.protocol.precision
         network = Network(module, options, shape, self.tasks, words, precision)
+        if self.start is not None:
+            self.start(network, seed)
+        network.freeze(cell.protocol.frozen)
         kind = registry.method(cell.method.name)
-        shared = tuple(p.numel() for p in network.trunk.parameters())
+        shared = tuple(p.numel() for p in network.shared_parameters())
+        if not shared and kind.signal in ("last_layer", "gramian", "jacobian"):
+            raise UserError(
+                f"{cell.method.name} looks at shared parameters and all of them are frozen",
+                remedy="leave a stage out of `frozen`",
+            )
         names = tuple(task.name for task in self.tasks)
         sizes = Shape(len(self.tasks), network.features, shared, names)
         return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)

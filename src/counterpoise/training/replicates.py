@@ -49,7 +49,11 @@ class StackedModule:
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self.form = copy.deepcopy(modules[0]).to("meta")
         found, self.buffers = stack_module_state(list(modules))
-        self.stacks = {name: nn.Parameter(stack.detach()) for name, stack in found.items()}
+        trained = {name: p.requires_grad for name, p in modules[0].named_parameters()}
+        self.stacks = {
+            name: nn.Parameter(stack.detach(), requires_grad=trained[name])
+            for name, stack in found.items()
+        }
         for place, module in enumerate(modules):
             for name, own in (*module.named_parameters(), *module.named_buffers()):
                 own.data = {**self.stacks, **self.buffers}[name].data[place]
@@ -64,8 +68,8 @@ class StackedModule:
         return mapped
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """The stacks, each (R, *shape)."""
-        return self.stacks.values()
+        """The stacks that are trained, each (R, *shape)."""
+        return [stack for stack in self.stacks.values() if stack.requires_grad]
 
 
 class StackedNetwork:
@@ -87,8 +91,12 @@ class StackedNetwork:
             z = self.trunk(inputs)
         return z.float() if z.dtype == torch.bfloat16 else z
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Of the trunk, those that are trained."""
+        return list(self.trunk.parameters())
+
     def parameters(self) -> list[nn.Parameter]:
-        """In the order of a replicate's own network."""
+        """Those that are trained, in the order of a replicate's own network."""
         return [p for part in (self.trunk, *self.heads.values()) for p in part.parameters()]
 
 

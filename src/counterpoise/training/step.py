@@ -260,7 +260,7 @@ def train_step(
         parameter.grad = gradient.detach()
     own = found[0].detach()
     pulled = method.pull_back(state, own)
-    parameters = list(network.trunk.parameters())
+    parameters = network.shared_parameters()
     rows = jacobian = None
     more: dict[str, Tensor] = {}
     if method.signal == "gramian":

@@ -85,6 +85,8 @@ def planned_units(plans: dict[str, Plan]) -> dict[str, Kind]:
             units[training.work] = "work"
             units[str(Path(training.data.raw).parent)] = "raw"
             units[training.data.folder] = "prepared"
+            if training.weights is not None:
+                units[str(Path(training.weights).parent)] = "raw"
         units |= {training.scores: "scores" for training in plan.trainings.values()}
         for paper in plan.papers.values():
             files = (paper.tables, paper.claims, *((paper.views,) if paper.viewed else ()))
