@@ -126,6 +126,13 @@ class RunPlan:
     may_diverge: bool
     other_network: bool
     """The tier trains another network in place of the paper's."""
+    leaks: bool = False
+    """Its split has the same patients on both sides, because it was asked for by name."""
+
+    @property
+    def marks(self) -> list[str]:
+        """What every number of the run is marked with."""
+        return ([self.mark] if self.mark else []) + ["leaking"] * self.leaks
 
 
 @dataclass(frozen=True)

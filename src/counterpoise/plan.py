@@ -284,6 +284,7 @@ def _add_run(
     plan.runs[paper, name, run_name] = RunPlan(
         paper, name, run_name, cells, mark, reductions, run.may_diverge,
         reduction.network not in (None, experiment.network),
+        bool(registry.leak_of(data.dataset, data.options)),
     )  # fmt: skip
 
 
@@ -338,6 +339,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "mark": run.mark,
             "reductions": run.reductions,
             "other network": run.other_network,
+            "leaks": run.leaks,
         }
         for run in plan.runs.values()
         if run.paper == paper.id

@@ -52,13 +52,16 @@ def split(dataset: str, options: dict[str, Any], seed: int, target: Path) -> Non
     for part in PARTS:
         if counts.get(part, 0) == 0:
             raise UserError(f"the {part} part of {dataset} is empty", where=target)
-    if PATIENT in items.columns:
+    leak: dict[str, Any] = {}
+    if registry.leak_of(dataset, options):
+        leak = {"leak": leak_in(items)}
+    elif PATIENT in items.columns:
         _refuse_leaks(items, dataset, target)
     has_labels = hasattr(module, "labels")
     labels = module.labels(target.parent, items, chosen) if has_labels else None
     with atomic(target) as temporary:
         items.to_parquet(temporary, index=False)
-    summary = {**summarise(items, labels), "split": sha256_file(target)}
+    summary = {**summarise(items, labels), **leak, "split": sha256_file(target)}
     write_sealed(target.parent / SUMMARY, summary)
 
 
@@ -74,6 +77,23 @@ def _refuse_leaks(items: pd.DataFrame, dataset: str, target: Path) -> None:
             where=target,
             remedy="split by patient",
         )
+
+
+def leak_in(items: pd.DataFrame) -> dict[str, int]:
+    """How much of what is tested was trained on.
+
+    Returns:
+        ``patients``: those with items in several parts; ``test``: items of the test part;
+        ``seen``: those of a patient who has items in the training part.
+    """
+    parts = items.groupby(PATIENT)["part"].nunique()
+    test = items[items["part"] == "test"]
+    trained = set(items.loc[items["part"] == "train", PATIENT])
+    return {
+        "patients": int((parts > 1).sum()),
+        "test": len(test),
+        "seen": int(test[PATIENT].isin(trained).sum()),
+    }
 
 
 def summarise(items: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from counterpoise.errors import UserError, nearest
 
@@ -42,6 +42,12 @@ def find(kind: Kind, name: str) -> ModuleType:
     if name not in names(kind):
         raise UserError(f"unknown {kind[:-1]} {name!r}", remedy=nearest(name, names(kind)))
     return importlib.import_module(module_name(kind, name))
+
+
+def leak_of(dataset: str, options: dict[str, Any]) -> bool:
+    """Whether a dataset with these options has what belongs together on both sides of its split."""
+    module = find("datasets", dataset)
+    return hasattr(module, "leaks") and bool(module.leaks(module.Options(**options)))
 
 
 @cache

@@ -31,7 +31,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "chestxray14": [
         {"size": 32, "split": split, "training_share": share}
-        for split, share in (("stratified", 1.0), ("stratified", 0.4), ("official", 1.0))
+        for split, share in (
+            ("stratified", 1.0),
+            ("stratified", 0.4),
+            ("official", 1.0),
+            ("random", 0.4),
+            ("by_image", 0.4),
+        )
     ],
     "toy": [{"problem": problem} for problem in ("conflict", "magnitude", "negation")],
 }

@@ -23,9 +23,9 @@ from pydantic import ValidationError
 from counterpoise import prepared
 from counterpoise.datasets import _archives, _nih, chestxray14
 from counterpoise.datasets._archives import Encoded
-from counterpoise.datasets._patients import nested_order, stratify
+from counterpoise.datasets._patients import divide, nested_order, stratify
 from counterpoise.datasets.chestxray14 import FINDINGS, TASKS, Options
-from counterpoise.files import sha256_file
+from counterpoise.files import read_json, sha256_file
 from counterpoise.spec.dataset import Dataset
 
 from ..support import ROOT, SHARED, error_of, files_in
@@ -563,7 +563,7 @@ def parts_of(items: pd.DataFrame, column: str) -> dict[str, set[Any]]:
     return {str(part): set(rows[column]) for part, rows in items.groupby("part")}
 
 
-@pytest.mark.parametrize("kind", ["stratified", "official"])
+@pytest.mark.parametrize("kind", ["stratified", "official", "random"])
 @pytest.mark.parametrize("seed", [0, 5])
 def test_a_patient_is_in_one_part(indexed: Path, kind: str, seed: int) -> None:
     items, index = split(indexed, seed, split=kind), pd.read_parquet(indexed / "index.parquet")
@@ -614,13 +614,13 @@ def test_the_official_test_list(indexed: Path) -> None:
     assert other_share["test"] == parts["test"]
 
 
-@pytest.mark.parametrize("kind", ["stratified", "official"])
+@pytest.mark.parametrize("kind", ["stratified", "official", "random", "by_image"])
 def test_the_seed_alone_decides(indexed: Path, kind: str) -> None:
     assert split(indexed, 3, split=kind).equals(split(indexed, 3, split=kind))
     assert not split(indexed, 3, split=kind).equals(split(indexed, 4, split=kind))
 
 
-@pytest.mark.parametrize("kind", ["stratified", "official"])
+@pytest.mark.parametrize("kind", ["stratified", "official", "random"])
 def test_training_shares_are_nested_and_leave_the_rest_alone(indexed: Path, kind: str) -> None:
     splits = {share: split(indexed, split=kind, training_share=share) for share in (0.1, 0.2, 1.0)}
     patients = {share: parts_of(items, "patient") for share, items in splits.items()}
@@ -642,8 +642,9 @@ def test_training_shares_are_nested_and_leave_the_rest_alone(indexed: Path, kind
 @pytest.mark.parametrize(
     "options",
     [
-        {"size": 4}, {"size": 5000}, {"split": "random"}, {"training_share": 0}, {"training_share": 1.1},
+        {"size": 4}, {"size": 5000}, {"split": "by_patient"}, {"training_share": 0}, {"training_share": 1.1},
         {"validation_share": 0}, {"test_share": 1}, {"validation_share": 0.5, "test_share": 0.5},
+        {"split": "random", "validation_share": 0.5, "test_share": 0.5},
     ],
 )  # fmt: skip
 def test_impossible_options(options: dict[str, Any]) -> None:
@@ -653,6 +654,60 @@ def test_impossible_options(options: dict[str, Any]) -> None:
 
 def test_the_official_split_has_a_test_share_of_its_own() -> None:
     Options(split="official", validation_share=0.5, test_share=0.5)
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.2), (0.08, 0.2), (0.3, 0.3)])
+def test_a_random_division_of_patients_has_its_shares(shares: tuple[float, float]) -> None:
+    """70/10/20 as CheXNet, 80/20 with a tenth of the 80 for validation: shares of the images."""
+    sizes = patients_like_the_release(4000)[:, -1]
+    every = [1 - sum(shares), *shares]
+    parts = divide(sizes, every, np.random.default_rng(3))
+    for part, share in enumerate(every):
+        # A patient is not cut, so that an end may be off by half of the largest.
+        assert abs(sizes[parts == part].sum() - share * sizes.sum()) <= sizes.max()
+    again = divide(sizes, every, np.random.default_rng(4))
+    assert (parts != again).mean() > 0.3
+
+
+def test_ten_data_quantities_are_nested(indexed: Path) -> None:
+    """10 % of the training patients inside 20 % ... inside all, as curves over the data need."""
+    for kind in ("stratified", "official", "random"):
+        inside: set[int] = set()
+        for tenth in range(1, 11):
+            items = split(indexed, split=kind, training_share=tenth / 10)
+            train = parts_of(items, "patient")["train"]
+            assert inside < train
+            inside = train
+
+
+def test_a_split_by_image_leaks_and_says_so(raw: Path, indexed: Path) -> None:
+    """Asked for by name alone: the summary counts what is on both sides, and the plan is marked."""
+    from counterpoise import registry
+
+    assert registry.leak_of("chestxray14", {"split": "by_image"})
+    for kind in ("stratified", "official", "random"):
+        assert not registry.leak_of("chestxray14", {"split": kind})
+    items = split(indexed, split="by_image", validation_share=0.1, test_share=0.2)
+    assert sorted(items["image"]) == list(range(len(items)))
+    found = (items["part"].value_counts() / len(items)).to_dict()
+    assert found == pytest.approx({"train": 0.7, "validation": 0.1, "test": 0.2}, abs=0.002)
+    told = prepared.leak_in(items)
+    parts = parts_of(items, "patient")
+    test = items[items["part"] == "test"]
+    assert told == {
+        "patients": sum(
+            sum(patient in owners for owners in parts.values()) > 1
+            for patient in set(items["patient"])
+        ),
+        "test": len(test),
+        "seen": sum(patient in parts["train"] for patient in test["patient"]),
+    }
+    assert told["seen"] > 0.5 * told["test"]
+    target = indexed / "split.parquet"
+    prepared.split("chestxray14", {"split": "by_image"}, 0, target)
+    assert read_json(indexed / "summary.json")["leak"]["patients"] > 0
+    prepared.split("chestxray14", {}, 0, target)
+    assert "leak" not in read_json(indexed / "summary.json")
 
 
 def test_too_few_patients_leave_a_part_empty(raw: Path) -> None:

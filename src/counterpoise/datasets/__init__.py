@@ -11,9 +11,11 @@ A dataset module defines
 
 where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, -1 or NaN
 where unknown, one column a task, for the dataset's card; where others than numpy and pandas decide
-what is prepared, ``LIBRARIES``; where not patients (column ``patient``) but something else is what
-another sample of items would change, the columns of the split that name it, ``UNITS``; and where
-the common ones do not do, ``LOSSES`` (name to loss) and ``METRICS`` (name to metric).
+what is prepared, ``LIBRARIES``; where options may ask for a split that is not by patient,
+``leaks(options)``, whether these do, so that all numbers from it are marked; where not patients
+(column ``patient``) but something else is what another sample of items would change, the columns of
+the split that name it, ``UNITS``; and where the common ones do not do, ``LOSSES`` (name to loss)
+and ``METRICS`` (name to metric).
 
 Any label may be unknown (:class:`counterpoise.datasets._part.Part` says how it is then marked):
 losses, gradients and scores of a task are those of the items that have its label.

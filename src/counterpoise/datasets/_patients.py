@@ -50,6 +50,28 @@ def stratify(
     return parts
 
 
+def divide(
+    sizes: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The part of each patient, at random.
+
+    Args:
+        sizes: (patients,) images of each.
+        shares: share of the images that each part is to have; they sum to 1.
+        rng: decides the order of patients, which then go to one part after the other.
+
+    Returns:
+        (patients,) index into ``shares``.
+    """
+    order = rng.permutation(len(sizes))
+    # A patient belongs where the middle one of their images does.
+    middle = np.cumsum(sizes[order]) - sizes[order] / 2
+    parts = np.empty(len(sizes), np.int64)
+    ends = np.cumsum(shares[:-1]) * sizes.sum()
+    parts[order] = np.searchsorted(ends, middle, side="right")
+    return parts
+
+
 def _neediest(
     need: NDArray[np.float64], overall: NDArray[np.float64], rng: np.random.Generator
 ) -> int:

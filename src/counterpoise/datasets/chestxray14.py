@@ -4,7 +4,8 @@ Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on 
 Classification and Localization of Common Thorax Diseases, CVPR 2017, in the layout of the NIH
 release. Images are reduced to a square once, as CheXNet does, and kept as 8-bit grey.
 
-All images of a patient are in one part: later images of a patient are near duplicates.
+All images of a patient are in one part, unless a split by image is asked for by name: later images
+of a patient are near duplicates.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import Field, model_validator
 from counterpoise.datasets import _nih
 from counterpoise.datasets._archives import Encoded, read_images
 from counterpoise.datasets._part import Part
-from counterpoise.datasets._patients import nested_order, stratify
+from counterpoise.datasets._patients import divide, nested_order, stratify
 from counterpoise.errors import UserError
 from counterpoise.files import atomic
 from counterpoise.lazy import np, pd, torch
@@ -50,19 +51,21 @@ class Options(base.Options):
 
     size: Annotated[int, Field(ge=8, le=1024)] = 224
     """Pixels along each side of the prepared images."""
-    split: Literal["stratified", "official"] = "stratified"
-    """By patient and stratified by finding, or the release's test list, with a validation part cut
-    from the rest by patient and stratified."""
+    split: Literal["stratified", "official", "random", "by_image"] = "stratified"
+    """By patient and stratified by finding; the release's test list, with a validation part cut
+    from the rest by patient and stratified; by patient at random, as CheXNet; or by image at
+    random, as DeepChest's code, which leaks: images of a patient are in several parts."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Of all images, or of the official list for training and validation."""
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Of all images; the official split has its own."""
     training_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training patients that is used; a smaller one is part of a larger one."""
+    """Share of the training patients that is used (of the images, where these are divided); a
+    smaller one is part of a larger one."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> Self:
-        if self.split == "stratified" and self.validation_share + self.test_share >= 1:
+        if self.split != "official" and self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave nothing for training")
         return self
 
@@ -171,31 +174,42 @@ def _undecodable(image: Encoded, reason: str) -> UserError:
     )
 
 
+def leaks(options: Options) -> bool:
+    """Whether a patient may have images in several parts."""
+    return options.split == "by_image"
+
+
 def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
-    """Images of each part, by patient.
+    """Images of each part, by patient unless the options ask otherwise.
 
     Returns:
         Columns ``part``, ``item``, ``image`` (row in ``images.npy``), ``name``, ``patient``.
     """
     index = pd.read_parquet(prepared / "index.parquet")
     rng = np.random.default_rng(seed)
-    patients, owner = np.unique(index["patient"], return_inverse=True)
-    counts = np.zeros((len(patients), len(TASKS) + 1), np.int64)
-    np.add.at(counts, owner, np.column_stack([index[TASKS], np.ones(len(index), np.int8)]))
-
-    part = np.full(len(patients), "test", "<U10")
+    units = np.arange(len(index)) if leaks(options) else index["patient"]
+    groups, owner = np.unique(units, return_inverse=True)
+    part = np.full(len(groups), "test", "<U10")
     held_out = {"validation": options.validation_share}
     if options.split == "official":
         free = np.unique(owner[index["official"] == "train_val"])
     else:
-        free = np.arange(len(patients))
+        free = np.arange(len(groups))
         held_out["test"] = options.test_share
     shares = {"train": 1 - sum(held_out.values()), **held_out}
-    chosen = stratify(counts[free], list(shares.values()), rng)
+    counts = np.zeros((len(groups), len(TASKS) + 1), np.int64)
+    np.add.at(counts, owner, np.column_stack([index[TASKS], np.ones(len(index), np.int8)]))
+    if options.split in ("stratified", "official"):
+        chosen = stratify(counts[free], list(shares.values()), rng)
+    else:
+        chosen = divide(counts[free, -1], list(shares.values()), rng)
     part[free] = np.array(list(shares))[chosen]
 
     training = np.flatnonzero(part == "train")
-    order = training[nested_order(counts[training], rng)]
+    if options.split in ("stratified", "official"):
+        order = training[nested_order(counts[training], rng)]
+    else:
+        order = training[rng.permutation(len(training))]
     part[order[max(1, round(options.training_share * len(order))) :]] = "unused"
 
     frames = []

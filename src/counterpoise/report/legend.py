@@ -92,6 +92,11 @@ MARKS = _index(
         "A network that this tier can afford stands in for the paper's; the run's card names both.",
     ),
     Term(
+        "leaking", "leaking", "flag", "marked",
+        "Images were divided and not patients, so that test images have near duplicates in "
+        "training. Scores are too good, and say nothing of new patients.",
+    ),
+    Term(
         "partial", "mean of some", "half", "marked",
         "A mean over findings that leaves out those without a score on these items.",
     ),

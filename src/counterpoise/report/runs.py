@@ -181,7 +181,7 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
         brief.insert(0, plural(len(cards), "cell"))
     if len(records) == len(keys):
         brief.append(duration(sum(record["seconds"] for record in records)))
-    names: list[str] = [run.mark] if run.mark else []
+    names = run.marks
     names += ["pulled"] * any(inputs.cells[key].pulled for key in keys)
     names += ["calibrated"] * spec.calibrated + ["sensitivity"] * (spec.role == "sensitivity")
     alone = spec.method == SINGLE_TASK

@@ -46,6 +46,8 @@ class SplitView:
     rows: tuple[LabelRow, ...]
     short: tuple[str, ...]
     none: str
+    leak: str = ""
+    """How much of the test part was trained on, where patients are in several parts."""
 
 
 def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> SplitView:
@@ -54,8 +56,9 @@ def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> Spli
         return SplitView(data.folder, options, (), (), (), "")
     parts = {name: summary["parts"][name] for name in PARTS}
     held = tuple((name, _held(part)) for name, part in parts.items())
+    leak = _leak(summary["leak"]) if "leak" in summary else ""
     if "labels" not in summary:
-        return SplitView(data.folder, options, held, (), (), "")
+        return SplitView(data.folder, options, held, (), (), "", leak)
     module = registry.find("datasets", data.dataset)
     names = {task.name: task.label for task in module.tasks(module.Options(**data.options))}
     together = summary["together"]
@@ -82,7 +85,17 @@ def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> Spli
     return SplitView(
         data.folder, options, held, rows, tuple(names[keys[k]] for k in order),
         f"{none.count} of {count(total)} {what} ({none.percent}) have none of them.",
+        leak,
     )  # fmt: skip
+
+
+def _leak(leak: dict[str, int]) -> str:
+    seen = _share(leak["seen"], leak["test"])
+    return (
+        f"This split leaks. {count(leak['patients'])} patients are in several parts; {seen.count} "
+        f"of {count(leak['test'])} test images ({seen.percent}) are of patients who have images in "
+        "the training part."
+    )
 
 
 def _held(part: dict[str, Any]) -> str:

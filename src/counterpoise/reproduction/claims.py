@@ -313,7 +313,7 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
         if printed.word == "holds":
             reason += "; the paper's own numbers agree with the sentence"
         return _result("inconclusive", NONE, reason, printed, runs)
-    lesser = [mark for mark in runs.marks if mark in ("demo", "reduced")]
+    lesser = [mark for mark in runs.marks if mark in ("demo", "reduced", "leaking")]
     if lesser:
         basis = DEMO if "demo" in lesser else REDUCED
         reason = f"tendency only ({', '.join(lesser)}): {runs.word}"

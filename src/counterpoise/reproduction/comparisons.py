@@ -95,7 +95,7 @@ def compare_methods(scores: Scores, paper: Paper, table: Table) -> list[dict[str
                 {
                     "table": table.id, "row": row, "column": column, "run": f"{kind[0]}/{run}",
                     "own": f"{kind[0]}/{family.own}", "task": kind[1], "metric": kind[2],
-                    "better": quantity.better, "marks": [plan.mark] if plan.mark else [],
+                    "better": quantity.better, "marks": plan.marks,
                     "family": _family(family, kind), **asdict(found),
                 }
             )  # fmt: skip

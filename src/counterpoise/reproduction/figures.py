@@ -40,7 +40,7 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
         shown = [
             r for r in plan.runs.values() if r.paper == paper_name and keys & {*r.cells.values()}
         ]
-        marks = {run.mark for run in shown if run.mark}
+        marks = {mark for run in shown for mark in run.marks}
         marks |= {"other_network" for run in shown if run.other_network}
     keys_shown = [training.key for training in cells]
     write_sealed(

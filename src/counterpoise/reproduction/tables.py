@@ -18,8 +18,8 @@ from counterpoise.spec.paper import Column, Paper, Row, Run, Table, parse_printe
 
 def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
     marks: list[str] = []
-    if plan is not None and plan.mark is not None:
-        marks.append(plan.mark)
+    if plan is not None:
+        marks += plan.marks
     if plan is not None and plan.other_network:
         marks.append("other_network")
     if run is not None and run.calibrated:

@@ -138,7 +138,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         f"mean {name} over tasks" if same else f"mean gain over {label}, %",
         label,
         runs,
-        sorted({run.mark for run in planned if run.mark}),
+        sorted({mark for run in planned for mark in run.marks}),
         ", ".join(str(part) for part in machine if part),
     )
 
