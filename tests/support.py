@@ -211,4 +211,4 @@ def hidden(part: Part, known: dict[str, Tensor]) -> Part:
         else target
         for name, target in part.targets.items()
     }
-    return Part(part.inputs, targets, part.mean, part.std)
+    return Part(part.inputs, targets, part.mean, part.std, part.rows)

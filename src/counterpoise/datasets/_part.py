@@ -30,19 +30,22 @@ class Part:
     """Inputs and targets of the items of one part.
 
     Attributes:
-        inputs: (N, ...) images as uint8, or points as float32.
+        inputs: (N, ...) images as uint8, or points as float32; with ``rows``, those of all parts,
+            of which a file may be mapped.
         targets: task name to (N,) int64 classes, -1 where unknown, or (N,) float32 values, NaN
             where unknown.
         mean, std: normalisation of images that are scaled to 0..1; floats pass unchanged.
+        rows: (N,) places of the items in ``inputs``; None where these are the items.
     """
 
     inputs: Tensor
     targets: dict[str, Tensor]
     mean: float = 0.0
     std: float = 1.0
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.inputs if self.rows is None else self.rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,9 +66,12 @@ class Part:
         return {name: is_known(targets[name]) for name in partial}
 
     def to(self, device: torch.device) -> Part:
-        """The same part on a device."""
+        """The same part on a device; inputs of which a part is needed are copied there."""
+        if self.rows is not None and device.type != self.inputs.device.type:
+            held = Part(self.inputs[self.rows], self.targets, self.mean, self.std)
+            return held.to(device)
         targets = {name: target.to(device) for name, target in self.targets.items()}
-        return Part(self.inputs.to(device), targets, self.mean, self.std)
+        return Part(self.inputs.to(device), targets, self.mean, self.std, self.rows)
 
     def batch(
         self, index: Tensor, change: Callable[[Tensor], Tensor] | None = None
@@ -76,7 +82,7 @@ class Part:
             index: places of the items.
             change: of images between 0 and 1, made before they are normalised.
         """
-        inputs = self.inputs[index]
+        inputs = self.inputs[index if self.rows is None else self.rows[index]]
         if inputs.dtype == torch.uint8:
             inputs = inputs.float().div_(255.0)
             if change is not None:

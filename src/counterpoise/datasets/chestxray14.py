@@ -10,28 +10,21 @@ of a patient are near duplicates.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from counterpoise.datasets import _nih
-from counterpoise.datasets._archives import Encoded, read_images
+from counterpoise.datasets._archives import read_images
+from counterpoise.datasets._arrays import Array, identity_of
+from counterpoise.datasets._images import decode
 from counterpoise.datasets._part import Part
 from counterpoise.datasets._patients import divide, nested_order, stratify
-from counterpoise.errors import UserError
 from counterpoise.files import atomic
 from counterpoise.lazy import np, pd, torch
 from counterpoise.spec import base
 from counterpoise.tasks import Task
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LIBRARIES = ("pillow",)
 FINDINGS = _nih.FINDINGS
@@ -42,8 +35,9 @@ GREY_MEAN, GREY_STD = 0.449, 0.226
 which CheXNet normalises. Real images have 0.51 and 0.25 (3,345 of the release, 64 x 64).
 """
 
-MAX_PIXELS = 64_000_000
-"""The release's images have a million; a larger one than this is refused before it is decoded."""
+IMAGES = "images.npy"
+DAMAGED = "damaged"
+"""Column of the index that tells damaged images, where there are any."""
 
 
 class Options(base.Options):
@@ -51,6 +45,8 @@ class Options(base.Options):
 
     size: Annotated[int, Field(ge=8, le=1024)] = 224
     """Pixels along each side of the prepared images."""
+    damaged: Annotated[int, Field(ge=0)] = 0
+    """Images that may be undecodable; they are left out and listed. One more is an error."""
     split: Literal["stratified", "official", "random", "by_image"] = "stratified"
     """By patient and stratified by finding; the release's test list, with a validation part cut
     from the rest by patient and stratified; by patient at random, as CheXNet; or by image at
@@ -91,7 +87,10 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
     Writes ``images.npy`` (N, size, size) uint8 and ``index.parquet`` (columns of
     :func:`counterpoise.datasets._nih.read_index`) in order of the images' names, and, where the
     release has boxes, ``boxes.parquet`` (columns of :func:`counterpoise.datasets._nih.boxes`, and
-    ``image``, the row in ``images.npy``) with those of the images that are there.
+    ``image``, the row in ``images.npy``) with those of the images that are there. Images that are
+    damaged, if some may be, are black, true in the index's column ``damaged``, in no part, and
+    listed in ``damaged.parquet`` (columns ``name`` and ``reason``). A run that was killed goes on
+    where it was.
 
     Raises:
         UserError: a file is missing or damaged, or the files contradict each other.
@@ -99,79 +98,21 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
     index = _nih.read_index(raw)
     rows = {name: row for row, name in enumerate(index["name"])}
     boxes = _nih.boxes(raw)
-    shape = (len(rows), options.size, options.size)
-    with atomic(out / "images.npy") as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
-        start = file.tell()
-        # Plain writes rather than a memory map, which a full disk would end with a bus error.
-        for name, pixels in _decoded(raw, rows, options.size):
-            file.seek(start + rows[name] * pixels.size)
-            file.write(pixels.tobytes())
+    images = read_images(raw, rows, _nih.listed_in(raw).name)
+    array = Array(out / IMAGES, rows, options.size, identity_of(raw))
+    damaged = array.fill(images, decode, options.damaged)
+    if damaged:
+        index[DAMAGED] = index["name"].isin(damaged)
+        told = pd.DataFrame(sorted(damaged.items()), columns=["name", "reason"])
+        with atomic(out / "damaged.parquet") as temporary:
+            told.to_parquet(temporary, index=False)
     if boxes is not None:
         boxes = index["name"].rename_axis("image").reset_index().merge(boxes, on="name")
         with atomic(out / "boxes.parquet") as temporary:
             boxes.to_parquet(temporary, index=False)
     with atomic(out / "index.parquet") as temporary:
         index.to_parquet(temporary, index=False)
-
-
-def _decoded(raw: Path, rows: dict[str, int], size: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Name and pixels of every image. Pillow leaves Python's lock, so threads use all cores."""
-    workers = min(os.cpu_count() or 1, 8)
-    waiting: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for image in read_images(raw, rows, _nih.listed_in(raw).name):
-            waiting.append((image.name, pool.submit(decode, image, size)))
-            if len(waiting) > 4 * workers:  # bounds the memory
-                name, future = waiting.popleft()
-                yield name, future.result()
-        for name, future in waiting:
-            yield name, future.result()
-
-
-def decode(image: Encoded, size: int) -> NDArray[np.uint8]:
-    """Pixels (size, size) of a PNG of any colour type, as 8-bit grey.
-
-    Alpha is ignored: where the release has it, it is opaque throughout. Other shapes than squares
-    are stretched. Sizes are changed by Pillow's bilinear filter, which averages when it reduces.
-
-    Raises:
-        UserError: the content is not a whole PNG, or declares too many pixels.
-    """
-    from PIL import Image
-
-    header = image.content[:24]
-    if header[:8] != b"\x89PNG\r\n\x1a\n" or header[12:16] != b"IHDR" or len(header) < 24:
-        raise _undecodable(image, "not a PNG image")
-    width, height = (int.from_bytes(header[place : place + 4], "big") for place in (16, 20))
-    if width * height > MAX_PIXELS:
-        raise _undecodable(
-            image, f"it declares {width} x {height} pixels; at most {MAX_PIXELS} are allowed"
-        )
-    try:
-        with Image.open(BytesIO(image.content), formats=("PNG",)) as picture:
-            picture.load()
-            picture.info.pop("transparency", None)  # ignored as alpha is, and without a warning
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-                grey = Image.fromarray((np.asarray(picture) / 257 + 0.5).astype(np.uint8))
-            else:
-                grey = picture.convert("L")
-    # What Pillow raises for damaged files depends on where the damage is.
-    except Exception as error:
-        raise _undecodable(image, str(error)) from error
-    if grey.size != (size, size):
-        grey = grey.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(grey)
-
-
-def _undecodable(image: Encoded, reason: str) -> UserError:
-    return UserError(
-        f"cannot decode the image {image.name!r}: {reason}",
-        where=image.archive,
-        remedy=f"delete the folder {image.archive.parent} and run again: it will be fetched anew",
-    )
+    array.clear()
 
 
 def leaks(options: Options) -> bool:
@@ -186,6 +127,7 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
         Columns ``part``, ``item``, ``image`` (row in ``images.npy``), ``name``, ``patient``.
     """
     index = pd.read_parquet(prepared / "index.parquet")
+    usable = ~index[DAMAGED].to_numpy() if DAMAGED in index else np.ones(len(index), bool)
     rng = np.random.default_rng(seed)
     units = np.arange(len(index)) if leaks(options) else index["patient"]
     groups, owner = np.unique(units, return_inverse=True)
@@ -214,7 +156,7 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
 
     frames = []
     for name in ("train", "validation", "test"):
-        images = np.flatnonzero(part[owner] == name)
+        images = np.flatnonzero((part[owner] == name) & usable)
         known = index.loc[images, ["name", "patient"]]
         frames.append(
             pd.DataFrame(
@@ -237,13 +179,17 @@ def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFram
 
 
 def load(prepared: Path, items: pd.DataFrame, options: Options) -> Part:
-    """Images (N, 1, size, size) as bytes, with 0 or 1 for each finding."""
-    images = np.load(prepared / "images.npy", mmap_mode="r")
-    chosen = np.asarray(images[items["image"].to_numpy()])
+    """Images (1, size, size) as bytes, with 0 or 1 for each finding.
+
+    They stay in their file, of which a batch reads what it needs.
+    """
+    # Copied on write, which never happens, as torch warns of arrays that cannot be written to.
+    images = np.load(prepared / IMAGES, mmap_mode="c")
     known = labels(prepared, items, options)
     return Part(
-        torch.from_numpy(chosen[:, None]),
+        torch.from_numpy(images)[:, None],
         {name: torch.from_numpy(known[name].to_numpy(np.int64)) for name in TASKS},
         GREY_MEAN,
         GREY_STD,
+        torch.tensor(items["image"].to_numpy(np.int64)),
     )
