@@ -19,7 +19,9 @@ from counterpoise.spec.paper import (
     ChangeTest,
     CompareTest,
     Experiment,
+    ExplainedFigure,
     LimitTest,
+    LocalisationFigure,
     Paper,
     Quantity,
     Run,
@@ -152,6 +154,7 @@ def check_paper(
             for name in (family.own, *(family.others or ())):
                 if name not in known_runs:
                     missing("run", name, known_runs, ("tables", t, "family"))
+    errors += _check_explanations(paper, document, missing)
     claims = {claim.id: claim for claim in paper.claims}
     for c, claim in enumerate(paper.claims):
         if claim.part_of is not None and (claim.part_of == claim.id or claim.part_of not in claims):
@@ -260,6 +263,50 @@ def _check_pretrained(
         return [UserError(what, where=where, remedy=nearest(initial.source, sources))]
     model = registry.find("datasets", chosen).Options
     return check_options(model, initial.dataset_options, document, (*at, "dataset_options"))
+
+
+def _check_explanations(
+    paper: Paper, document: Document, missing: Callable[[str, str, Any, Path_], None]
+) -> list[UserError]:
+    """Problems of explanations: their run and tasks; and of figures that show them."""
+    errors: list[UserError] = []
+    for name, spec in paper.explanations.items():
+        at: Path_ = ("explanations", name)
+        experiment = paper.experiments.get(spec.experiment)
+        if experiment is None:
+            missing("experiment", spec.experiment, paper.experiments, (*at, "experiment"))
+        elif spec.run not in experiment.runs:
+            missing("run", spec.run, experiment.runs, (*at, "run"))
+        elif experiment.runs[spec.run].method == SINGLE_TASK:
+            errors.append(
+                UserError(
+                    "single-task networks are many; an explanation is of one",
+                    where=document.where((*at, "run")),
+                    remedy="name a run whose network has all tasks",
+                )
+            )
+        else:
+            known = [task.name for task in _tasks(experiment)]
+            for task in set(spec.tasks) - set(known):
+                missing("task", task, known, (*at, "tasks"))
+    for f, figure in enumerate(paper.figures):
+        content, at = figure.content, ("figures", f, "content")
+        named: tuple[str, ...]
+        shown: str | None = None
+        if isinstance(content, LocalisationFigure):
+            named = content.explanations
+        elif isinstance(content, ExplainedFigure):
+            named, shown = (content.explanation,), content.task
+        else:
+            continue
+        unknown = [name for name in named if name not in paper.explanations]
+        for name in unknown:
+            missing("explanation", name, paper.explanations, at)
+        if shown is not None and not unknown:
+            kept = paper.explanations[named[0]].tasks
+            if shown not in kept:
+                missing("task", shown, kept, at)
+    return errors
 
 
 def _tasks(experiment: Experiment) -> tuple[Task, ...]:

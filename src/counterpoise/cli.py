@@ -61,16 +61,20 @@ def _plan(tier: str | None = None, **filters: Any) -> Any:
 
 
 def _job(tier: str, cell: str) -> Any:
-    from counterpoise.training.problem import Job
-
     root = find_root()
     name, _, digest = cell.partition("/")
     training = _plan(tier).training(name, digest)
-    return training, Job(
+    return training, _job_of(root, training)
+
+
+def _job_of(root: Path, training: Any) -> Any:
+    from counterpoise.training.problem import Job
+
+    return Job(
         root,
         training.cell,
-        name,
-        digest,
+        training.name,
+        training.digest,
         split=root / training.data.split,
         work=root / training.work,
         out=root / training.folder,
@@ -255,6 +259,23 @@ def tables(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> N
     from counterpoise.reproduction.tables import make_tables
 
     make_tables(find_root(), _filtered(tier, methods), paper)
+
+
+@app.command(rich_help_panel=JOBS)
+def explain(
+    paper: PaperName,
+    name: Annotated[str, typer.Argument(help="Key in `explanations` of the paper's file.")],
+    tier: Tier = "demo",
+    methods: Methods = "all",
+    device: Device = "auto",
+) -> None:
+    """Map where a trained network looks, and score how often that is where the finding is."""
+    from counterpoise.explain.job import explain as run
+
+    root, plan = find_root(), _filtered(tier, methods)
+    training = plan.explained(paper, name)
+    spec = plan.paper(paper).paper.explanations[name]
+    run(_job_of(root, training), spec, root / plan.paper(paper).explanation(name), device)
 
 
 @app.command(rich_help_panel=JOBS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from counterpoise.files import digest_of
@@ -145,6 +145,7 @@ class PaperPlan:
     claims_digest: str
     figure_digests: dict[str, str]
     views_digest: str = ""
+    explanation_digests: dict[str, str] = field(default_factory=dict)
     viewed: tuple[str, ...] = ()
     """Experiments with enough runs for views of their trade-offs."""
 
@@ -167,6 +168,15 @@ class PaperPlan:
     def views(self) -> str:
         """Folder of the views of its experiments' trade-offs."""
         return f"{self.folder}/views-{self.views_digest}"
+
+    def explanation(self, name: str) -> str:
+        """Localisation scores of one of its explanations; the maps lie beside as NPZ."""
+        return f"{self.folder}/explanations/{name}-{self.explanation_digests[name]}.parquet"
+
+    @property
+    def explanations(self) -> list[str]:
+        """All its explanations that can be made."""
+        return [self.explanation(name) for name in self.explanation_digests]
 
     def figure(self, figure: str) -> str:
         """One of its figures as SVG; the numbers behind it lie beside as JSON."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from counterpoise import registry
-from counterpoise.code import code_digests
+from counterpoise.code import code_digests, library_version
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
 from counterpoise.identity import (
@@ -31,12 +31,16 @@ from counterpoise.spec.augment import Augment
 from counterpoise.spec.cell import Candidate, Component, Pretrained
 from counterpoise.spec.paper import (
     SINGLE_TASK,
+    ActivationsFigure,
     BarsFigure,
     Experiment,
+    ExplainedFigure,
     Figure,
+    LocalisationFigure,
     Paper,
     Run,
     RunsFigure,
+    SaliencyFigure,
     Table,
 )
 from counterpoise.spec.tier import Reduction, Tier
@@ -46,6 +50,7 @@ CLAIMS = "counterpoise.reproduction.claims"
 FIGURES = "counterpoise.reproduction.figures"
 DRAWINGS = "counterpoise.reproduction.drawings"
 VIEWS = "counterpoise.reproduction.views"
+EXPLAIN = "counterpoise.explain.job"
 REPORT = "counterpoise.report.build"
 GATE = "counterpoise.reproduction.gate"
 
@@ -175,6 +180,9 @@ class Plan:
     def cells_of_figure(self, paper: str, figure: str) -> list[Training]:
         """All cells that a figure shows."""
         content = _figure(self.papers[paper].paper, figure).content
+        if isinstance(content, ExplainedFigure):
+            names = self.explanations_of_figure(paper, figure)
+            return [self.explained(paper, name) for name in names]
         if not isinstance(content, RunsFigure):
             return []
         keys: dict[str, None] = {}
@@ -182,6 +190,29 @@ class Plan:
             plan = self.runs.get((paper, content.experiment, run))
             keys |= dict.fromkeys(plan.cells.values() if plan else ())
         return [self.trainings[key] for key in keys]
+
+    def explanations_of_figure(self, paper: str, figure: str) -> list[str]:
+        """Those of a paper's explanations that a figure shows and this tier makes."""
+        made = self.papers[paper]
+        named = _explanations(_figure(made.paper, figure))
+        return [name for name in named if name in made.explanation_digests]
+
+    def explained(self, paper: str, name: str) -> Training:
+        """The cell that an explanation is of.
+
+        Raises:
+            UserError: the tier does not make this explanation.
+        """
+        made = self.papers[paper]
+        if name not in made.explanation_digests:
+            raise UserError(
+                f"{paper} has no explanation {name!r} that can be made in this tier",
+                remedy=nearest(name, made.explanation_digests),
+            )
+        spec = made.paper.explanations[name]
+        return self.trainings[
+            next(iter(self.runs[paper, spec.experiment, spec.run].cells.values()))
+        ]
 
     @cached_property
     def digests(self) -> dict[str, Any]:
@@ -212,6 +243,33 @@ class Plan:
 
 def _figure(paper: Paper, name: str) -> Figure:
     return next(figure for figure in paper.figures if figure.id == name)
+
+
+def _explanations(figure: Figure) -> tuple[str, ...]:
+    """Names of the explanations that a figure is drawn from."""
+    if isinstance(figure.content, LocalisationFigure):
+        return figure.content.explanations
+    if isinstance(figure.content, ActivationsFigure | SaliencyFigure):
+        return (figure.content.explanation,)
+    return ()
+
+
+def _explained(plan: Plan, paper: Paper) -> dict[str, str]:
+    """Digests of the explanations whose runs the tier has."""
+    code = code_digests([EXPLAIN])
+    found = {}
+    for name, spec in paper.explanations.items():
+        run = plan.runs.get((paper.id, spec.experiment, spec.run))
+        if run is not None:
+            found[name] = digest_of(
+                {
+                    "explanation": spec.model_dump(mode="json"),
+                    "cell": next(iter(run.cells.values())),
+                    "captum": library_version("captum"),
+                    "code": code,
+                }
+            )
+    return found
 
 
 def load_plan(root: Path, overrides: dict[str, Any] | None = None) -> Plan:
@@ -362,6 +420,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "code": code_digests([CLAIMS]),
         }
     )
+    explained = _explained(plan, paper)
     figures = {}
     for figure in paper.figures:
         content = figure.content
@@ -372,6 +431,10 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             if not any(found.values()):
                 continue
             shown = [found, paper.experiments[content.experiment].model_dump(mode="json")]
+        elif isinstance(content, ExplainedFigure):
+            shown = {name: explained[name] for name in _explanations(figure) if name in explained}
+            if not shown:
+                continue
         else:
             continue
         figures[figure.id] = digest_of(
@@ -388,7 +451,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         for experiment in viewed
     ]
     views = digest_of({"shown": shown, "code": code_digests([VIEWS])}) if viewed else ""
-    return PaperPlan(paper, plan.tier_name, tables, claims, figures, views, viewed)
+    return PaperPlan(paper, plan.tier_name, tables, claims, figures, views, explained, viewed)
 
 
 FEWEST_RUNS = 3

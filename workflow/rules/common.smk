@@ -34,6 +34,7 @@ wildcard_constraints:
     cell=r"[a-z0-9_.-]+",
     paper=r"[a-z0-9_.-]+",
     figure=r"[a-z0-9_.-]+",
+    explanation=r"[a-z0-9_.-]+",
 
 
 def training_of(wildcards):
@@ -68,8 +69,17 @@ def tables_of_paper(wildcards):
     return PLAN.papers[wildcards.paper].tables
 
 
+def inputs_of_explanation(wildcards):
+    training = PLAN.explained(wildcards.paper, wildcards.explanation)
+    return [training.file("weights.safetensors"), training.data.split]
+
+
 def inputs_of_figure(wildcards):
     cells = PLAN.cells_of_figure(wildcards.paper, wildcards.figure)
+    made = PLAN.papers[wildcards.paper]
+    named = PLAN.explanations_of_figure(wildcards.paper, wildcards.figure)
+    if named:
+        return [made.explanation(name) for name in named]
     names = ("history.parquet", "predictions.parquet")
     files = [training.file(name) for training in cells for name in names]
     files += [training.scores for training in cells]

@@ -39,6 +39,26 @@ rule claims:
         " > {log} 2>&1 || (cat {log} >&2; exit 1)"
 
 
+rule explain:
+    input:
+        ancient(inputs_of_explanation),
+    output:
+        "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.parquet",
+        "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.npz",
+    log:
+        "logs/{tier}/explain/{paper}-{explanation}-{digest}.log",
+    benchmark:
+        "benchmarks/results/{tier}/explain/{paper}-{explanation}-{digest}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=GPUS_PER_JOB,
+    shell:
+        "counterpoise explain {wildcards.paper} {wildcards.explanation} --tier {wildcards.tier}"
+        " > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
 rule figures:
     input:
         ancient(inputs_of_figure),

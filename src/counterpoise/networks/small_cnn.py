@@ -68,10 +68,13 @@ def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
         conv3=nn.Sequential(
             nn.Conv2d(2 * width, 4 * width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()
         ),
-        conv4=nn.Sequential(
-            nn.Conv2d(4 * width, 4 * width, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2)
+        conv4=nn.Sequential(nn.Conv2d(4 * width, 4 * width, 3, padding=1), nn.ReLU()),
+        last=nn.Sequential(
+            nn.AdaptiveMaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4 * 4 * width, options.features),
+            nn.ReLU(),
         ),
-        last=nn.Sequential(nn.Flatten(), nn.Linear(4 * 4 * width, options.features), nn.ReLU()),
     )
     layers = nn.Sequential(stages)
     for layer in layers.modules():

@@ -176,6 +176,24 @@ class Experiment(Model):
     runs: dict[Name, Run]
 
 
+Way = Literal["grad_cam", "grad_cam_pp", "smooth_grad", "shap"]
+"""How a saliency map is made."""
+
+
+class Explanation(Model):
+    """Where a run's network looks: maps of example pictures, and how often they find the region."""
+
+    experiment: Name
+    run: Name
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Findings of which an example is kept: the first test picture with the label and a box."""
+    ways: Annotated[tuple[Way, ...], Field(min_length=1)] = (
+        "grad_cam", "grad_cam_pp", "smooth_grad", "shap",
+    )  # fmt: skip
+    most: Annotated[int, Field(ge=1)] = 50
+    """Pictures a finding that are scored, at most."""
+
+
 HistoryQuantity = Literal[
     "validation_metric", "training_loss", "weight", "gradient_norm", "cosine", "learning_rate"
 ]
@@ -447,6 +465,29 @@ class RocFigure(Model):
     runs: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+class ActivationsFigure(Model):
+    """What an early, a middle and the last convolutional stage make of an example picture."""
+
+    kind: Literal["activations"]
+    explanation: Name
+    task: Name
+
+
+class SaliencyFigure(Model):
+    """Saliency maps over an example picture, its region outlined."""
+
+    kind: Literal["saliency"]
+    explanation: Name
+    task: Name
+
+
+class LocalisationFigure(Model):
+    """How often maps find the region, with intervals, beside maps that know nothing."""
+
+    kind: Literal["localisation"]
+    explanations: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
 class BarsFigure(Model):
     """A table as grouped bars: printed beside ours."""
 
@@ -457,8 +498,11 @@ class BarsFigure(Model):
 RunsFigure = HistoryFigure | TrajectoriesFigure | DecisionFigure | RocFigure
 """A figure of some runs of one experiment."""
 
+ExplainedFigure = ActivationsFigure | SaliencyFigure | LocalisationFigure
+"""A figure of what networks look at."""
+
 FigureContent = Annotated[
-    SchematicFigure | UnavailableFigure | RunsFigure | BarsFigure,
+    SchematicFigure | UnavailableFigure | RunsFigure | ExplainedFigure | BarsFigure,
     Field(discriminator="kind"),
 ]
 
@@ -491,6 +535,7 @@ class Paper(Model):
     own: Name | None = None
     """Run of the paper's own method, with which the others of a table are compared."""
     experiments: dict[Name, Experiment] = {}
+    explanations: dict[Name, Explanation] = {}
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     rankings: tuple[Ranking, ...] = ()

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from counterpoise.errors import UserError
 from counterpoise.files import atomic
+from counterpoise.methods._base import Method, State
 from counterpoise.prepared import load_items, load_part
+from counterpoise.training.modules import Network
 from counterpoise.training.problem import Job, Problem, device_of, outputs_of, tasks_of
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a cell's weights.
+
+    Raises:
+        UserError: the weights are missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read the weights ({error})",
+            where=path,
+            remedy="delete the file and run `snakemake` again",
+        ) from error
+
+
+def replicates_of(
+    problem: Problem, tensors: dict[str, Tensor]
+) -> Iterator[tuple[int, Network, Method, State]]:
+    """Seed, network, method and its state of every trained replicate of a cell."""
+    for seed in problem.cell.seeds:
+        network, method = problem.build(seed)
+        prefix = f"{seed}/network."
+        network.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        prefix = f"{seed}/method."
+        state = {
+            k.removeprefix(prefix): v.to(problem.device)
+            for k, v in tensors.items()
+            if k.startswith(prefix)
+        }
+        yield seed, network, method, state
 
 
 def predict(job: Job, target: Path, device: str = "auto") -> None:
@@ -26,15 +65,7 @@ def predict(job: Job, target: Path, device: str = "auto") -> None:
     """
     torch.set_num_threads(1)
     cell = job.cell
-    weights = job.out / "weights.safetensors"
-    try:
-        tensors = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot read the weights ({error})",
-            where=weights,
-            remedy="delete the file and run `snakemake` again",
-        ) from error
+    tensors = read_weights(job.out / "weights.safetensors")
     items = load_items(job.split)
     where = device_of(device)
     parts = {
@@ -43,16 +74,7 @@ def predict(job: Job, target: Path, device: str = "auto") -> None:
     }
     problem = Problem(cell, tasks_of(cell), parts, where)
     frames = []
-    for seed in cell.seeds:
-        network, method = problem.build(seed)
-        prefix = f"{seed}/network."
-        network.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
-        prefix = f"{seed}/method."
-        state = {
-            k.removeprefix(prefix): v.to(where) for k, v in tensors.items() if k.startswith(prefix)
-        }
+    for seed, network, method, state in replicates_of(problem, tensors):
         for name, part in parts.items():
             frame = items[items["part"] == name].reset_index(drop=True)
             frame.insert(0, "seed", seed)

@@ -26,6 +26,7 @@ _OURS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("scores", re.compile(rf"({_CELL}/scores-[0-9a-f]{{8}}\.json)")),
     ("exhibit", re.compile(rf"({_PAPER}/(tables|claims)-{_DIGEST}\.json)")),
     ("exhibit", re.compile(rf"({_PAPER}/figures/{_NAME}-{_DIGEST})\.(svg|json)")),
+    ("exhibit", re.compile(rf"({_PAPER}/explanations/{_NAME}-{_DIGEST})\.(parquet|npz)")),
     ("exhibit", re.compile(rf"({_PAPER}/views-{_DIGEST})/({_FILE}|\.snakemake_timestamp)")),
     ("raw", re.compile(rf"(data/raw/{_NAME}-[0-9a-f]{{8}})/{_FILE}")),
     ("prepared", re.compile(rf"(data/prepared/{_NAME}/{_NAME}-{_DIGEST})/{_FILE}")),
@@ -91,6 +92,7 @@ def planned_units(plans: dict[str, Plan]) -> dict[str, Kind]:
         for paper in plan.papers.values():
             files = (paper.tables, paper.claims, *((paper.views,) if paper.viewed else ()))
             units |= dict.fromkeys(files, "exhibit")
+            units |= {made.removesuffix(".parquet"): "exhibit" for made in paper.explanations}
             units |= {figure.removesuffix(".svg"): "exhibit" for figure in paper.figures}
     return units
 

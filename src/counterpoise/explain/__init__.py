@@ -1,0 +1,1 @@
+"""What a trained network looks at: activations, saliency maps, and whether they find the lesion."""

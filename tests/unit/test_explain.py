@@ -1,0 +1,235 @@
+"""Saliency maps against captum, autograd and networks whose answer is known; localisation by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from counterpoise.evaluation.localised import localised
+from counterpoise.explain.localisation import (
+    SHARES,
+    centre_prior,
+    energy,
+    overlap,
+    pointing,
+    random_maps,
+)
+from counterpoise.explain.regions import mask, read_boxes
+from counterpoise.explain.saliency import WAYS, Answer, Question, activation, enlarged, map_stages
+
+from ..support import error_of, method_of
+
+SIZE = 32
+SQUARE = (slice(20, 28), slice(4, 12))
+
+
+class Detector(nn.Module):
+    """A network that is told by hand what to look for: the brightness of its first channel."""
+
+    def __init__(self, contrast: float = 1.0) -> None:
+        super().__init__()
+        stage = nn.Conv2d(1, 2, 3, stride=4, padding=1)
+        with torch.no_grad():
+            stage.weight[0].fill_(1 / 9)
+            stage.weight[1].fill_(-1 / 9)  # the dark: a distractor without weight
+            assert stage.bias is not None
+            stage.bias.copy_(torch.tensor([-0.5, 0.0]))
+        self.trunk = nn.Sequential()
+        self.trunk.add_module("first", nn.Sequential(stage, nn.ReLU()))
+        self.trunk.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+        head = nn.Linear(2, 1)
+        with torch.no_grad():
+            head.weight.copy_(torch.tensor([[contrast, 0.0]]))
+        self.heads = nn.ModuleDict({"bright": head})
+
+    def shared(self, inputs: Tensor) -> Tensor:
+        z: Tensor = self.trunk(inputs)
+        return z
+
+
+def question(network: Any, inputs: Tensor) -> Question:
+    method = method_of("uniform", 1, 2)
+    answer = Answer(network, method, method.initial_state(), 0).eval()
+    layer = list(map_stages(network.trunk, inputs).values())[-1]
+    return Question(answer, layer, inputs, torch.zeros(2, 1, SIZE, SIZE))
+
+
+@pytest.fixture
+def bright() -> Iterator[Tensor]:
+    """Two pictures of faint noise, the first with a bright square."""
+    inputs = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.2
+    inputs[0, 0, SQUARE[0], SQUARE[1]] = 3.0
+    yield inputs
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_finds_what_a_network_of_known_weights_looks_for(
+    way: str, bright: Tensor
+) -> None:
+    found = WAYS[way](question(Detector(), bright)).numpy()
+    assert found.shape == (2, SIZE, SIZE) and (found >= 0).all()
+    region = np.zeros((1, SIZE, SIZE), bool)
+    # The square and what the network sees with it: a stride of four pixels around.
+    region[0, SQUARE[0].start - 4 : SQUARE[0].stop + 4, : SQUARE[1].stop + 4] = True
+    assert pointing(found[:1], region)[0] == 1
+    assert energy(found[:1], region)[0] > 2 * region.mean()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_maps_are_the_same_every_time_and_leave_the_draws_of_others_alone(
+    way: str, bright: Tensor
+) -> None:
+    asked = question(Detector(), bright)
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected = torch.rand(2).tolist(), np.random.random()
+    torch.manual_seed(3)
+    np.random.seed(3)
+    first = WAYS[way](asked)
+    assert (torch.rand(2).tolist(), np.random.random()) == expected
+    assert torch.equal(first, WAYS[way](asked))
+
+
+def small_network() -> Any:
+    torch.manual_seed(0)
+    network = Detector()
+    network.trunk = nn.Sequential()
+    network.trunk.add_module("a", nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh()))
+    network.trunk.add_module(
+        "b", nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(inplace=True))
+    )
+    network.trunk.add_module(
+        "c", nn.Sequential(nn.Hardtanh(-1, 0.05, inplace=True), nn.Flatten(), nn.LazyLinear(2))
+    )
+    network.trunk(torch.zeros(1, 1, SIZE, SIZE))
+    return network.double()
+
+
+def gradients_by_differences(asked: Question, maps: Tensor) -> Tensor:
+    """dy/dA of the first picture by central differences: nothing of autograd."""
+    rest = asked.answer.network.trunk[2]
+    head = asked.answer.network.heads["bright"]
+    found = torch.zeros_like(maps)
+    step = 1e-5
+    with torch.no_grad():
+        for place in np.ndindex(*maps.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = maps.clone()
+                moved[place] += sign * step
+                ends.append(head(rest(moved[None].clone()))[0, 0])
+            found[place] = (ends[0] - ends[1]) / (2 * step)
+    return found
+
+
+def test_grad_cam_and_its_successor_by_their_formulas() -> None:
+    """With gradients by differences, weights and sums written out in numpy."""
+    inputs = torch.rand(1, 1, SIZE, SIZE, dtype=torch.float64)
+    asked = question(small_network(), inputs)
+    maps = activation(asked.answer, asked.layer, inputs)[0]
+    gradient = gradients_by_differences(asked, maps).numpy()
+    a = maps.numpy()
+    plain = np.maximum(np.einsum("c,chw->hw", gradient.mean((1, 2)), a), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alpha = gradient**2 / (2 * gradient**2 + a.sum((1, 2), keepdims=True) * gradient**3)
+    weights = (np.nan_to_num(alpha) * np.maximum(gradient, 0)).sum((1, 2))
+    better = np.maximum(np.einsum("c,chw->hw", weights, a), 0)
+    for way, expected in {"grad_cam": plain, "grad_cam_pp": better}.items():
+        assert expected.max() > 0
+        large = enlarged(torch.from_numpy(expected)[None], inputs)
+        assert torch.allclose(WAYS[way](asked), large, rtol=1e-6, atol=1e-9), way
+
+
+def test_stages_are_those_that_convolve_and_give_a_map(bright: Tensor) -> None:
+    network = small_network()
+    assert list(map_stages(network.trunk, bright.double())) == ["a", "b"]
+
+
+def test_a_negative_answer_leaves_grad_cam_empty(bright: Tensor) -> None:
+    """Only what speaks for the finding is shown."""
+    assert not WAYS["grad_cam"](question(Detector(contrast=-1.0), bright)).any()
+
+
+# Localisation --------------------------------------------------------------------------------
+
+
+def test_scores_by_hand() -> None:
+    region = np.zeros((2, 4, 4), bool)
+    region[:, :2, :2] = True
+    maps = np.zeros((2, 4, 4))
+    maps[0, 0, 0], maps[0, 3, 3] = 4, 1  # the peak inside, a fifth of the sum outside
+    maps[1, 3, 3], maps[1, 0, 1] = 4, 2
+    assert pointing(maps, region).tolist() == [1, 0]
+    assert energy(maps, region) == pytest.approx([4 / 5, 2 / 6])
+    assert overlap(maps, region, 0.5) == pytest.approx([1 / 4, 1 / 5])
+
+
+def test_a_flat_map_scores_as_guessing_does() -> None:
+    region = np.zeros((1, 4, 4), bool)
+    region[0, 0, :3] = True
+    for flat in (np.zeros((1, 4, 4)), np.ones((1, 4, 4))):
+        assert pointing(flat, region) == pytest.approx([3 / 16])
+        assert energy(flat, region) == pytest.approx([3 / 16])
+
+
+def test_random_maps_score_the_share_of_the_region() -> None:
+    region = np.zeros((4000, 16, 16), bool)
+    region[:, 2:8, 5:9] = True
+    share = region.mean()
+    hits = pointing(random_maps(4000, (16, 16), seed=2), region).mean()
+    assert abs(hits - share) < 4 * np.sqrt(share * (1 - share) / 4000)
+
+
+def test_the_centre_prior_points_at_the_centre() -> None:
+    region = np.zeros((1, 9, 9), bool)
+    region[0, 4, 4] = True
+    assert pointing(centre_prior(1, (9, 9)), region).tolist() == [1]
+
+
+def test_boxes_become_masks_in_the_frame_of_the_picture() -> None:
+    """1024 pixels of the release to 64: each pixel that a box touches, x across and y down."""
+    boxes = pd.DataFrame([(0, 16, 32, 16), (1000, 1008, 24, 16)], columns=["x", "y", "w", "h"])
+    found = mask(boxes, (64, 64))
+    expected = np.zeros((64, 64), bool)
+    expected[1, 0:2] = True
+    expected[63, 62:64] = True
+    assert np.array_equal(found, expected)
+
+
+def scores_of(ways: dict[str, list[float]]) -> pd.DataFrame:
+    rows = [
+        {"seed": seed, "task": "mass", "item": item, "patient": item // 2, "way": way,
+         "pointing": value, "energy": value, **{f"overlap.{s}": value for s in SHARES}}
+        for way, values in ways.items()
+        for seed in (0, 1)
+        for item, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_intervals_are_over_patients_and_differences_in_pairs() -> None:
+    values = np.random.default_rng(0).random(60)
+    found = {r.way: r for r in localised(scores_of({
+        "grad_cam": list(values + 0.3), "untrained/grad_cam": list(values[::-1]),
+        "centre": list(values), "random": list(values),
+    }))}  # fmt: skip
+    assert found["grad_cam"].trained and not found["untrained/grad_cam"].trained
+    mean, low, high = found["grad_cam"].scores["pointing"]
+    assert mean == pytest.approx(values.mean() + 0.3) and low < mean < high
+    pairs = values.reshape(30, 2).mean(1)
+    error = pairs.std(ddof=1) / np.sqrt(30)  # of the mean over patients
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert found["grad_cam"].beyond_centre["pointing"] == pytest.approx((0.3, 0.3, 0.3))
+    assert "pointing" not in found["centre"].beyond_centre
+
+
+def test_data_without_boxes_say_so(tmp_path: Path) -> None:
+    error = error_of(lambda: read_boxes(tmp_path))
+    assert "no boxes" in error.what and str(tmp_path) in str(error) and error.remedy
