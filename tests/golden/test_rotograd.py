@@ -199,7 +199,7 @@ def stepped(
 
 def test_polar_is_scipys_factor() -> None:
     matrices = normal(4, D, D)
-    found = polar(torch.from_numpy(matrices)).numpy()
+    found = polar(torch.from_numpy(matrices), torch.eye(D).repeat(4, 1, 1)).numpy()
     for matrix, nearest in zip(matrices, found, strict=True):
         np.testing.assert_allclose(nearest, scipy.linalg.polar(matrix)[0], atol=1e-10)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from counterpoise.lazy import np, torch
+from counterpoise.methods._solving import solving
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,11 +33,15 @@ def fair_weights(gradients: Gradients, alpha: float) -> Tensor:
     """(K,) a > 0 with G a = a^(-1/alpha), G being the Gramian in its true scale.
 
     Tasks without gradient take no part and get the weight one, which reaches nothing.
+
+    Raises:
+        Unsolved: a step of Newton's method has no solution.
     """
     active = gradients.norms > 0
     gramian = gradients.gramian[active][:, active]
     gramian = gramian + RIDGE * gramian.diagonal().diag()
-    found = torch.from_numpy(_newton(gramian.numpy(), 1 / alpha))
+    with solving("Newton's method of the fair weights"):
+        found = torch.from_numpy(_newton(gramian.numpy(), 1 / alpha))
     # Of a Gramian s^2 G the solution is s^(-2 alpha / (1 + alpha)) a.
     weights = torch.ones_like(gradients.norms)
     weights[active] = found * float(gradients.scale) ** (-2 * alpha / (1 + alpha))

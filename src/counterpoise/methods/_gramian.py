@@ -6,6 +6,10 @@ the K gradients alone; heads keep their own gradients. Both the gradients of all
 uniform weights need) have such a Gramian, of the same size; the option ``level`` chooses.
 
 Everything here is K x K: it is computed on the CPU and in float64, whatever the network's device.
+
+A Gramian whose eigenvalues do not converge tells nothing, as one that is zero or out of range: for
+that step the plain sum of the gradients is taken (or what a method says of itself). A solver that
+fails at a method's own problem raises ``Unsolved``, and the run ends as a recorded result.
 """
 
 from __future__ import annotations
@@ -29,8 +33,9 @@ class Gradients:
     """All that a Gramian tells of K gradients, in float64.
 
     Attributes:
-        told: (), whether the Gramian tells anything, being neither zero nor out of range; if not,
-            the rest is that of orthogonal gradients of length one.
+        told: (), whether the Gramian tells anything, being neither zero nor out of range, with
+            eigenvalues that converge; if not, the rest is that of orthogonal gradients of length
+            one.
         scale: (), the largest of the K norms.
         norms: (K,) norms, in units of ``scale``: the largest is one.
         rows: (K, K) vectors that have the same inner products in the same units, one a task.
@@ -76,7 +81,11 @@ def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients:
     norms = torch.where(told, norms, 1)
     scale = norms.max()
     divisors = torch.where(norms > 0, norms, 1)
-    values, vectors = torch.linalg.eigh(exact / divisors / divisors[:, None])
+    try:
+        values, vectors = torch.linalg.eigh(exact / divisors / divisors[:, None])
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        told, vectors = torch.zeros_like(told), torch.eye(len(exact), dtype=exact.dtype)
+        scale, norms, values = (torch.ones_like(t) for t in (scale, norms, norms))
     values = torch.where(values > precision * values.max(), values, 0)
     units = vectors * values.sqrt()
     return Gradients(told, scale, norms / scale, units * (norms / scale)[:, None])
@@ -130,7 +139,7 @@ class GramianMethod(LevelMethod, ABC):
         """(K,) v_k in float64, from gradients of which one at least is not zero."""
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """The mixing of this step; the plain sum if the Gramian is zero or out of range."""
+        """The mixing of this step; the plain sum if the Gramian tells nothing."""
         gradients = seen_gradients(self, signal)
         plain = torch.ones_like(signal.losses)
         mixing = torch.where(gradients.told, self.mix(gradients, signal), 1.0)

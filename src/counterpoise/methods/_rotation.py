@@ -20,14 +20,47 @@ def turn_back(rotation: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum("kij,kbi->kbj", rotation, gradients)
 
 
-def polar(matrix: Tensor, proper: bool = False) -> Tensor:
+CONDITIONING = 1e-9
+"""Share of the rotation as it is that is added to a matrix whose decomposition did not converge."""
+
+
+def decomposed(matrix: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+    """U and V^T of a (d, d) matrix, by the first way that converges.
+
+    On a GPU the slow and sure driver first; then the matrix at a largest element of one with a
+    billionth of the rotation R_k as it is, which parts what is degenerate; and if that fails, too,
+    R_k itself: the task skips this move.
+    """
+    largest = matrix.abs().amax()
+    ways: list[tuple[Tensor, dict[str, str]]] = [
+        (matrix, {"driver": "gesvd"} if matrix.is_cuda else {}),
+        (matrix / torch.where(largest > 0, largest, 1) + CONDITIONING * current, {}),
+    ]
+    for tried, options in ways:
+        try:
+            u, _, vh = torch.linalg.svd(tried, **options)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            continue
+        return u, vh
+    return current, torch.eye(len(current), dtype=current.dtype, device=current.device)
+
+
+def polar(matrix: Tensor, current: Tensor, proper: bool = False) -> Tensor:
     """Nearest orthogonal matrices U V^T to (K, d, d) matrices U S V^T.
+
+    If the K decompositions do not all converge, each is tried by itself, and again as
+    :func:`decomposed` says; a task whose matrix resists stays at ``current``.
 
     Args:
         matrix: (K, d, d) matrices.
+        current: (K, d, d) rotations R_k as they are.
         proper: make the determinants +1 by turning the direction of the smallest singular value.
     """
-    u, _, vh = torch.linalg.svd(matrix)
+    try:
+        u, _, vh = torch.linalg.svd(matrix)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        each = [decomposed(*pair) for pair in zip(matrix.unbind(), current.unbind(), strict=True)]
+        u, vh = (torch.stack(parts) for parts in zip(*each, strict=True))
     if proper:
         u = u.clone()
         u[..., -1] *= torch.sign(torch.linalg.det(u @ vh))[..., None]

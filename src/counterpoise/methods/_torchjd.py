@@ -9,6 +9,7 @@ from pydantic import Field
 
 from counterpoise.errors import UserError
 from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._solving import solving
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ def torchjd_weights(name: str, gramian: Tensor, **options: Any) -> Tensor:
 
     Raises:
         UserError: TorchJD or the solver that it needs is not installed.
+        Unsolved: its solver failed.
     """
     try:
         aggregation = importlib.import_module("torchjd.aggregation")
@@ -47,7 +49,8 @@ def torchjd_weights(name: str, gramian: Tensor, **options: Any) -> Tensor:
             f"this method needs TorchJD and its solvers, which are not installed: {error}",
             remedy="install the extra `methods`: pip install 'counterpoise[methods]'",
         ) from error
-    weights: Tensor = weighting(gramian)
+    with solving(f"TorchJD's {name}"):
+        weights: Tensor = weighting(gramian)
     return weights
 
 

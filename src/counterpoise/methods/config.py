@@ -12,7 +12,8 @@ e: with one task it is plain training. Of dependent gradients the pseudo-inverse
 squares, which may conflict.
 
 U^+ 1 = U' C^+ 1, with C = U U' the cosines: the Gramian is all that it takes. A task without
-gradient takes no part, as in TorchJD. The paper's variants for momentum are left out.
+gradient takes no part, as in TorchJD. The paper's variants for momentum are left out. Where the
+decomposition behind the pseudo-inverse does not converge, the run ends as a recorded result.
 """
 
 from __future__ import annotations

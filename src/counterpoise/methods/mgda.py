@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 from counterpoise.lazy import np, torch
 from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._solving import solving
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,8 @@ def shortest(rows: Tensor) -> Tensor:
 
     tasks = len(rows)
     system = np.vstack([rows.T.numpy(), np.ones((1, tasks))])
-    found, _ = nnls(system, np.append(np.zeros(rows.shape[1]), 1.0), maxiter=100 * tasks)
+    with solving("the shortest convex combination", RuntimeError):
+        found, _ = nnls(system, np.append(np.zeros(rows.shape[1]), 1.0), maxiter=100 * tasks)
     return torch.from_numpy(found / found.sum())
 
 

@@ -32,6 +32,7 @@ from counterpoise.methods._gramian import (
     seen_gradients,
     within_range,
 )
+from counterpoise.methods._solving import solving
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ def constrained(primary: Tensor, others: Tensor, tau: float) -> Tensor | None:
         return others.sum(1)
     bounds = tau * others.square().sum(1) - others @ primary
     system = torch.cat([others.T, bounds[None]]).numpy()
-    found, distance = nnls(
-        system, np.append(np.zeros(len(primary)), 1.0), maxiter=100 * len(others)
-    )
+    with solving("the nearest direction that keeps the promises", RuntimeError):
+        found, distance = nnls(
+            system, np.append(np.zeros(len(primary)), 1.0), maxiter=100 * len(others)
+        )
     # The squared distance is 1 / (1 + ||d - primary||^2): zero, but for rounding, if there is no d.
     return torch.from_numpy(found / distance**2) if distance > 1e-6 else None
 

@@ -24,6 +24,8 @@ Differences from the text, all options where there is a choice:
 - The determinant of R*_k is corrected to +1, as the appendix asks.
 - ``magnitudes="none"`` leaves the weights at one: rotation alone, an ablation that the paper
   lacks.
+- A singular value decomposition that does not converge is tried again, task by task and, if need
+  be, with a billionth of R_k added; a task whose matrix resists keeps its R_k for this step.
 
 The author's later library of the same name implements another algorithm.
 """
@@ -75,7 +77,7 @@ def target_rotation(own: Tensor, shared: Tensor, current: Tensor, tie_break: str
     scaled = torch.where(usable, product / norm, current)
     if tie_break == "proximal":
         scaled = scaled + PROXIMAL_EPSILON * current
-    return torch.where(usable, polar(scaled, proper=True), current)
+    return torch.where(usable, polar(scaled, current, proper=True), current)
 
 
 def step_towards(current: Tensor, target: Tensor, rate: float, tie_break: str) -> Tensor:
@@ -89,7 +91,7 @@ def step_towards(current: Tensor, target: Tensor, rate: float, tie_break: str) -
     """
     if rate == 1.0:
         return target
-    turned = polar(current + rate * (target - current))
+    turned = polar(current + rate * (target - current), current)
     if tie_break == "proximal" and current.shape[-1] > 1:
         way, moved = (target - current).flatten(1).norm(dim=1), (turned - current).flatten(1)
         stuck = (way > 1.0) & (moved.norm(dim=1) < 1e-6 * rate * way)

@@ -56,7 +56,7 @@ def descend(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tensor
     slope = 2 / len(shared) * (current @ shared.mT - own.mT) @ shared
     usable = torch.isfinite(slope).flatten(1).all(1)[:, None, None]
     stepped = torch.where(usable, current - rate * slope, current)
-    return torch.where(usable, polar(stepped, proper=True), current)
+    return torch.where(usable, polar(stepped, current, proper=True), current)
 
 
 class RotoGradSGD(Method):

@@ -16,6 +16,7 @@ from counterpoise import registry
 from counterpoise.datasets._part import is_known
 from counterpoise.errors import UserError
 from counterpoise.methods._base import Epoch, State
+from counterpoise.methods._solving import Unsolved
 from counterpoise.metrics import metric
 from counterpoise.spec.cell import Schedule
 from counterpoise.training.optimizer import Optimizer
@@ -28,6 +29,15 @@ from counterpoise.training.step import (
     shown,
     train_step,
 )
+
+UNSOLVED = (Unsolved, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+"""What a method raises whose rule has no solution for what it sees."""
+
+
+def unsolved(error: Exception) -> str:
+    """In words, what was not solved."""
+    known = isinstance(error, Unsolved)
+    return f"no solution of {error}" if known else "a matrix decomposition that did not converge"
 
 
 class Interrupted(Exception):
@@ -221,24 +231,28 @@ class Replicate:
         masks = part.masks(targets)
         self.optimizer.clear()
         self.seed_layers(self.step)
-        following, normaliser, seen = train_step(
-            self.network,
-            self.method,
-            self.method_state,
-            self.problem.tasks,
-            self.losses,
-            self.normaliser,
-            inputs,
-            targets,
-            normalise=self.problem.cell.protocol.loss_normalisation == "first_batch",
-            step=self.step,
-            epoch=self.epoch,
-            epochs=self.problem.cell.protocol.epochs,
-            draws=self.draws(len(index), self.step),
-            masks=masks,
-            latest=self.latest,
-            micro_batch=self.problem.cell.protocol.micro_batch,
-        )
+        try:
+            following, normaliser, seen = train_step(
+                self.network,
+                self.method,
+                self.method_state,
+                self.problem.tasks,
+                self.losses,
+                self.normaliser,
+                inputs,
+                targets,
+                normalise=self.problem.cell.protocol.loss_normalisation == "first_batch",
+                step=self.step,
+                epoch=self.epoch,
+                epochs=self.problem.cell.protocol.epochs,
+                draws=self.draws(len(index), self.step),
+                masks=masks,
+                latest=self.latest,
+                micro_batch=self.problem.cell.protocol.micro_batch,
+            )
+        except UNSOLVED as error:
+            self._end(unsolved(error))
+            return
         unfit = seen.unfit(following)
         if bool(unfit.any()):
             self.end_badly(unfit)
@@ -277,14 +291,12 @@ class Replicate:
             unfit: as :meth:`StepReport.unfit` gives it.
         """
         words = shown(self.problem.tasks, self.method_state)
-        what, task = words[int(unfit.nonzero()[0])]
-        self.trouble = {"what": what, "task": task}
-        self._place_trouble()
+        self._end(*words[int(unfit.nonzero()[0])])
 
-    def _place_trouble(self) -> None:
-        assert self.trouble is not None
+    def _end(self, what: str, task: str | None = None) -> None:
         method = self.problem.cell.method.name
-        self.trouble |= {"epoch": self.epoch, "step": self.step, "method": method}
+        place = {"epoch": self.epoch, "step": self.step, "method": method}
+        self.trouble = {"what": what, "task": task, **place}
 
     def end_epoch(self, count: int) -> None:
         """Validate, write the history's row, keep the best weights and tell the method.
@@ -331,8 +343,7 @@ class Replicate:
             bad = next(
                 t.name for t, v in zip(tasks, normalised, strict=True) if not math.isfinite(v)
             )
-            self.trouble = {"what": "non-finite validation loss", "task": bad}
-            self._place_trouble()
+            self._end("non-finite validation loss", bad)
             return
         self.history.append(row)
         last = self.problem.cell.protocol.selection == "last"

@@ -25,7 +25,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.training.engine import Interrupted, Progress, Replicate, split_batches
+from counterpoise.training.engine import (
+    UNSOLVED,
+    Interrupted,
+    Progress,
+    Replicate,
+    split_batches,
+)
 from counterpoise.training.modules import Network
 from counterpoise.training.optimizer import StackedOptimizer
 from counterpoise.training.step import losses_again, train_step
@@ -219,7 +225,11 @@ class Together:
             batches = split_batches(orders.T, self.problem.cell.protocol.batch_size)
             self._take_up(alive)
             while self.batch < len(batches):
-                self._step(batches[self.batch].T)
+                try:
+                    self._step(batches[self.batch].T)
+                except UNSOLVED:
+                    self._part(alive, report, stop)
+                    return
                 now = time.monotonic()
                 for replicate, spent in zip(self.members, before, strict=True):
                     replicate.seconds = spent + (now - started) / len(self.members)
@@ -238,6 +248,18 @@ class Together:
             if self.members[0].save_every == 0:
                 self._save()
         self._save()
+
+    def _part(
+        self,
+        alive: list[Replicate],
+        report: Callable[[Progress], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        """Let each go on alone from this step: then it shows whose decomposition has failed."""
+        self._hand_back(alive)
+        self._save()
+        for replicate in self.members:
+            replicate.run(report, stop)
 
     def _save(self) -> None:
         for replicate in self.members:
