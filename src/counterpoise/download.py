@@ -261,7 +261,7 @@ class _Acquisition:
             wanted[file.name] = Wanted(
                 self.folder / file.name, tried, self.editions(file), self.source.page
             )
-        sizes = [file.bytes for file in missing]
+        sizes = [file.bytes for file in missing if file.bytes or file.needed != "never"]
         total = None if None in sizes else sum(size or 0 for size in sizes)
         self._check_room(total, wanted)
         failed = []

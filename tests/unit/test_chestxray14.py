@@ -8,6 +8,7 @@ import io
 import itertools
 import tarfile
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,17 @@ def test_the_file_of_2017(raw: Path) -> None:
     (raw / "Data_Entry_2017.csv").write_bytes(
         b"\xef\xbb\xbf" + "".join(row + ",\r\n" for row in rows).encode() + b"\r\n"
     )
-    index = pd.read_parquet(made(raw) / "index.parquet")
+    error = error_of(lambda: made(raw))
+    assert error.where == str(raw / ENTRIES) and "label_file: 2017" in error.remedy
+    index = pd.read_parquet(made(raw, label_file=2017) / "index.parquet")
     assert index["age"].tolist() == [57, 58, 1, 81] and index["hernia"].tolist() == [0, 0, 1, 0]
+
+
+def test_the_header_that_nih_has_and_copies_have_not(raw: Path) -> None:
+    """Patient Sex is Patient Gender in a copy whose rows are the same."""
+    before = sha256_file(made(raw) / "index.parquet")
+    edit(raw / ENTRIES, "Patient Gender", "Patient Sex")
+    assert sha256_file(made(raw) / "index.parquet") == before
 
 
 def test_preparing_again_gives_the_same_bytes(raw: Path) -> None:
@@ -427,6 +437,139 @@ def test_an_odd_member_is_refused_by_name(raw: Path, kind: str) -> None:
     error = error_of(lambda: made(raw))
     assert said in error.what and repr(info.name) in error.what and error.remedy
     assert error.where == str(path) and files_in(raw.parent) == before
+
+
+# Zips and folders ----------------------------------------------------------------------------
+
+
+def entry(name: str, mode: int = 0o100644) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+    info.external_attr = mode << 16
+    return info
+
+
+def as_zip(path: Path, *odd: tuple[zipfile.ZipInfo, bytes]) -> Path:
+    """The same images as a zip in the archive's place, with further entries at its end."""
+    images = list(_archives.read_container(path))
+    path.unlink()
+    made = path.with_name(path.name.replace(".tar.gz", ".zip"))
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(entry("images/", 0o040755), b"")
+        for image in images:
+            file.writestr(entry(f"images/{image.name}"), image.content)
+        for info, content in odd:
+            file.writestr(info, content)
+    return made
+
+
+def as_folder(path: Path, layout: str) -> None:
+    """The same images unpacked, as Kaggle has them or all in one folder."""
+    images = list(_archives.read_container(path))
+    path.unlink()
+    folder = path.parent / layout.format(path.name.split(".")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in images:
+        (folder / image.name).write_bytes(image.content)
+
+
+@pytest.mark.parametrize("kind", ["zip", "{}/images", "images", "mixed"])
+def test_zips_and_unpacked_folders_are_as_good(raw: Path, kind: str) -> None:
+    def digests() -> list[str]:
+        folder = made(raw)
+        return [sha256_file(folder / name) for name in files_in(folder)]
+
+    before = digests()
+    for path in sorted(raw.glob("*.tar.gz")):
+        if kind == "zip" or (kind == "mixed" and "001" in path.name):
+            as_zip(path)
+        else:
+            as_folder(path, "{}/images" if kind == "mixed" else kind)
+    assert not list(raw.glob("*.tar.gz")) and digests() == before
+
+
+def test_a_linked_folder_of_ones_own(raw: Path, tmp_path: Path) -> None:
+    before = sha256_file(made(raw) / "images.npy")
+    for path in sorted(raw.glob("*.tar.gz")):
+        as_folder(path, "{}/images")
+        (raw / path.name.split(".")[0]).rename(tmp_path / path.name.split(".")[0])
+        link = raw / path.name.split(".")[0]
+        link.symlink_to(tmp_path / link.name)
+    assert sha256_file(made(raw) / "images.npy") == before
+
+
+ODD_IN_ZIP = {
+    "absolute": (entry("/images/a.png"), "not in the folder"),
+    "upwards": (entry("images/../../a.png"), "not in the folder"),
+    "upwards and two deep": (entry("images/.."), "not in the folder"),
+    "upwards for Windows": (entry("images\\..\\..\\a.png"), "not in the folder"),
+    "a drive": (entry("C:/a.png"), "not in the folder"),
+    "a cut name": (entry("images/a.png\0/../../b"), "not in the folder"),
+    "elsewhere": (entry("other/a.png"), "not in the folder"),
+    "deeper": (entry("images/more/a.png"), "not in the folder"),
+    "other folder": (entry("images/more/", 0o040755), "plain"),
+    "symbolic link": (entry("images/a.png", 0o120777), "plain"),
+    "pipe": (entry("images/a.png", 0o010644), "plain"),
+    "device": (entry("images/a.png", 0o020644), "plain"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_IN_ZIP)
+def test_an_odd_entry_of_a_zip_is_refused_by_name(raw: Path, kind: str) -> None:
+    info, said = ODD_IN_ZIP[kind]
+    name = info.orig_filename
+    if "\\" in name or "\0" in name:
+        info.filename = name  # which the constructor mends
+    path = as_zip(raw / "images_001.tar.gz", (info, b"/etc/passwd"))
+    before = files_in(raw.parent)
+    error = error_of(lambda: made(raw))
+    assert said in error.what and repr(name) in error.what and error.remedy
+    assert error.where == str(path) and files_in(raw.parent) == before
+
+
+def test_a_zip_that_declares_too_much_is_not_read(raw: Path) -> None:
+    path = as_zip(raw / "images_001.tar.gz", (entry("images/a.png"), bytes(1000)))
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")  # the entry in the directory at the end
+    content[place + 24 : place + 28] = TOO_LARGE.to_bytes(4, "little")
+    path.write_bytes(content)
+    error = error_of(lambda: made(raw))
+    assert f"declares {TOO_LARGE} bytes" in error.what and "'images/a.png'" in error.what
+
+
+def test_a_bomb_in_a_zip_is_not_unpacked(raw: Path) -> None:
+    """An entry that declares little and holds much: what is declared is all that is read."""
+    path = as_zip(raw / "images_001.tar.gz", (entry("images/a.png"), bytes(20_000_000)))
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")
+    content[place + 24 : place + 28] = (100).to_bytes(4, "little")
+    path.write_bytes(content)
+    error = error_of(lambda: made(raw))
+    assert "damaged archive" in error.what and error.where == str(path)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "flipped", "empty", "not an archive", "encrypted"])
+def test_a_damaged_zip_is_named(raw: Path, kind: str) -> None:
+    path = as_zip(raw / "images_001.tar.gz")
+    content = bytearray(path.read_bytes())
+    if kind == "encrypted":
+        content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    elif kind == "flipped":
+        content[content.index(b"IHDR") if b"IHDR" in content else len(content) // 3] ^= 0xFF
+    else:
+        content = {"truncated": content[:-30], "empty": bytearray(),
+                   "not an archive": bytearray(b"text" * 99)}[kind]  # fmt: skip
+    path.write_bytes(content)
+    error = error_of(lambda: made(raw))
+    assert error.where == str(path) and error.remedy
+    assert ("encrypted" if kind == "encrypted" else "damaged archive") in error.what
+
+
+def test_an_image_of_a_folder_that_is_too_large(raw: Path) -> None:
+    as_folder(raw / "images_001.tar.gz", "{}/images")
+    with (raw / "images_001/images" / FIRST).open("wb") as file:
+        file.truncate(TOO_LARGE)
+    error = error_of(lambda: made(raw))
+    assert f"declares {TOO_LARGE} bytes" in error.what and repr(FIRST) in error.what
 
 
 @pytest.mark.parametrize("place", ["images_001.tar.gz", "images_002.tar.gz", "images_003.tar.gz"])

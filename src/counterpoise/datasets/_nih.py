@@ -36,7 +36,10 @@ NO_FINDING = "No Finding"
 BOX_SYNONYMS = {"Infiltrate": "Infiltration"}
 """What the file of boxes calls otherwise than the file of labels."""
 
-ENTRIES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+EDITIONS = {2020: "Data_Entry_2017_v2020.csv", 2017: "Data_Entry_2017.csv"}
+"""File of labels by year. That of 2020 adds 188 labels in 181 images and removes none."""
+SEX = ("Patient Gender", "Patient Sex")
+"""What editions of the label file, and copies of them, call one column."""
 OFFICIAL = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 PRESENT = "sample_list.txt"
 BOXES = "BBox_List_2017.csv"
@@ -45,8 +48,12 @@ _AGE = re.compile(r"(\d{1,6})([YMD]?)")  # the first release has 058Y, 013M, 001
 _AGE_UNITS = {"": 1, "Y": 1, "M": 12, "D": 365}
 
 
-def read_index(raw: Path) -> pd.DataFrame:
+def read_index(raw: Path, edition: int | None = None) -> pd.DataFrame:
     """What is known of each image that is there, in order of its name.
+
+    Args:
+        edition: year of the label file, 2020 or 2017, of :data:`EDITIONS`; None for the later of
+            those that are there.
 
     Returns:
         Columns ``name``, ``patient``, ``follow_up``, ``age`` (years), ``sex``, ``view``,
@@ -55,7 +62,7 @@ def read_index(raw: Path) -> pd.DataFrame:
     Raises:
         UserError: a file is missing or damaged, or the files contradict each other.
     """
-    entries_file = _entries_file(raw)
+    entries_file = _entries_file(raw, edition)
     index, lines = _read_entries(entries_file)
     if (raw / PRESENT).exists():
         present = read_names(raw / PRESENT)
@@ -73,13 +80,25 @@ def read_index(raw: Path) -> pd.DataFrame:
     return index
 
 
-def listed_in(raw: Path) -> Path:
+def listed_in(raw: Path, edition: int | None = None) -> Path:
     """The file that names the images that are there."""
-    return raw / PRESENT if (raw / PRESENT).exists() else _entries_file(raw)
+    return raw / PRESENT if (raw / PRESENT).exists() else _entries_file(raw, edition)
 
 
-def _entries_file(raw: Path) -> Path:
-    return next((raw / name for name in ENTRIES if (raw / name).exists()), raw / ENTRIES[0])
+def _entries_file(raw: Path, edition: int | None) -> Path:
+    if edition is None:
+        names = tuple(EDITIONS.values())
+        return next((raw / name for name in names if (raw / name).exists()), raw / names[0])
+    path = raw / EDITIONS[edition]
+    others = [year for year, name in EDITIONS.items() if (raw / name).exists()]
+    if path.exists() or not others:
+        return path
+    raise UserError(
+        "no such file",
+        where=path,
+        remedy=f"add it from NIH, or write `label_file: {others[0]}` under dataset_options of "
+        "the tier for the labels that are there",
+    )
 
 
 def _read_entries(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -90,7 +109,7 @@ def _read_entries(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
         "follow_up": "Follow-up #",
         "patient": "Patient ID",
         "age": "Patient Age",
-        "sex": "Patient Gender",
+        "sex": _sex_column(path),
         "view": "View Position",
     }
     lines: dict[str, int] = {}
@@ -121,6 +140,15 @@ def _read_entries(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     fields = ["name", "patient", "follow_up", "age", "sex", "view", *TASKS.values()]
     frame = pd.DataFrame(rows, columns=fields)
     return frame.astype(dict.fromkeys(TASKS.values(), np.int8)), lines
+
+
+def _sex_column(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as handle:
+            header = handle.readline(10_000)
+    except OSError:
+        return SEX[0]  # read_rows tells
+    return next((name for name in SEX if name in header), SEX[0])
 
 
 def _findings(labels: str, where: str) -> set[str]:

@@ -47,6 +47,10 @@ class Options(base.Options):
     """Pixels along each side of the prepared images."""
     damaged: Annotated[int, Field(ge=0)] = 0
     """Images that may be undecodable; they are left out and listed. One more is an error."""
+    label_file: Literal[2020, 2017] = 2020
+    """Year of the file of labels. That of 2020, ``Data_Entry_2017_v2020.csv``, adds 188 labels in
+    181 images to that of 2017, with which the papers up to 2019 worked; copies of the release on
+    Kaggle have that of 2017 only."""
     split: Literal["stratified", "official", "random", "by_image"] = "stratified"
     """By patient and stratified by finding; the release's test list, with a validation part cut
     from the rest by patient and stratified; by patient at random, as CheXNet; or by image at
@@ -95,10 +99,10 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
     Raises:
         UserError: a file is missing or damaged, or the files contradict each other.
     """
-    index = _nih.read_index(raw)
+    index = _nih.read_index(raw, options.label_file)
     rows = {name: row for row, name in enumerate(index["name"])}
     boxes = _nih.boxes(raw)
-    images = read_images(raw, rows, _nih.listed_in(raw).name)
+    images = read_images(raw, rows, _nih.listed_in(raw, options.label_file).name)
     array = Array(out / IMAGES, rows, options.size, identity_of(raw))
     damaged = array.fill(images, decode, options.damaged)
     if damaged:

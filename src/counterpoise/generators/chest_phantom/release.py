@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from counterpoise.datasets._nih import BOX_SYNONYMS, BOXES, ENTRIES, NO_FINDING, OFFICIAL
+from counterpoise.datasets._nih import BOX_SYNONYMS, BOXES, EDITIONS, NO_FINDING, OFFICIAL
 from counterpoise.files import atomic, write_text
 from counterpoise.generators.chest_phantom.cohort import Scene, reported
 from counterpoise.generators.chest_phantom.render import radiograph
@@ -28,7 +28,7 @@ def write(folder: Path, scenes: list[Scene], size: int, label_noise: float) -> N
     """Write archive, labels, lists and boxes; the same bytes for the same arguments."""
     boxes = _write_archive(folder / ARCHIVE, scenes, size)
     entries = [_entry(scene, label_noise) for scene in scenes]
-    _write_lines(folder / ENTRIES[0], [_ENTRY_HEADER, *entries])
+    _write_lines(folder / EDITIONS[2020], [_ENTRY_HEADER, *entries])
     _write_lines(folder / BOXES, [_BOX_HEADER, *boxes])
     for part, file in OFFICIAL.items():
         chosen = [scene.name for scene in scenes if scene.for_test == (part == "test")]
