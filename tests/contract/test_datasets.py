@@ -39,12 +39,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             ("by_image", 0.4),
         )
     ],
+    "chestmnist": [{}, {"training_share": 0.4}],
     "toy": [{"problem": problem} for problem in ("conflict", "magnitude", "negation")],
 }
 # The generator that stands in for each dataset's files, and its options.
 GENERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "multimnist": ("digits", {}),
     "toy": ("formula", {}),
+    "chestmnist": ("chest_phantom_npz", {"images": 160}),
     "chestxray14": ("chest_phantom", {"images": 160, "size": 48}),
 }
 CASES = [
