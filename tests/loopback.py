@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from counterpoise import transfer
-from counterpoise.pace import Patience
+from counterpoise.transfer import Patience, pace
 
 
 @dataclass
@@ -123,7 +122,7 @@ QUICK = Patience(connect=5, silence=0.5, rounds=3, first=0.01, longest=0.05)
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server, stopped in the end; nobody waits for it as long as a user would."""
-    monkeypatch.setattr(transfer, "PATIENCE", QUICK)
+    monkeypatch.setattr(pace, "PATIENCE", QUICK)
     made = Server()
     thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

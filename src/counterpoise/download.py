@@ -13,7 +13,6 @@ import hashlib
 import logging
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +22,18 @@ from filelock import FileLock, Timeout
 
 from counterpoise import registry
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, make_folder, read_json, sha256_file, write_json
-from counterpoise.pace import Progress
+from counterpoise.files import atomic, make_folder, sha256_file, write_json
+from counterpoise.records import Verified, read_checksums, record_of
 from counterpoise.spec.dataset import DataSource, SourceFile
-from counterpoise.transfer import DAMAGED, Edition, Wanted, addresses, digests_of, fetch_all
+from counterpoise.transfer import (
+    DAMAGED,
+    Edition,
+    Progress,
+    Wanted,
+    addresses,
+    digests_of,
+    fetch_all,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +73,7 @@ def fetch_source(name: str, source: DataSource, marker: Path, mirror: str | None
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a source's folder; two downloads at once would write the same parts."""
-    path = _records(folder, "lock")
+    path = record_of(folder, "lock")
     make_folder(path.parent)
     lock = FileLock(path)
     try:
@@ -87,20 +94,15 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _records(folder: Path, what: str) -> Path:
-    """A file about a source's folder ``data/raw/SOURCE-RAW``."""
-    return folder.parent.parent / "records" / f"{folder.name}.{what}"
-
-
 class _Acquisition:
     """The files of one source as they come together in a folder."""
 
     def __init__(self, name: str, source: DataSource, folder: Path) -> None:
         self.name, self.source, self.folder = name, source, folder
-        self.checksums = _records(folder, "checksums.json")
-        self.seen = _records(folder, "verified.json")
-        self.recorded = _read_checksums(self.checksums)
-        self.verified = _Verified(self.seen)
+        self.checksums = record_of(folder, "checksums.json")
+        self.seen = record_of(folder, "verified.json")
+        self.recorded = read_checksums(self.checksums)
+        self.verified = Verified(self.seen)
         self.files: dict[str, str] = {}
         self.folders: dict[str, Any] = {}
 
@@ -324,49 +326,6 @@ class _Acquisition:
             write_json(self.checksums, {**unknown, **self.recorded})
         found: dict[str, Any] = {"files": dict(sorted(self.files.items()))}
         return found | ({"folders": self.folders} if self.folders else {})
-
-
-def _read_checksums(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    found = read_json(path)
-    if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
-        return found
-    raise UserError(
-        "holds no checksums",
-        where=path,
-        remedy="delete it; the files that come next are then taken as right",
-    )
-
-
-class _Verified:
-    """Which files have been read and found right, until they change."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
-        try:
-            found = read_json(path)
-        except UserError:
-            found = {}  # all are read again
-        self._known: dict[str, Any] = found if isinstance(found, dict) else {}
-
-    def get(self, file: Path) -> str | None:
-        """Sha256 of a file that is unchanged since it was read."""
-        entry = self._known.get(file.name)
-        return str(entry[-1]) if isinstance(entry, list) and entry[:-1] == _stamp(file) else None
-
-    def put(self, file: Path, sha256: str) -> None:
-        """Note that a file is right."""
-        entry = [*_stamp(file), sha256]
-        with self._lock:
-            if self._known.get(file.name) != entry:
-                self._known[file.name] = entry
-                write_json(self._path, self._known)
-
-
-def _stamp(file: Path) -> list[int]:
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
 def _link(found: Path, target: Path) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 from counterpoise.errors import UserError
 from counterpoise.files import atomic, make_folder, write_json
 from counterpoise.layout import WEIGHTS
-from counterpoise.pace import Progress
 from counterpoise.spec.weights import Published, WeightsFile
-from counterpoise.transfer import Edition, Wanted, addresses, digests_of, fetch_all
+from counterpoise.transfer import Edition, Progress, Wanted, addresses, digests_of, fetch_all
 
 log = logging.getLogger(__name__)
 

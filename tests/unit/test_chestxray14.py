@@ -26,6 +26,7 @@ from counterpoise.datasets import _archives, _nih, chestxray14
 from counterpoise.datasets._archives import Encoded
 from counterpoise.datasets._patients import divide, nested_order, stratify
 from counterpoise.datasets.chestxray14 import FINDINGS, TASKS, Options
+from counterpoise.explain.regions import mask, read_boxes
 from counterpoise.files import read_json, sha256_file
 from counterpoise.spec.dataset import Dataset
 
@@ -920,6 +921,31 @@ def test_the_sample_is_what_its_files_say(real: Path) -> None:
     boxes = pd.read_parquet(real / "boxes.parquet")
     assert len(boxes) == 976 and boxes["task"].nunique() == 8
     assert (index["name"].to_numpy()[boxes["image"]] == boxes["name"]).all()
+
+
+@sample
+def test_boxes_of_the_sample(real: Path) -> None:
+    """Each is where the file has it, of a finding that its image has, and inside the picture."""
+    index, boxes = pd.read_parquet(real / "index.parquet"), read_boxes(real)
+    with (SAMPLE / BOXES).open(newline="", encoding="utf-8") as handle:
+        rows = [row[:6] for row in list(csv.reader(handle))[1:]]
+    here = set(index["name"])
+    drawn = {
+        (name, "Infiltration" if label == "Infiltrate" else label): tuple(map(float, box))
+        for name, label, *box in rows
+        if name in here
+    }
+    assert len(rows) == 984 and len(drawn) == len(boxes) == 976 and boxes["image"].nunique() == 872
+    for row, box in enumerate(boxes.to_dict("records")):
+        x, y, w, h = (box[key] for key in "xywh")
+        assert drawn[box["name"], FINDINGS[TASKS.index(box["task"])]] == (x, y, w, h)
+        assert index.loc[box["image"], box["task"]] == 1
+        assert x + w <= 1024 and y + h <= 1024
+        marked = mask(boxes.iloc[[row]], (64, 64))  # a sixteenth of the frame
+        assert w * h <= 256 * marked.sum() <= (w + 32) * (h + 32)
+        down, across = np.nonzero(marked)
+        assert abs(across.mean() + 0.5 - (x + w / 2) / 16) <= 1  # no mirror, no axes exchanged
+        assert abs(down.mean() + 0.5 - (y + h / 2) / 16) <= 1
 
 
 @sample

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from counterpoise import transfer
 from counterpoise.errors import UserError
-from counterpoise.pace import Patience, Progress, duration, size
-from counterpoise.transfer import Edition, Wanted, fetch_all
+from counterpoise.transfer import Edition, Patience, Progress, Wanted, contents, fetch_all, pace
+from counterpoise.transfer.pace import duration, size
+from counterpoise.transfer.replies import refuse_downgrade
 
 from ..loopback import QUICK, Page, Server
 from ..support import files_in
@@ -249,7 +249,7 @@ def test_an_archive_that_nobody_vouches_for_is_at_least_whole(
 def test_a_stream_of_unknown_length_ends(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "UNKNOWN_LIMIT", 100_000)
+    monkeypatch.setattr(contents, "UNKNOWN_LIMIT", 100_000)
     address = page(server, length=False)
     assert "longer" in reason(wanted(tmp_path, address, edition=UNKNOWN))
     assert files_in(tmp_path) == []
@@ -264,7 +264,7 @@ def test_a_silent_server_is_left(tmp_path: Path, server: Server) -> None:
 def test_a_slow_server_is_left_where_there_is_another(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "PATIENCE", replace(QUICK, slow=1e9, slow_after=0.05))
+    monkeypatch.setattr(pace, "PATIENCE", replace(QUICK, slow=1e9, slow_after=0.05))
     slow = page(server, "/slow", rate=1_000_000)
     check_whole(tmp_path, result=get(wanted(tmp_path, slow, page(server))))
     assert server.asked[0] == "/slow" and server.ranges[1][0] == "/file.bin"
@@ -274,7 +274,7 @@ def test_a_slow_server_is_left_where_there_is_another(
 def test_a_slow_server_that_is_the_only_one_is_waited_for(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "PATIENCE", replace(QUICK, slow=1e9, slow_after=0.05))
+    monkeypatch.setattr(pace, "PATIENCE", replace(QUICK, slow=1e9, slow_after=0.05))
     check_whole(tmp_path, result=get(wanted(tmp_path, page(server, rate=1_000_000))))
     assert len(server.asked) == 1
 
@@ -301,7 +301,7 @@ def test_plain_http_to_elsewhere_needs_a_checksum(tmp_path: Path) -> None:
 
 
 def test_nobody_is_sent_on_from_https_to_http() -> None:
-    check = transfer._refuse_downgrade("https://example.org/a")
+    check = refuse_downgrade("https://example.org/a")
     for to, fine in {"http://example.org/b": False, "https://example.org/b": True, "/b": True,
                      "ftp://example.org/b": False}.items():  # fmt: skip
         reply = SimpleNamespace(is_redirect=True, headers={"Location": to})

@@ -37,6 +37,9 @@ class Patience:
         return max(random.uniform(0.5, 1.0) * grown, min(asked, self.longest))
 
 
+PATIENCE = Patience()
+
+
 class Progress:
     """Bytes of several files that arrive at once, as lines with rate and time left.
 

@@ -1,0 +1,149 @@
+"""What a file's content may be, and whether it is that."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterpoise.errors import UserError
+
+UNKNOWN_LIMIT = 16 << 30
+"""Bytes after which a file whose size nobody publishes is cut off."""
+DAMAGED = "damaged or altered file"
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What a file's content may be; what is None is not known.
+
+    A checksum may be shorter than sha256's 64 digits; then the content's begins so.
+    """
+
+    size: int | None
+    sha256: str | None = None
+    md5: str | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether there is a checksum."""
+        return self.sha256 is not None or self.md5 is not None
+
+
+class Digests:
+    """Checksums of content that is read once."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+
+    def update(self, content: bytes) -> None:
+        """Further content."""
+        self.size += len(content)
+        self._sha256.update(content)
+        self._md5.update(content)
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal sha256 so far."""
+        return self._sha256.hexdigest()
+
+    def fits(self, edition: Edition) -> bool:
+        """Whether all that is known of an edition is so."""
+        return (
+            edition.size in (None, self.size)
+            and (edition.sha256 is None or self.sha256.startswith(edition.sha256))
+            and edition.md5 in (None, self._md5.hexdigest())
+        )
+
+
+def digests_of(path: Path) -> Digests:
+    """Checksums of a file."""
+    digests = Digests()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digests.update(chunk)
+    return digests
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to fetch.
+
+    Attributes:
+        addresses: in the order in which they are tried.
+        editions: contents that are accepted, at least one.
+        page: where a person may get it.
+    """
+
+    target: Path
+    addresses: tuple[str, ...]
+    editions: tuple[Edition, ...]
+    page: str | None = None
+
+    @property
+    def part(self) -> Path:
+        """Where it grows."""
+        return self.target.with_name(f".{self.target.name}.part")
+
+    @property
+    def state(self) -> Path:
+        """What is known of its part."""
+        return self.target.with_name(f".{self.target.name}.part.json")
+
+    @property
+    def checked(self) -> bool:
+        """Whether its content can be told from another."""
+        return all(edition.checked for edition in self.editions)
+
+    @property
+    def limit(self) -> int:
+        """Bytes that it cannot be longer than."""
+        sizes = [edition.size for edition in self.editions]
+        return max(UNKNOWN_LIMIT if size is None else size for size in sizes)
+
+    def drop(self) -> None:
+        """Forget what has arrived."""
+        self.part.unlink(missing_ok=True)
+        self.state.unlink(missing_ok=True)
+
+    def may_have(self, size: int) -> bool:
+        """Whether an edition may have so many bytes."""
+        return any(edition.size in (None, size) for edition in self.editions)
+
+
+def problem(wanted: Wanted, digests: Digests) -> str | None:
+    """What is wrong with a complete part."""
+    if not any(digests.fits(edition) for edition in wanted.editions):
+        return str(damaged(digests.size, wanted))
+    if wanted.checked:
+        return None
+    try:  # nobody says what it should be: at least it has to be whole
+        if wanted.target.suffix == ".zip":
+            zipfile.ZipFile(wanted.part).close()
+        elif wanted.target.suffix == ".gz":
+            with gzip.open(wanted.part) as file:
+                while file.read(1 << 20):
+                    pass
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError) as error:
+        return f"{DAMAGED}: no whole archive ({error})"
+    return None
+
+
+def damaged(size: int, wanted: Wanted) -> UserError:
+    """What is wrong with content of a size that is not the wanted one."""
+    sizes = sorted({edition.size for edition in wanted.editions if edition.size is not None})
+    if sizes and size not in sizes:
+        than = "longer" if size > sizes[-1] else "shorter" if size < sizes[0] else "other"
+        known = " or ".join(map(str, sizes))
+        return UserError(f"{DAMAGED}: {than} than published ({size} bytes, {known} published)")
+    return UserError(f"{DAMAGED}: another checksum than published or recorded")
+
+
+def addresses(folders: Iterable[str], name: str) -> tuple[str, ...]:
+    """Addresses of a file in folders."""
+    return tuple(f"{folder.rstrip('/')}/{name}" for folder in folders)
