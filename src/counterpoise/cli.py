@@ -169,7 +169,8 @@ def prepare(
     from counterpoise.prepared import prepare as run
 
     root, data = find_root(), _data(digest)
-    run(data.dataset, data.options, (root / data.raw).parent, root / data.prepared)
+    raw, marker = (root / data.raw).parent, root / data.prepared
+    run(data.dataset, data.options, raw, marker, data.counts)
 
 
 @app.command(rich_help_panel=JOBS)

@@ -111,6 +111,7 @@ def plan_data(project: Project, experiment: Experiment, reduction: Reduction) ->
         digest_of(raw, length=8),
         digest_of(identity),
         identity,
+        dict(source.counts),
     )
 
 

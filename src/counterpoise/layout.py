@@ -33,6 +33,8 @@ class Data:
     digest: str
     identity: dict[str, Any]
     """What the digest covers."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What the source's file declares."""
 
     @property
     def raw(self) -> str:

@@ -23,10 +23,26 @@ PATIENT = "patient"
 SUMMARY = "summary.json"
 
 
-def prepare(dataset: str, options: dict[str, Any], raw: Path, marker: Path) -> None:
-    """Decode the raw files into arrays beside ``marker``, which lists their checksums."""
+def prepare(
+    dataset: str,
+    options: dict[str, Any],
+    raw: Path,
+    marker: Path,
+    counts: dict[str, int] | None = None,
+) -> None:
+    """Decode the raw files into arrays beside ``marker``, which lists their checksums.
+
+    Args:
+        counts: what the source's file declares: images, patients, positives by task.
+
+    Raises:
+        UserError: a file is wrong, or there is more or less than declared.
+    """
     module = registry.find("datasets", dataset)
-    module.prepare(raw, marker.parent, module.Options(**options))
+    chosen = module.Options(**options)
+    module.prepare(raw, marker.parent, chosen)
+    found: dict[str, int] = module.counts(marker.parent, chosen) if counts else {}
+    _refuse_other_counts(counts or {}, found, raw)
     files = sorted(p for p in marker.parent.iterdir() if p.suffix in {".npy", ".parquet"})
     write_sealed(
         marker,
@@ -37,6 +53,20 @@ def prepare(dataset: str, options: dict[str, Any], raw: Path, marker: Path) -> N
             "files": {p.name: sha256_file(p) for p in files if p.name != "split.parquet"},
         },
     )
+
+
+def _refuse_other_counts(declared: dict[str, int], found: dict[str, int], raw: Path) -> None:
+    wrong = [
+        f"{name} {found.get(name, 'none')} in place of {count}"
+        for name, count in declared.items()
+        if found.get(name) != count
+    ]
+    if wrong:
+        raise UserError(
+            f"these files hold other numbers than their source declares: {', '.join(wrong)}",
+            where=raw,
+            remedy="take the files of that source, or correct `counts` in its dataset's file",
+        )
 
 
 def split(dataset: str, options: dict[str, Any], seed: int, target: Path) -> None:
@@ -61,7 +91,10 @@ def split(dataset: str, options: dict[str, Any], seed: int, target: Path) -> Non
     labels = module.labels(target.parent, items, chosen) if has_labels else None
     with atomic(target) as temporary:
         items.to_parquet(temporary, index=False)
-    summary = {**summarise(items, labels), **leak, "split": sha256_file(target)}
+    people: dict[str, Any] = {}
+    if hasattr(module, "people"):
+        people = {"people": describe(module.people(target.parent, items, chosen), items)}
+    summary = {**summarise(items, labels), **people, **leak, "split": sha256_file(target)}
     write_sealed(target.parent / SUMMARY, summary)
 
 
@@ -77,6 +110,28 @@ def _refuse_leaks(items: pd.DataFrame, dataset: str, target: Path) -> None:
             where=target,
             remedy="split by patient",
         )
+
+
+def describe(people: pd.DataFrame, items: pd.DataFrame) -> dict[str, Any]:
+    """Whose items a split holds, by part.
+
+    Args:
+        people: one row an item; columns of words are counted, of numbers get their quartiles.
+        items: all parts' items.
+
+    Returns:
+        Part to column to the count of each word, most frequent first, or to ``quartiles``.
+    """
+    told: dict[str, Any] = {}
+    for name in PARTS:
+        rows = people[(items["part"] == name).to_numpy()]
+        told[name] = {
+            column: {"quartiles": [float(q) for q in rows[column].quantile([0.25, 0.5, 0.75])]}
+            if pd.api.types.is_numeric_dtype(rows[column])
+            else {str(word): int(n) for word, n in rows[column].value_counts().items()}
+            for column in rows
+        }
+    return told
 
 
 def leak_in(items: pd.DataFrame) -> dict[str, int]:

@@ -692,6 +692,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"name": [f"{p:08}_{n:03}.png" for p, n in zip(owner, within, strict=True)]}
     )
     index["patient"] = owner + 1
+    index["age"], index["sex"], index["view"] = owner % 90, "F", "PA"
     index["official"] = np.where(owner < 450, "train_val", "test")
     for column, task in enumerate(TASKS):
         index[task] = (within < counts[owner, column]).astype(np.int8)
@@ -989,3 +990,57 @@ def test_the_sample_listed_in_the_configuration_is_the_one_here() -> None:
     for file in source.files:
         path = SAMPLE / file.name
         assert (path.stat().st_size, sha256_file(path)) == (file.bytes, file.sha256)
+
+
+@sample
+@pytest.mark.parametrize("kind", ["stratified", "official", "random"])
+def test_counts_of_the_split_recomputed_by_pandas_alone(real: Path, kind: str) -> None:
+    """From the CSV and the lists: sizes, patients and labels of each part; no patient is shared."""
+    table = pd.read_csv(SAMPLE / ENTRIES)
+    present = pd.read_csv(SAMPLE / PRESENT, header=None)[0]
+    table = table[table["Image Index"].isin(present)].set_index("Image Index")
+    test_list = pd.read_csv(SAMPLE / TEST, header=None)[0]
+    target = real / "split.parquet"
+    prepared.split("chestxray14", {"size": 64, "split": kind}, 0, target)
+    summary, items = read_json(real / "summary.json"), pd.read_parquet(target)
+    owners = []
+    for part, told in summary["parts"].items():
+        rows = table.loc[items.loc[items["part"] == part, "name"]]
+        assert told["items"] == len(rows) == rows.index.nunique()
+        assert told["patients"] == rows["Patient ID"].nunique()
+        owners.append(set(rows["Patient ID"]))
+        flags = rows["Finding Labels"].str.get_dummies("|").reindex(columns=FINDINGS, fill_value=0)
+        assert told["positives"] == dict(zip(TASKS, flags.sum().tolist(), strict=True))
+        ages = rows["Patient Age"].quantile([0.25, 0.5, 0.75]).tolist()
+        assert summary["people"][part]["age"] == {"quartiles": ages}
+        assert summary["people"][part]["sex"] == rows["Patient Gender"].value_counts().to_dict()
+        assert summary["people"][part]["view"] == rows["View Position"].value_counts().to_dict()
+        if kind == "official":
+            assert set(rows.index.isin(test_list)) == {part == "test"}
+    assert sum(map(len, owners)) == len(set().union(*owners)) == 2136
+    sizes = {part: told["items"] for part, told in summary["parts"].items()}
+    assert sum(sizes.values()) == 3345
+    if kind == "official":
+        assert sizes["test"] == table.index.isin(test_list).sum() == 1267
+    else:
+        shares = {"train": 0.7, "validation": 0.1, "test": 0.2}
+        assert {k: v / 3345 for k, v in sizes.items()} == pytest.approx(shares, abs=0.01)
+
+
+@sample
+def test_declared_counts_are_those_of_the_files(real: Path) -> None:
+    """Of the sample, and of the release by its label file: counted by pandas alone."""
+    card = Dataset.model_validate(
+        yaml.safe_load((ROOT / "config" / "datasets" / "chestxray14.yaml").read_text())
+    )
+    table = pd.read_csv(SAMPLE / ENTRIES)
+    present = pd.read_csv(SAMPLE / PRESENT, header=None)[0]
+    for declared, rows in (
+        (card.counts, table),
+        (card.sources["nih-chestxray14-sample"].counts, table[table["Image Index"].isin(present)]),
+    ):
+        flags = rows["Finding Labels"].str.get_dummies("|")
+        expected = {task: int(flags[f].sum()) for f, task in zip(FINDINGS, TASKS, strict=True)}
+        patients = rows["Patient ID"].nunique()
+        assert declared == {"images": len(rows), "patients": patients, **expected}
+    assert chestxray14.counts(real, Options()) == card.sources["nih-chestxray14-sample"].counts

@@ -64,3 +64,27 @@ def test_a_patient_on_two_sides_is_an_error(dataset: Any, tmp_path: Path) -> Non
     error = error_of(lambda: prepared.split("x", {}, 0, target))
     assert "patient 5 is in test and train" in error.what and error.remedy
     assert not target.exists() and not (tmp_path / "summary.json").exists()
+
+
+def test_other_numbers_than_declared_are_an_error(dataset: Any, tmp_path: Path) -> None:
+    """Each that differs is named with both; the marker is not written."""
+    dataset.prepare = lambda raw, out, options: out.mkdir(exist_ok=True)
+    dataset.counts = lambda out, options: {"images": 5, "patients": 4, "mass": 3}
+    (tmp_path / "source.json").write_text("{}")
+    marker = tmp_path / "out" / "prepared.json"
+    declared = {"images": 5, "patients": 6, "mass": 2}
+    error = error_of(lambda: prepared.prepare("x", {}, tmp_path, marker, declared))
+    assert "patients 4 in place of 6, mass 3 in place of 2" in error.what and error.remedy
+    assert "images" not in error.what and not marker.exists()
+    prepared.prepare("x", {}, tmp_path, marker, {"images": 5, "patients": 4, "mass": 3})
+    assert marker.exists()
+
+
+def test_whose_items_a_part_holds(dataset: Any, tmp_path: Path) -> None:
+    dataset.people = lambda folder, items, options: pd.DataFrame(
+        {"age": [10, 20, 30, 40, 60], "sex": ["M", "F", "F", "M", "M"]}
+    )
+    prepared.split("x", {}, 0, tmp_path / "split.parquet")
+    people = read_json(tmp_path / "summary.json")["people"]
+    assert people["train"] == {"age": {"quartiles": [12.5, 15.0, 17.5]}, "sex": {"F": 1, "M": 1}}
+    assert people["test"] == {"age": {"quartiles": [45.0, 50.0, 55.0]}, "sex": {"M": 2}}

@@ -10,7 +10,10 @@ A dataset module defines
 - ``load(prepared, items, options)``: the inputs and targets of one part's items,
 
 where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, -1 or NaN
-where unknown, one column a task, for the dataset's card; where others than numpy and pandas decide
+where unknown, one column a task, for the dataset's card; where sources may
+declare counts, ``counts(prepared, options)``: images, patients and positives by task; where it is
+known whose they are, ``people(prepared, items, options)``: a row an item, columns such as age and
+sex; where others than numpy and pandas decide
 what is prepared, ``LIBRARIES``; where options may ask for a split that is not by patient,
 ``leaks(options)``, whether these do, so that all numbers from it are marked; where not patients
 (column ``patient``) but something else is what another sample of items would change, the columns of

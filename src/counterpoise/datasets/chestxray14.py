@@ -176,6 +176,19 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def counts(prepared: Path, options: Options) -> dict[str, int]:
+    """Images, patients and positives of each finding."""
+    index = pd.read_parquet(prepared / "index.parquet")
+    held = {"images": len(index), "patients": index["patient"].nunique()}
+    return {**held, **{name: int(index[name].sum()) for name in TASKS}}
+
+
+def people(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """Age in years, sex and view (AP: from the front, mostly lying) of each item."""
+    known = pd.read_parquet(prepared / "index.parquet", columns=["age", "sex", "view"])
+    return known.iloc[items["image"].to_numpy()].reset_index(drop=True)
+
+
 def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
     """Whether each item has each finding: 0 or 1, one column a task."""
     known = pd.read_parquet(prepared / "index.parquet", columns=TASKS)

@@ -194,6 +194,7 @@ def dataset_cards(plan: Plan, inputs: Inputs) -> list[DatasetCard]:
 
 
 def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSource) -> SourceCard:
+    published = plan.project.datasets[dataset].counts
     used = {
         training.data.folder: training.data
         for training in plan.trainings.values()
@@ -208,7 +209,7 @@ def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSou
         if source.files
         else "",
         tuple(
-            split_view(data, options_text(data.options), inputs.summaries.get(folder))
+            split_view(data, options_text(data.options), inputs.summaries.get(folder), published)
             for folder, data in sorted(used.items())
         ),
     )

@@ -26,12 +26,14 @@ class LabelRow:
 
     Attributes:
         parts: shares of the items whose label is known.
+        published: of all that are published, where that is declared.
         together: of the items with this label, the share that have each label, among those where
             that one is known; None on itself or where there are none.
     """
 
     label: str
     parts: tuple[Share, ...]
+    published: Share | None
     together: tuple[Share | None, ...]
 
 
@@ -46,19 +48,31 @@ class SplitView:
     rows: tuple[LabelRow, ...]
     short: tuple[str, ...]
     none: str
+    people: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What is told of whose items these are, and its text for each part."""
     leak: str = ""
     """How much of the test part was trained on, where patients are in several parts."""
 
 
-def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> SplitView:
-    """The view of one summary; without one, only where the data are."""
+def split_view(
+    data: Data,
+    options: str,
+    summary: dict[str, Any] | None,
+    published: dict[str, int] | None = None,
+) -> SplitView:
+    """The view of one summary; without one, only where the data are.
+
+    Args:
+        published: number of images, and of positives by task, of all that is published.
+    """
+    published = published or {}
     if summary is None:
         return SplitView(data.folder, options, (), (), (), "")
     parts = {name: summary["parts"][name] for name in PARTS}
     held = tuple((name, _held(part)) for name, part in parts.items())
     leak = _leak(summary["leak"]) if "leak" in summary else ""
     if "labels" not in summary:
-        return SplitView(data.folder, options, held, (), (), "", leak)
+        return SplitView(data.folder, options, held, (), (), "", leak=leak)
     module = registry.find("datasets", data.dataset)
     names = {task.name: task.label for task in module.tasks(module.Options(**data.options))}
     together = summary["together"]
@@ -72,6 +86,7 @@ def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> Spli
                 _share(p["positives"][keys[k]], p["known"][keys[k]] if "known" in p else p["items"])
                 for p in parts.values()
             ),
+            _share(published[keys[k]], published["images"]) if keys[k] in published else None,
             tuple(
                 _share(together[k][j], compared[k][j]) if j != k and compared[k][j] else None
                 for j in order
@@ -85,8 +100,27 @@ def split_view(data: Data, options: str, summary: dict[str, Any] | None) -> Spli
     return SplitView(
         data.folder, options, held, rows, tuple(names[keys[k]] for k in order),
         f"{none.count} of {count(total)} {what} ({none.percent}) have none of them.",
+        _people(summary.get("people", {})),
         leak,
     )  # fmt: skip
+
+
+def _people(people: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """One row a column: words with their shares, or quartiles."""
+    columns = list(next(iter(people.values()), {}))
+    return tuple(
+        (column, tuple(_told(people[part][column]) for part in PARTS)) for column in columns
+    )
+
+
+def _told(told: dict[str, Any]) -> str:
+    if "quartiles" in told:
+        low, middle, high = (f"{value:g}" for value in told["quartiles"])
+        return f"median {middle}, middle half {low} to {high}"
+    total = sum(told.values())
+    return ", ".join(
+        f"{word or 'not given'} {_share(n, total).percent}" for word, n in told.items()
+    )
 
 
 def _leak(leak: dict[str, int]) -> str:

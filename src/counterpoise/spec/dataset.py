@@ -71,6 +71,9 @@ class DataSource(Model):
     files: tuple[SourceFile, ...] = ()
     options: dict[str, Any] = {}
     """Dataset options that hold for this source."""
+    counts: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """How many images, patients and positives of each task there must be. Preparing anything else
+    is an error; the card shows them beside what was found."""
 
     @model_validator(mode="after")
     def _has_files(self) -> DataSource:
@@ -100,3 +103,6 @@ class Dataset(Model):
     sources: dict[Name, DataSource]
     options: dict[str, Any] = {}
     split_seed: Annotated[int, Field(ge=0)] = 0
+    counts: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Published numbers of images, patients and positives of each task, which the card shows beside
+    those of each source."""
