@@ -28,6 +28,7 @@ from counterpoise.spec.paper import (
     RunsFigure,
     TrendTest,
 )
+from counterpoise.spec.study import EXPERIMENT, Study
 from counterpoise.spec.tier import Change, Config, Reduction, Tiers
 from counterpoise.tasks import Task
 
@@ -76,9 +77,10 @@ def _entry(
 def check_dataset(dataset: Dataset, document: Document) -> list[UserError]:
     """Problems of a dataset: its module, its options and those of its sources."""
     try:
-        model = registry.find("datasets", dataset.id).Options
+        model = registry.find("datasets", dataset.reader or dataset.id).Options
     except UserError as error:
-        return [UserError(error.what, where=document.where(("id",)), remedy=error.remedy)]
+        key = "id" if dataset.reader is None else "reader"
+        return [UserError(error.what, where=document.where((key,)), remedy=error.remedy)]
     errors = check_options(model, dataset.options, document, ("options",))
     for name, source in dataset.sources.items():
         merged = {**dataset.options, **source.options}
@@ -307,6 +309,41 @@ def _check_explanations(
             if shown not in kept:
                 missing("task", shown, kept, at)
     return errors
+
+
+def check_study(
+    study: Study,
+    document: Document,
+    datasets: dict[str, Dataset],
+    papers: dict[str, Paper],
+    weights: Container[str] = (),
+) -> list[UserError]:
+    """Problems of what a study refers to: dataset, source, network, methods."""
+    choices = [("dataset", study.dataset, list(datasets))]
+    if study.dataset in datasets:
+        choices.append(("source", study.source, list(datasets[study.dataset].sources)))
+    errors = [
+        UserError(
+            f"unknown {kind} {name!r}",
+            where=document.where((kind,)),
+            remedy=nearest(name, known) if known else "define it first",
+        )
+        for kind, name, known in choices
+        if name not in known
+    ]
+    if study.id in papers:
+        what = f"there is a paper {study.id!r}"
+        errors.append(UserError(what, where=document.where(("id",)), remedy="choose another id"))
+    if errors:
+        return errors
+    # Where the paper that it is read as has its parts, for the lines of messages.
+    start: Path_ = ("experiments", EXPERIMENT)
+    moved = {(): 1, start[:1]: 1, start: 1}
+    for at, line in document.lines.items():
+        key = ("runs", *at[1:]) if at[:1] == ("methods",) else at
+        moved[(*start, *key)] = line
+    paper = study.paper()
+    return check_paper(paper, Document(document.path, document.data, moved), datasets, weights)
 
 
 def _tasks(experiment: Experiment) -> tuple[Task, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc as collector
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -418,6 +419,53 @@ def new_method(
     typer.echo(f"{path}: fill in the rule and its card, then run")
     typer.echo(f"  python -m pytest tests/contract/test_methods.py -k {name}")
     typer.echo("and name it in a paper's `runs` (CONTRIBUTING.md).")
+
+
+@new.command("dataset")
+def new_dataset(
+    name: Annotated[str, typer.Argument(help="Name of the dataset, e.g. our_hospital.")],
+    folder: Annotated[str, typer.Option(help="Folder with the images.")] = "data/own",
+    table: Annotated[
+        str, typer.Option(help="CSV with a row an image; in the folder unless absolute.")
+    ] = "labels.csv",
+    labels: Annotated[str, typer.Option(help="Columns of labels, separated by commas.")] = "label",
+) -> None:
+    """Write the file of a dataset of your own: a folder of images and a table of labels."""
+    from counterpoise.skeleton import new_dataset as write
+
+    path = write(find_root(), name, folder, table, [one.strip() for one in labels.split(",")])
+    typer.echo(f"{path}: fill in the card and the columns, then run")
+    typer.echo(f"  counterpoise compare {name}")
+
+
+@app.command(rich_help_panel=PEOPLE)
+def compare(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="File name in config/datasets.")],
+    cores: Annotated[str, typer.Option(help="Cores to use, or all.")] = "all",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run.")] = False,
+) -> None:
+    """Compare balancing methods on data of your own and write the report."""
+    from counterpoise.errors import nearest
+    from counterpoise.project import load_project
+    from counterpoise.skeleton import new_study
+    from counterpoise.spec.study import OWN
+
+    root = find_root()
+    datasets = load_project(root).datasets
+    if name not in datasets:
+        raise UserError(
+            f"unknown dataset {name!r}",
+            where=root / "config" / "datasets",
+            remedy=f"{nearest(name, datasets)}; `counterpoise new dataset` writes one",
+        )
+    path = new_study(root, datasets[name])
+    load_project(root)  # its errors are told before Snakemake starts
+    typer.echo(f"{path.relative_to(root)} says what is compared")
+    command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
+    command += ["--dry-run"] * dry_run
+    done = subprocess.run([*command, "--config", f"tier={OWN}", f"papers={name}"], cwd=root)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
 
 
 @app.command(rich_help_panel=PEOPLE)

@@ -49,6 +49,8 @@ def raw_identity(name: str, source: DataSource) -> dict[str, Any]:
         chosen = registry.find("generators", source.generator.name)
         options = chosen.Options(**source.generator.options)
         identity["generator"] = [source.generator.name, options.model_dump(mode="json")]
+        if hasattr(chosen, "identity"):  # it reads files of the user's own
+            identity["read"] = chosen.identity(options)
         identity["code"] = code_digests([chosen.__name__], DISPLAY)
     return identity
 

@@ -43,6 +43,7 @@ from counterpoise.spec.paper import (
     SaliencyFigure,
     Table,
 )
+from counterpoise.spec.study import OWN
 from counterpoise.spec.tier import Reduction, Tier
 
 TABLES = "counterpoise.reproduction.tables"
@@ -284,9 +285,15 @@ def make_plan(
     papers: Iterable[str] | Literal["all"] = "all",
     methods: Iterable[str] | Literal["all"] = "all",
 ) -> Plan:
-    """Plan one tier, for some papers and methods or for all."""
+    """Plan one tier, for some papers and methods or for all.
+
+    All papers are those of ``config/papers``; in the tier of one's own data, those of
+    ``config/studies``.
+    """
     plan = Plan(project, tier_name)
-    chosen = list(project.papers) if papers == "all" else [p for p in project.papers if p in papers]
+    studies = tier_name == OWN
+    every = [name for name in project.papers if (name in project.studies) is studies]
+    chosen = every if papers == "all" else [p for p in project.papers if p in papers]
     for name in chosen:
         paper = project.papers[name]
         for experiment_name, experiment in paper.experiments.items():

@@ -8,11 +8,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from counterpoise.checks import check_config, check_dataset, check_paper, check_tiers
+from counterpoise import registry
+from counterpoise.checks import (
+    check_config,
+    check_dataset,
+    check_paper,
+    check_study,
+    check_tiers,
+)
 from counterpoise.errors import UserError, UserErrors
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document, parse, read_yaml
 from counterpoise.spec.paper import Paper
+from counterpoise.spec.study import OWN, Study, tier_of
 from counterpoise.spec.tier import Config, Tiers
 from counterpoise.spec.weights import Published, Weights
 
@@ -26,8 +34,11 @@ class Project:
     tiers: Tiers
     datasets: dict[str, Dataset]
     papers: dict[str, Paper]
+    """With the studies, which are planned and reported as papers are."""
     weights: dict[str, Published] = field(default_factory=dict)
     """Weights that others have published, by name."""
+    studies: frozenset[str] = frozenset()
+    """Those of the papers that are comparisons on data of one's own."""
 
 
 _LISTS = ("papers", "methods")
@@ -79,6 +90,7 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
         if dataset is not None and document is not None:
             errors += _check_id(dataset.id, path, document) or check_dataset(dataset, document)
             datasets[path.stem] = dataset
+    registry.set_readers({name: found.reader or name for name, found in datasets.items()})
     papers: dict[str, Paper] = {}
     documents: dict[str, Document] = {}
     for path in sorted((folder / "papers").glob("*.yaml")):
@@ -86,6 +98,12 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
         if paper is not None and document is not None:
             errors += _check_id(paper.id, path, document)
             papers[path.stem], documents[path.stem] = paper, document
+    studies: dict[str, Study] = {}
+    for path in sorted((folder / "studies").glob("*.yaml")):
+        study, document = read(Study, path)
+        if study is not None and document is not None:
+            errors += _check_id(study.id, path, document)
+            studies[path.stem], documents[path.stem] = study, document
     tiers, tiers_document = read(Tiers, folder / "tiers.yaml")
     published: dict[str, Published] = {}
     if (folder / "weights.yaml").exists():
@@ -104,11 +122,19 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
         errors += check_paper(paper, documents[name], datasets, published)
     if tiers is not None and whole:
         errors += check_tiers(tiers, tiers_document, datasets, papers, published)
+    for name, study in studies.items() if whole else ():
+        found = check_study(study, documents[name], datasets, papers, published)
+        errors += found
+        if not found:
+            papers[name] = study.paper()
+    if tiers is not None and studies:
+        own = {OWN: tier_of(list(studies.values()))}
+        tiers = tiers.model_copy(update={"tiers": {**tiers.tiers, **own}})
     if config is not None and settings is not None and tiers is not None and whole:
         errors += check_config(settings, config, tiers, papers)
     if errors or config is None:
         raise UserErrors(errors)
-    return Project(root, config, tiers, datasets, papers, published)
+    return Project(root, config, tiers, datasets, papers, published, frozenset(studies))
 
 
 def _check_id(name: str, path: Path, document: Document) -> list[UserError]:

@@ -29,19 +29,38 @@ def names(kind: Kind) -> list[str]:
 
 def module_name(kind: Kind, name: str) -> str:
     """Dotted name of the entry's module."""
-    return f"counterpoise.{kind}.{name}"
+    own = _READERS.get(name, name) if kind == "datasets" else name
+    return f"counterpoise.{kind}.{own}"
 
 
-@cache
+_READERS: dict[str, str] = {}
+"""Dataset of the configuration to the module that reads it, where that has another name."""
+
+
+def set_readers(readers: dict[str, str]) -> None:
+    """Say which modules read the datasets of a configuration.
+
+    Args:
+        readers: name of a dataset to that of its module.
+    """
+    _READERS.clear()
+    _READERS.update({name: reader for name, reader in readers.items() if name != reader})
+
+
 def find(kind: Kind, name: str) -> ModuleType:
     """The entry's module.
 
     Raises:
         UserError: there is none of that name; the nearest is suggested.
     """
+    return _find(kind, _READERS.get(name, name) if kind == "datasets" else name)
+
+
+@cache
+def _find(kind: Kind, name: str) -> ModuleType:
     if name not in names(kind):
         raise UserError(f"unknown {kind[:-1]} {name!r}", remedy=nearest(name, names(kind)))
-    return importlib.import_module(module_name(kind, name))
+    return importlib.import_module(f"counterpoise.{kind}.{name}")
 
 
 def leak_of(dataset: str, options: dict[str, Any]) -> bool:

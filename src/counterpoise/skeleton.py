@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+from counterpoise import registry
 from counterpoise.errors import UserError
 from counterpoise.files import write_text
+from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.paper import SINGLE_TASK
 
 METHOD = '''"""{label}: what it does, in one line.
@@ -56,6 +59,108 @@ class {kind}(Method):
         """Weights of this step, and the state for the next."""
         return Combined(torch.full_like(signal.losses, self.rule.scale)), state
 '''
+
+
+DATASET = """\
+# yaml-language-server: $schema=../schema/dataset.json
+id: {name}
+title: {title}
+reader: image_folder
+card:
+  what: What the images show, where they are from, and who labelled them.
+  counts: How many images and patients there are.
+  labels: What the labels mean, how they were made, and how many are unknown.
+  known_biases: What a reader must know before trusting a number from these data.
+# What the columns of the table mean; `counterpoise report` lists all that can be said here.
+options:
+  size: 224
+  labels: [{labels}]
+  file: file
+  patient: patient
+  uncertain: unknown
+sources:
+  {name}-folder:
+    title: {title}
+    description: Read from a folder of this machine.
+    licence: as its owner says
+    generator: {{name: local_folder, options: {{folder: {folder}, table: {table}}}}}
+"""
+
+STUDY = """\
+# yaml-language-server: $schema=../schema/study.json
+# Which balancing method should I trust on {title}? Run it with `counterpoise compare {name}`.
+id: {name}
+title: {title}
+dataset: {name}
+source: {source}
+network: {{name: resnet, options: {{depth: 18}}}}
+protocol:
+  epochs: 20
+  batch_size: 32
+  optimizer: adam
+  learning_rate: 0.0003
+  selection: best_validation
+  augment: {{crop: 0.0714, flip: 0.5}}
+seeds: 3
+# Equal weights always run. Any method of `ls src/counterpoise/methods` may be named, with options.
+methods:
+  uw: {{method: uw, label: uncertainty weighting}}
+  dwa: {{method: dwa, label: dynamic weight average}}
+  gradnorm: {{method: gradnorm, label: GradNorm}}
+  famo: {{method: famo, label: FAMO}}
+  deepchest: {{method: deepchest, label: DeepChest}}
+  db_mtl: {{method: db_mtl, label: DB-MTL}}
+"""
+
+
+def _as_name(name: str) -> str:
+    """A name for a file of the configuration.
+
+    Raises:
+        UserError: it will not do.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
+        raise UserError(
+            f"{name!r} will not do as the name of a file",
+            remedy="use small letters, digits, - and _, a letter first",
+        )
+    return name
+
+
+def _quoted(text: str) -> str:
+    """A text as YAML, on one line."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str]) -> Path:
+    """Write the file of a dataset that is a folder of images with a table of labels.
+
+    Raises:
+        UserError: the name will not do, or is taken.
+    """
+    path = root / "config" / "datasets" / f"{_as_name(name)}.yaml"
+    taken = name in registry.names("datasets")
+    if path.exists() or taken:
+        raise UserError(f"there is a dataset {name!r}", where=path, remedy="choose another name")
+    text = DATASET.format(
+        name=name,
+        title=_quoted(name.replace("_", " ").replace("-", " ").capitalize()),
+        labels=", ".join(map(_quoted, labels)),
+        folder=_quoted(folder),
+        table=_quoted(table),
+    )
+    write_text(path, text)
+    return path
+
+
+def new_study(root: Path, dataset: Dataset) -> Path:
+    """Write a comparison of methods on a dataset, from its first source, unless there is one."""
+    path = root / "config" / "studies" / f"{dataset.id}.yaml"
+    if not path.exists():
+        source = next(iter(dataset.sources))
+        title = _quoted(dataset.title)
+        write_text(path, STUDY.format(name=dataset.id, title=title, source=source))
+    return path
 
 
 def new_method(root: Path, name: str) -> Path:

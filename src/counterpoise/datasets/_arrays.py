@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 SHARD = 1024
 """Images of a shard: some minutes of a slow disk at most are lost."""
+DAMAGED = "damaged"
+"""Column of an index that tells damaged images, where there are any."""
 AHEAD = 4
 """Images that wait for each core; bounds the memory."""
 

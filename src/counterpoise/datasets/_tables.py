@@ -10,16 +10,20 @@ from pathlib import Path
 from counterpoise.errors import UserError
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+def read_rows(
+    path: Path, columns: tuple[str, ...], remedy: str = "take the file as NIH publishes it"
+) -> Iterator[tuple[int, list[str]]]:
     """Line and wanted fields of each row of a file with a header.
 
     A comma within brackets separates columns too, as in the header ``Bbox [x,y,w,h],,,`` of the
     release, and empty fields at the end do not count.
 
+    Args:
+        remedy: what helps where the file is not such a table.
+
     Raises:
         UserError: the file is missing or not such a table; the line is named.
     """
-    remedy = "take the file as NIH publishes it"
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle, strict=True)

@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 
 from counterpoise.datasets import _nih
 from counterpoise.datasets._archives import read_images
-from counterpoise.datasets._arrays import Array, identity_of
+from counterpoise.datasets._arrays import DAMAGED, Array, identity_of
 from counterpoise.datasets._images import decode
 from counterpoise.datasets._part import Part
-from counterpoise.datasets._patients import divide, nested_order, stratify
+from counterpoise.datasets._splits import divided
 from counterpoise.files import atomic
 from counterpoise.lazy import np, pd, torch
 from counterpoise.spec import base
@@ -36,8 +36,6 @@ which CheXNet normalises. Real images have 0.51 and 0.25 (3,345 of the release, 
 """
 
 IMAGES = "images.npy"
-DAMAGED = "damaged"
-"""Column of the index that tells damaged images, where there are any."""
 
 
 class Options(base.Options):
@@ -131,49 +129,18 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
         Columns ``part``, ``item``, ``image`` (row in ``images.npy``), ``name``, ``patient``.
     """
     index = pd.read_parquet(prepared / "index.parquet")
-    usable = ~index[DAMAGED].to_numpy() if DAMAGED in index else np.ones(len(index), bool)
-    rng = np.random.default_rng(seed)
-    units = np.arange(len(index)) if leaks(options) else index["patient"]
-    groups, owner = np.unique(units, return_inverse=True)
-    part = np.full(len(groups), "test", "<U10")
-    held_out = {"validation": options.validation_share}
-    if options.split == "official":
-        free = np.unique(owner[index["official"] == "train_val"])
-    else:
-        free = np.arange(len(groups))
-        held_out["test"] = options.test_share
-    shares = {"train": 1 - sum(held_out.values()), **held_out}
-    counts = np.zeros((len(groups), len(TASKS) + 1), np.int64)
-    np.add.at(counts, owner, np.column_stack([index[TASKS], np.ones(len(index), np.int8)]))
-    if options.split in ("stratified", "official"):
-        chosen = stratify(counts[free], list(shares.values()), rng)
-    else:
-        chosen = divide(counts[free, -1], list(shares.values()), rng)
-    part[free] = np.array(list(shares))[chosen]
-
-    training = np.flatnonzero(part == "train")
-    if options.split in ("stratified", "official"):
-        order = training[nested_order(counts[training], rng)]
-    else:
-        order = training[rng.permutation(len(training))]
-    part[order[max(1, round(options.training_share * len(order))) :]] = "unused"
-
-    frames = []
-    for name in ("train", "validation", "test"):
-        images = np.flatnonzero((part[owner] == name) & usable)
-        known = index.loc[images, ["name", "patient"]]
-        frames.append(
-            pd.DataFrame(
-                {
-                    "part": name,
-                    "item": np.arange(len(images)),
-                    "image": images,
-                    "name": known["name"].to_numpy(),
-                    "patient": known["patient"].to_numpy(),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+    shares = {"validation": options.validation_share, "test": options.test_share}
+    tested = (index["official"] == "test").to_numpy() if options.split == "official" else None
+    return divided(
+        index,
+        TASKS,
+        shares,
+        options.training_share,
+        np.random.default_rng(seed),
+        tested=tested,
+        stratified=options.split in ("stratified", "official"),
+        by_image=leaks(options),
+    )
 
 
 def counts(prepared: Path, options: Options) -> dict[str, int]:

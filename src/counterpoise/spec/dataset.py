@@ -99,6 +99,8 @@ class Dataset(Model):
 
     id: Name
     title: Text
+    reader: Name | None = None
+    """Module of ``counterpoise.datasets`` that reads it; the one of its own name if absent."""
     card: Card
     sources: dict[Name, DataSource]
     options: dict[str, Any] = {}

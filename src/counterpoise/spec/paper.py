@@ -77,7 +77,8 @@ def slug(label: str) -> str:
 class Source(Model):
     """Where the paper is, and which version of it was read."""
 
-    url: Annotated[str, Field(pattern=r"^https://")]
+    url: Annotated[str, Field(pattern=r"^https://")] | None
+    """Null for a comparison on data of one's own, which no paper stands behind."""
     version: Text
     read: Literal["full text", "abstract", "second-hand note"]
     """How much of the paper was at hand when its numbers were copied."""

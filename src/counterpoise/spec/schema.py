@@ -10,12 +10,14 @@ from pydantic import BaseModel
 from counterpoise.files import to_json, write_if_changed
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.paper import Paper
+from counterpoise.spec.study import Study
 from counterpoise.spec.tier import Config, Tiers
 from counterpoise.spec.weights import Weights
 
 MODELS: dict[str, type[BaseModel]] = {
     "paper": Paper,
     "dataset": Dataset,
+    "study": Study,
     "tiers": Tiers,
     "config": Config,
     "weights": Weights,

@@ -1,0 +1,325 @@
+"""Any folder of images with a table of labels: each label column a binary task of its own.
+
+The table, a CSV with a header, has a row an image: its file, its patient, and a column a label with
+1 (there), 0 (not there), -1 (uncertain) or nothing (unknown; so are NaN and NA). Unknown labels are
+masked out of losses, signals and scores. What uncertain ones count as is declared, for all labels
+or for single ones. Images (PNG or JPEG, of any colour type) are reduced to a square once and kept
+as 8-bit grey.
+
+Images are divided by patient: as the table says, stratified by label, or at random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from counterpoise.datasets._archives import MEMBER_BYTES, Encoded
+from counterpoise.datasets._arrays import DAMAGED, Array, identity_of
+from counterpoise.datasets._folder import NOTE, TABLE
+from counterpoise.datasets._images import decode
+from counterpoise.datasets._part import Part
+from counterpoise.datasets._splits import divided, items_of
+from counterpoise.datasets._tables import read_rows
+from counterpoise.errors import UserError
+from counterpoise.files import atomic, read_json
+from counterpoise.lazy import np, pd, torch
+from counterpoise.spec import base
+from counterpoise.tasks import Task
+
+LIBRARIES = ("pillow",)
+IMAGES = "images.npy"
+GREY_MEAN, GREY_STD = 0.449, 0.226
+"""Of ImageNet, averaged over its three channels, as for ChestX-ray14."""
+FORMATS = ("PNG", "JPEG")
+
+Policy = Literal["unknown", "positive", "negative"]
+_VALUES = {"unknown": -1, "positive": 1, "negative": 0}
+_UNKNOWN = {"", "nan", "na", "n/a", "none", "null"}
+_PARTS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test",
+}  # fmt: skip
+"""What a column of parts may call them."""
+
+
+class Options(base.Options):
+    """What the table's columns mean, and how images are divided."""
+
+    size: Annotated[int, Field(ge=8, le=1024)] = 224
+    """Pixels along each side of the prepared images."""
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] = ("label",)
+    """Columns of labels, in the order of the tasks."""
+    file: str = "file"
+    """Column with the image's file, below the folder."""
+    prefix: str = ""
+    """What the names of files begin with in the table and not in the folder."""
+    patient: str = "patient"
+    """Column that tells patients apart; no patient is in two parts."""
+    patient_pattern: str = ""
+    """Regular expression whose first group, found in that column, is the patient; empty: all of
+    it."""
+    only: dict[str, str] = {}
+    """Rows that count: column to the value that it must have."""
+    uncertain: Policy = "unknown"
+    """What -1 counts as."""
+    uncertain_of: dict[str, Policy] = {}
+    """The same for single labels."""
+    empty: Literal["unknown", "negative"] = "unknown"
+    """What nothing counts as."""
+    split: Literal["stratified", "random", "column"] = "stratified"
+    """By patient: stratified by label, at random, or as a column of the table says."""
+    part: str = "part"
+    """Column that says train, validation or test, where it decides."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of all images."""
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Of all images."""
+    training_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training patients that is used; a smaller one is part of a larger one."""
+    damaged: Annotated[int, Field(ge=0)] = 0
+    """Images that may be undecodable; they are left out and listed. One more is an error."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.split != "column" and self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave nothing for training")
+        names = [name_of(label) for label in self.labels]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"labels give the name {twice[0]!r} twice")
+        if stray := sorted(set(self.uncertain_of) - set(self.labels)):
+            raise ValueError(f"uncertain_of names {stray[0]!r}, which is no label")
+        try:
+            groups = re.compile(self.patient_pattern).groups
+        except re.error as error:
+            raise ValueError(f"patient_pattern is no regular expression: {error}") from error
+        if self.patient_pattern and not groups:
+            raise ValueError("patient_pattern has no group, as in `patient([0-9]+)`")
+        return self
+
+
+def name_of(label: str) -> str:
+    """The task's name of a label column: small letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") or "label"
+
+
+def tasks(options: Options) -> tuple[Task, ...]:
+    """One a label, in their order."""
+    metrics = ("auroc", "auprc", "accuracy", "f1", "bce")
+    return tuple(
+        Task(name_of(label), label, 1, "bce", metrics, classes=2) for label in options.labels
+    )
+
+
+def prepare(raw: Path, out: Path, options: Options) -> None:
+    """Read the table and decode the images.
+
+    Writes ``images.npy`` (N, size, size) uint8 and ``index.parquet``: ``name``, ``patient``,
+    ``part`` (as in the table, or empty) and 0, 1, or -1 where unknown, for each task, in order of
+    the table; and ``damaged.parquet`` with the images that are left out, if some may be. A run that
+    was killed goes on where it was.
+
+    Raises:
+        UserError: the table or an image is wrong; the line or the file is named.
+    """
+    table = raw / TABLE
+    folder = Path(read_json(raw / NOTE)["folder"])
+    index, lines = _read_table(table, options)
+    rows = {name: row for row, name in enumerate(index["name"])}
+    array = Array(out / IMAGES, rows, options.size, identity_of(raw))
+    damaged = array.fill(_read_images(folder, lines, table), _decode, options.damaged)
+    if damaged:
+        index[DAMAGED] = index["name"].isin(damaged)
+        told = pd.DataFrame(sorted(damaged.items()), columns=["name", "reason"])
+        with atomic(out / "damaged.parquet") as temporary:
+            told.to_parquet(temporary, index=False)
+    with atomic(out / "index.parquet") as temporary:
+        index.to_parquet(temporary, index=False)
+    array.clear()
+
+
+def _decode(image: Encoded, size: int) -> np.ndarray:
+    try:
+        return decode(image, size, FORMATS)
+    except UserError as error:
+        raise UserError(
+            error.what,
+            where=image.archive / image.name,
+            remedy="replace the file, remove its row, or write `damaged: 1` under the dataset's "
+            "options to leave one such image out",
+        ) from error
+
+
+def _read_table(path: Path, options: Options) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows that count, and the line of each image."""
+    fields = [options.file, options.patient, *options.labels, *options.only]
+    fields += [options.part] * (options.split == "column")
+    remedy = "name its columns under `options` of the dataset's file, or correct the table"
+    lines: dict[str, int] = {}
+    found = []
+    for line, row in read_rows(path, tuple(fields), remedy):
+        where = f"{path}:{line}"
+        count = len(options.labels)
+        name, patient, texts = row[0], row[1], row[2 : 2 + count]
+        conditions = row[2 + count : 2 + count + len(options.only)]
+        if conditions != list(options.only.values()):
+            continue
+        name = _file_name(name, options.prefix, where)
+        if name in lines:
+            raise UserError(
+                f"the image {name!r} has a row already in line {lines[name]}",
+                where=where,
+                remedy="remove one of the two rows",
+            )
+        lines[name] = line
+        part = _part(row[-1], where) if options.split == "column" else ""
+        values = [
+            _label(text, label, options, where)
+            for text, label in zip(texts, options.labels, strict=True)
+        ]
+        found.append((name, _patient(patient, options, where), part, *values))
+    if not found:
+        raise UserError("no row counts", where=path, remedy="mend `only` under the options")
+    names = [name_of(label) for label in options.labels]
+    index = pd.DataFrame(found, columns=["name", "patient", "part", *names])
+    return index.astype(dict.fromkeys(names, np.int8)), lines
+
+
+def _file_name(text: str, prefix: str, where: str) -> str:
+    """A file below the folder, never one outside of it."""
+    name = text.removeprefix(prefix).lstrip("/") if prefix else text
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or set(name) & {"\\", "\0", ":"}:
+        raise UserError(
+            f"{text!r} is no file below the folder",
+            where=where,
+            remedy="write names that start from the folder, or give their `prefix`",
+        )
+    return name
+
+
+def _patient(text: str, options: Options, where: str) -> str:
+    if not options.patient_pattern:
+        found = text
+    else:
+        match = re.search(options.patient_pattern, text)
+        found = (match[1] or "") if match else ""
+    if not found:
+        raise UserError(
+            f"{text!r} tells no patient",
+            where=where,
+            remedy="correct the row, or `patient` and `patient_pattern` under the options",
+        )
+    return found
+
+
+def _part(text: str, where: str) -> str:
+    if text.lower() not in _PARTS:
+        raise UserError(
+            f"{text!r} is no part", where=where, remedy="write train, validation or test"
+        )
+    return _PARTS[text.lower()]
+
+
+def _label(text: str, label: str, options: Options, where: str) -> int:
+    if text.lower() in _UNKNOWN:
+        return _VALUES[options.empty]
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if value == -1:
+        return _VALUES[options.uncertain_of.get(label, options.uncertain)]
+    if value not in (0, 1):
+        raise UserError(
+            f"{label} is {text!r}, not 1, 0, -1 (uncertain) or nothing (unknown)",
+            where=where,
+            remedy="correct the row, or leave the column out of `labels`",
+        )
+    return int(value)
+
+
+def _read_images(folder: Path, lines: dict[str, int], table: Path) -> Iterator[Encoded]:
+    """The files in order of the table.
+
+    Raises:
+        UserError: one is not there, is outside of the folder, or is too large.
+    """
+    inside = folder.resolve()
+    for name, line in lines.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(
+                f"names the image {name!r}, which is not in {folder}",
+                where=f"{table}:{line}",
+                remedy="add the file, or remove the row",
+            )
+        if not path.resolve().is_relative_to(inside):
+            raise UserError(
+                f"names {name!r}, a link to a file outside of the folder",
+                where=f"{table}:{line}",
+                remedy="put the file itself there",
+            )
+        if path.stat().st_size > MEMBER_BYTES:
+            raise UserError(
+                f"{path.stat().st_size} bytes are too many for an image; at most {MEMBER_BYTES} "
+                "are allowed",
+                where=path,
+                remedy="reduce it, or remove its row",
+            )
+        yield Encoded(name, path.read_bytes(), folder)
+
+
+def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
+    """Images of each part, by patient.
+
+    Returns:
+        Columns ``part``, ``item``, ``image`` (row in ``images.npy``), ``name``, ``patient``.
+    """
+    index = pd.read_parquet(prepared / "index.parquet")
+    if options.split == "column":
+        return items_of(index, index["part"].to_numpy(str))
+    names = [task.name for task in tasks(options)]
+    return divided(
+        index,
+        names,
+        {"validation": options.validation_share, "test": options.test_share},
+        options.training_share,
+        np.random.default_rng(seed),
+        stratified=options.split == "stratified",
+    )
+
+
+def counts(prepared: Path, options: Options) -> dict[str, int]:
+    """Images, patients and positives of each task."""
+    index = pd.read_parquet(prepared / "index.parquet")
+    held = {"images": len(index), "patients": index["patient"].nunique()}
+    return held | {task.name: int((index[task.name] == 1).sum()) for task in tasks(options)}
+
+
+def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """Each item's labels: 0 or 1, -1 where unknown, one column a task."""
+    names = [task.name for task in tasks(options)]
+    known = pd.read_parquet(prepared / "index.parquet", columns=names)
+    return known.iloc[items["image"].to_numpy()].reset_index(drop=True)
+
+
+def load(prepared: Path, items: pd.DataFrame, options: Options) -> Part:
+    """Images (1, size, size) as bytes, with 0, 1 or -1 for each label.
+
+    They stay in their file, of which a batch reads what it needs.
+    """
+    images = np.load(prepared / IMAGES, mmap_mode="c")
+    known = labels(prepared, items, options)
+    return Part(
+        torch.from_numpy(images)[:, None],
+        {str(name): torch.from_numpy(known[name].to_numpy(np.int64)) for name in known},
+        GREY_MEAN,
+        GREY_STD,
+        torch.tensor(items["image"].to_numpy(np.int64)),
+    )
