@@ -171,7 +171,8 @@ def prepare(
 
     root, data = find_root(), _data(digest)
     raw, marker = (root / data.raw).parent, root / data.prepared
-    run(data.dataset, data.options, raw, marker, data.counts)
+    made_by = {key: data.identity[key] for key in ("libraries", "code")}
+    run(data.dataset, data.options, raw, marker, data.counts, made_by)
 
 
 @app.command(rich_help_panel=JOBS)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
 from counterpoise.files import (
     atomic,
+    digest_of,
+    is_sealed,
+    make_folder,
     read_json,
     read_parquet,
     sha256_file,
     write_sealed,
 )
 from counterpoise.lazy import pd
+
+log = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
 PATIENT = "patient"
@@ -29,20 +41,46 @@ def prepare(
     raw: Path,
     marker: Path,
     counts: dict[str, int] | None = None,
+    made_by: Any = None,
 ) -> None:
     """Decode the raw files into arrays beside ``marker``, which lists their checksums.
 
+    Where the module says which options decide the arrays (``PREPARED``), those of a folder beside
+    this one that differ in others only, such as the split's, are linked: a release is decoded once.
+
     Args:
         counts: what the source's file declares: images, patients, positives by task.
+        made_by: code and libraries that decide the arrays; None links nothing.
 
     Raises:
         UserError: a file is wrong, or there is more or less than declared.
     """
     module = registry.find("datasets", dataset)
     chosen = module.Options(**options)
-    module.prepare(raw, marker.parent, chosen)
+    source = read_json(raw / "source.json")
+    arrays = None
+    if made_by is not None and hasattr(module, "PREPARED"):
+        deciding = {name: options[name] for name in module.PREPARED}
+        arrays = digest_of([dataset, deciding, source, made_by])
+    with _alone(marker, arrays):
+        if arrays is None or not _linked(marker, arrays):
+            module.prepare(raw, marker.parent, chosen)
+        _finish(dataset, options, raw, marker, module, chosen, counts or {}, arrays)
+
+
+def _finish(
+    dataset: str,
+    options: dict[str, Any],
+    raw: Path,
+    marker: Path,
+    module: Any,
+    chosen: Any,
+    counts: dict[str, int],
+    arrays: str | None,
+) -> None:
+    """Check the counts and write the marker."""
     found: dict[str, int] = module.counts(marker.parent, chosen) if counts else {}
-    _refuse_other_counts(counts or {}, found, raw)
+    _refuse_other_counts(counts, found, raw)
     files = sorted(p for p in marker.parent.iterdir() if p.suffix in {".npy", ".parquet"})
     write_sealed(
         marker,
@@ -50,9 +88,52 @@ def prepare(
             "dataset": dataset,
             "options": options,
             "raw": read_json(raw / "source.json"),
+            "arrays": arrays,
             "files": {p.name: sha256_file(p) for p in files if p.name != "split.parquet"},
         },
     )
+
+
+@contextmanager
+def _alone(marker: Path, arrays: str | None) -> Iterator[None]:
+    """Let one process at a time make the same arrays; the others then link them."""
+    if arrays is None:
+        yield
+        return
+    path = marker.parents[3] / "records" / f"{arrays}.prepare.lock"
+    make_folder(path.parent)
+    with FileLock(path):
+        yield
+
+
+def _linked(marker: Path, arrays: str) -> bool:
+    """Whether the same arrays lay in a folder beside this one, and are now in this one too."""
+    for other in sorted(marker.parent.parent.glob(f"*/{marker.name}")):
+        try:
+            told = read_json(other)
+        except UserError:
+            continue
+        if other == marker or not is_sealed(told) or told.get("arrays") != arrays:
+            continue
+        files = {other.parent / name: checksum for name, checksum in told["files"].items()}
+        if any(not p.is_file() or sha256_file(p) != checksum for p, checksum in files.items()):
+            continue
+        make_folder(marker.parent)
+        for path in files:
+            _link(path, marker.parent / path.name)
+        log.info("linked from %s", other.parent)
+        return True
+    return False
+
+
+def _link(path: Path, target: Path) -> None:
+    """Give a file a second place; a copy where the disk has no links."""
+    with atomic(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
 
 
 def _refuse_other_counts(declared: dict[str, int], found: dict[str, int], raw: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_shard_that_was_damaged_or_is_anothers_is_decoded_again(tmp_path: Path
         folder = tmp_path / kind
         with pytest.raises(Stop):
             array(folder).fill(ending(39), decode)
-        partial, note = folder / "images.npy.partial", folder / "images.npy.shards" / "00000.json"
+        partial, note = folder / "images.npy.partial", folder / "images.npy.shard-00000.json"
         if kind == "pixels":
             content = bytearray(partial.read_bytes())
             content[-3] ^= 1  # the first images are in the last rows
@@ -165,7 +165,7 @@ def test_kill_in_the_middle_then_resume(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path])}
     running = subprocess.Popen(program, env=environment)
     end = time.monotonic() + 60
-    while not (folder / "images.npy.shards" / "00001.json").exists() and time.monotonic() < end:
+    while not (folder / "images.npy.shard-00001.json").exists() and time.monotonic() < end:
         time.sleep(0.005)
         assert running.poll() is None
     running.send_signal(signal.SIGKILL)

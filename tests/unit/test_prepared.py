@@ -88,3 +88,53 @@ def test_whose_items_a_part_holds(dataset: Any, tmp_path: Path) -> None:
     people = read_json(tmp_path / "summary.json")["people"]
     assert people["train"] == {"age": {"quartiles": [12.5, 15.0, 17.5]}, "sex": {"F": 1, "M": 1}}
     assert people["test"] == {"age": {"quartiles": [45.0, 50.0, 55.0]}, "sex": {"M": 2}}
+
+
+class Reader:
+    """A dataset that counts how often it is prepared."""
+
+    PREPARED = ("size",)
+
+    class Options(Options):
+        size: int = 8
+        share: float = 1.0
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def prepare(self, raw: Path, out: Path, options: Any) -> None:
+        self.times += 1
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "images.npy").write_bytes(bytes([options.size]) * 100)
+
+
+def test_the_same_arrays_are_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Folders that differ in the split share them; other options, code or damage do not."""
+    reader = Reader()
+    monkeypatch.setattr(registry, "find", lambda kind, name: reader)
+    (tmp_path / "source.json").write_text("{}")
+
+    def made(name: str, made_by: Any = "code", **options: Any) -> Path:
+        marker = tmp_path / "data" / "prepared" / "source" / name / "prepared.json"
+        values = {"size": 8, "share": 1.0, **options}
+        prepared.prepare("x", values, tmp_path, marker, None, made_by)
+        return marker.parent
+
+    first = made("a")
+    second = made("b", share=0.1)
+    assert reader.times == 1
+    assert (first / "images.npy").samefile(second / "images.npy")
+    told = read_json(second / "prepared.json")
+    assert is_sealed(told) and told["options"]["share"] == 0.1
+    assert told["files"] == read_json(first / "prepared.json")["files"]
+    made("c", size=9)
+    made("d", made_by="other code")
+    made("e", made_by=None)
+    assert reader.times == 4
+    # Removing one leaves the other; what is damaged is not passed on.
+    (first / "images.npy").unlink()
+    assert (second / "images.npy").stat().st_size == 100
+    (second / "images.npy").write_bytes(b"damaged")
+    made("f", share=0.5)
+    assert reader.times == 5
+    assert (tmp_path / "data" / "prepared" / "source" / "f" / "images.npy").stat().st_size == 100

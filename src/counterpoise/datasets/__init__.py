@@ -14,7 +14,8 @@ where unknown, one column a task, for the dataset's card; where sources may
 declare counts, ``counts(prepared, options)``: images, patients and positives by task; where it is
 known whose they are, ``people(prepared, items, options)``: a row an item, columns such as age and
 sex; where others than numpy and pandas decide
-what is prepared, ``LIBRARIES``; where options may ask for a split that is not by patient,
+what is prepared, ``LIBRARIES``; where not all options do, the names of those that decide it,
+``PREPARED``; where options may ask for a split that is not by patient,
 ``leaks(options)``, whether these do, so that all numbers from it are marked; where not patients
 (column ``patient``) but something else is what another sample of items would change, the columns of
 the split that name it, ``UNITS``; and where the common ones do not do, ``LOSSES`` (name to loss)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,11 +48,15 @@ class Array:
     def __init__(self, target: Path, rows: dict[str, int], size: int, origin: Any) -> None:
         self.target, self.rows, self.size = target, rows, size
         self.partial = target.with_name(f"{target.name}.partial")
-        self.notes = target.with_name(f"{target.name}.shards")
         self.key = digest_of([list(rows), size, origin])
         self.done: set[str] = set()
         self.damaged: dict[str, str] = {}
         self.shards = 0
+
+    @property
+    def notes(self) -> list[Path]:
+        """Files that say which shards are on disk."""
+        return sorted(self.target.parent.glob(f"{self.target.name}.shard-*.json"))
 
     def fill(
         self,
@@ -75,7 +78,7 @@ class Array:
             UserError: more images are damaged than are allowed.
         """
         make_folder(self.target.parent)
-        source = self.target if self.target.is_file() and self.notes.is_dir() else self.partial
+        source = self.target if self.target.is_file() and self.notes else self.partial
         with self._opened(source) as file:
             start = file.tell()
             self._take_over(file, start)
@@ -95,7 +98,8 @@ class Array:
 
     def clear(self) -> None:
         """Forget the shards, once what follows from the array is written too."""
-        shutil.rmtree(self.notes, ignore_errors=True)
+        for path in self.notes:
+            path.unlink()
 
     def _opened(self, path: Path) -> IO[bytes]:
         """The file at the place of its first pixel, as long as it will be."""
@@ -110,7 +114,7 @@ class Array:
 
     def _take_over(self, file: IO[bytes], start: int) -> None:
         """Read the notes; those of other images, or with other pixels, do not count."""
-        for path in sorted(self.notes.glob("*.json")):
+        for path in self.notes:
             try:
                 note = read_json(path)
             except UserError:
@@ -123,7 +127,7 @@ class Array:
                 if seen.hexdigest() == note["sha256"]:
                     self.done |= set(note["names"])
                     self.damaged |= note["damaged"]
-                    self.shards = max(self.shards, int(path.stem) + 1)
+                    self.shards = max(self.shards, int(path.stem.rpartition("-")[2]) + 1)
                     continue
             path.unlink()
         if self.done:
@@ -163,7 +167,8 @@ class Array:
         file.flush()
         os.fsync(file.fileno())
         note = {"key": self.key, "names": names, "sha256": checksum, "damaged": found}
-        write_sealed(self.notes / f"{self.shards:05}.json", note)
+        name = f"{self.target.name}.shard-{self.shards:05}.json"
+        write_sealed(self.target.with_name(name), note)
         self.done |= set(names)
         self.shards += 1
         log.info("%d of %d images", len(self.done), len(self.rows))

@@ -27,6 +27,7 @@ from counterpoise.spec import base
 from counterpoise.tasks import Task
 
 LIBRARIES = ("pillow",)
+PREPARED = ("size", "label_file", "damaged")
 FINDINGS = _nih.FINDINGS
 TASKS = list(_nih.TASKS.values())
 

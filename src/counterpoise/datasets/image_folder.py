@@ -32,6 +32,10 @@ from counterpoise.spec import base
 from counterpoise.tasks import Task
 
 LIBRARIES = ("pillow",)
+PREPARED = (
+    "size", "labels", "file", "prefix", "patient", "patient_pattern", "only", "uncertain",
+    "uncertain_of", "empty", "split", "part", "damaged",
+)  # fmt: skip
 IMAGES = "images.npy"
 GREY_MEAN, GREY_STD = 0.449, 0.226
 """Of ImageNet, averaged over its three channels, as for ChestX-ray14."""
