@@ -30,7 +30,7 @@ from counterpoise.spec.paper import (
 )
 from counterpoise.spec.study import EXPERIMENT, Study
 from counterpoise.spec.tier import Change, Config, Reduction, Tiers
-from counterpoise.tasks import Task
+from counterpoise.tasks import TOGETHER, Task
 
 
 def check_options(
@@ -430,6 +430,9 @@ def _check_quantity(
         if quantity.history is not None:
             continue
         metrics = tasks[task].metrics
+        binary = [t for t in tasks.values() if t.classes == 2 and t.outputs == 1]
+        if quantity.task == ALL_TASKS and len(binary) > 1 and quantity.metric in TOGETHER:
+            continue
         if quantity.metric not in metrics:
             name = str(quantity.metric)
             what = f"task {task!r} has no metric {name!r}"

@@ -108,6 +108,58 @@ def _auprc(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     return _ratio((found * precision).sum(axis=1), found.sum(axis=1))
 
 
+def _focal(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    """(1 - p)^2 times the cross-entropy, p being the probability of the target (Lin et al. 2017).
+
+    gamma 2 and no alpha: positives and negatives count the same.
+    """
+    entropy = binary_cross_entropy(outputs[:, 0], targets)
+    return weighted_mean(np.square(-np.expm1(-entropy)) * entropy, weights)
+
+
+SPECIFICITY = 0.90
+CALIBRATION_BINS = 15
+"""As in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)."""
+
+
+def _sensitivity(outputs: ndarray, targets: ndarray) -> float | None:
+    """Largest share of positives found by a threshold that passes over 90 % of negatives or more.
+
+    Items at the threshold are called positive.
+    """
+    logits, positive = outputs[:, 0], targets == 1
+    if positive.all() or not positive.any():
+        return None
+    negatives = np.sort(logits[~positive])
+    alarms = len(negatives) - np.searchsorted(negatives, logits, "left")
+    fits = alarms <= (1 - SPECIFICITY) * len(negatives) + 1e-9
+    if not fits.any():
+        return 0.0
+    return float(np.mean(logits[positive] >= logits[fits].min()))
+
+
+def reliability(logits: ndarray, targets: ndarray, bins: int) -> ndarray:
+    """(bins, 3): of equal bins of probability the items, their mean probability, their positives.
+
+    The positives as a share; means are zero where a bin has no items.
+    """
+    probability = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(place, minlength=bins).astype(np.float64)
+    sums = [np.bincount(place, each, bins) for each in (probability, (targets == 1) * 1.0)]
+    means = [np.divide(s, counts, out=np.zeros(bins), where=counts > 0) for s in sums]
+    table: ndarray = np.column_stack([counts, *means])
+    return table
+
+
+def _ece(outputs: ndarray, targets: ndarray) -> float | None:
+    """Mean over items of how far the share of positives is from the mean probability in a bin."""
+    if len(targets) == 0:
+        return None
+    counts, means, shares = reliability(outputs[:, 0], targets, CALIBRATION_BINS).T
+    return float((counts * np.abs(means - shares)).sum() / counts.sum())
+
+
 def _metric(
     label: str, better: Better, weighted: Callable[[ndarray, ndarray, ndarray], ndarray]
 ) -> Metric:
@@ -126,6 +178,9 @@ METRICS: dict[str, Metric] = {
     "auprc": _metric("AUPRC", "higher", _auprc),
     "f1": _metric("F1 at 0.5", "higher", _f1),
     "bce": _metric("BCE", "lower", _bce),
+    "focal": _metric("Focal loss", "lower", _focal),
+    "sensitivity_90": Metric("Sensitivity at specificity 0.90", "higher", _sensitivity),
+    "ece": Metric("ECE", "lower", _ece),
     "mse": _metric("MSE", "lower", _mse),
 }
 

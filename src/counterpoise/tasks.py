@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOGETHER = (
+    "focal",
+    *(
+        f"f1_{average}{best}"
+        for average in ("macro", "micro", "weighted")
+        for best in ("", "_best")
+    ),
+    "auroc_micro",
+    "sensitivity_90",
+    "ece",
+)
+"""Scores of several binary tasks together (:mod:`counterpoise.evaluation.joint`)."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -341,6 +341,8 @@ def test_scores_of_outputs_that_are_not_numbers_are_undefined(tmp_path: Path) ->
     files = [tmp_path / f for f in ("predictions.parquet", "record.json", "scores.json")]
     evaluate(cell(), *files)
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["scores"]
+    together = scores["0"]["test"].pop("all")
+    assert together and set(together.values()) == {None}
     assert scores["0"]["test"] == {"label": {"accuracy": None}, "negated": {"accuracy": 1.0}}
 
 

@@ -16,6 +16,14 @@ import pandas as pd
 
 from counterpoise import registry
 from counterpoise.evaluation.constant import constant_outputs, gain_on_items
+from counterpoise.evaluation.joint import (
+    JOINT,
+    Findings,
+    best_thresholds,
+    diagram,
+    findings,
+    joint_scores,
+)
 from counterpoise.evaluation.resampling import (
     enough,
     item_weights,
@@ -70,8 +78,47 @@ def _finite(frames: list[pd.DataFrame], task: Task) -> list[tuple[np.ndarray, np
     return [(outputs, targets) for outputs, targets in arrays if np.isfinite(outputs).all()]
 
 
+TOGETHER = "all"
+"""In place of a task: the scores of all findings together."""
+
+
+def _binary(cell: Cell) -> list[str]:
+    """The cell's findings, tasks of one logit and two classes, if it has several."""
+    names = [task.name for task, _ in _tasks(cell) if task.classes == 2 and task.outputs == 1]
+    return names if len(names) > 1 else []
+
+
+def _matrix(frame: pd.DataFrame, names: list[str], what: str, end: str = "") -> np.ndarray:
+    return frame[[f"{what}.{name}{end}" for name in names]].to_numpy()
+
+
+def _findings(frame: pd.DataFrame, validation: pd.DataFrame, names: list[str]) -> Findings | None:
+    """A seed's findings with thresholds from its validation part; None if not all are numbers."""
+    logits, before = (_matrix(part, names, "output", ".0") for part in (frame, validation))
+    if not (np.isfinite(logits).all() and np.isfinite(before).all()):
+        return None
+    thresholds = best_thresholds(before, _matrix(validation, names, "target"))
+    return findings(logits, _matrix(frame, names, "target"), thresholds)
+
+
+def _all_findings(predictions: pd.DataFrame, cell: Cell) -> dict[str, dict[str, Findings]]:
+    """By seed and part; empty without several findings."""
+    names = _binary(cell)
+    found: dict[str, dict[str, Findings]] = {}
+    for seed, frame in predictions.groupby("seed", sort=True) if names else ():
+        parts = {str(part): rows for part, rows in frame.groupby("part")}
+        for part, rows in parts.items():
+            data = _findings(rows, parts.get("validation", rows.iloc[:0]), names)
+            if data is not None:
+                found.setdefault(str(seed), {})[part] = data
+    return found
+
+
 def score(predictions: pd.DataFrame, cell: Cell) -> dict[str, Any]:
-    """Scores as ``{seed: {part: {task: {metric: value}}}}``; an undefined score is None."""
+    """Scores as ``{seed: {part: {task: {metric: value}}}}``; an undefined score is None.
+
+    Several findings have beside their own scores those of all together, under :data:`TOGETHER`.
+    """
     scores: dict[str, Any] = {}
     for (seed, part), frame in predictions.groupby(["seed", "part"], sort=True):
         values: dict[str, Any] = {}
@@ -82,6 +129,13 @@ def score(predictions: pd.DataFrame, cell: Cell) -> dict[str, Any]:
                 for name, known in metrics.items()
             }
         scores.setdefault(str(seed), {})[str(part)] = values
+    if _binary(cell):
+        together = _all_findings(predictions, cell)
+        for seed, parts in scores.items():
+            for part, values in parts.items():
+                data = together.get(seed, {}).get(part)
+                known = joint_scores(data) if data is not None else dict.fromkeys(JOINT)
+                values[TOGETHER] = known
     return scores
 
 
@@ -103,7 +157,20 @@ def constant_scores(predictions: pd.DataFrame, cell: Cell, training: Training) -
                 else None
                 for name, known in metrics.items()
             }
+        if names := _binary(cell):
+            logits = np.array([_constant_logit(task, training) for task, _ in _tasks(cell)
+                               if task.name in names])  # fmt: skip
+            targets = _matrix(frame, names, "target")
+            every = np.tile(logits, (len(targets), 1))
+            # Of one logit for all items every threshold calls all positive or none.
+            values[TOGETHER] = joint_scores(findings(every, targets, logits))
     return scores
+
+
+def _constant_logit(task: Task, training: Training) -> float:
+    outputs = constant_outputs(task, training[task.name])
+    assert outputs is not None
+    return float(outputs[0])
 
 
 def _units(cell: Cell, frame: pd.DataFrame) -> np.ndarray:
@@ -165,6 +232,25 @@ def resampled(
                 by_seed = found[task_name]["draws"].setdefault(name, {})
                 by_seed.setdefault(seed, [None] * len(schemes))[number] = values
     return [scheme.factor for scheme in schemes], found
+
+
+def resampled_together(data: dict[str, Findings], units: np.ndarray, part: str) -> dict[str, Any]:
+    """Scores of all findings together on the draws of :func:`resampled`, in its form."""
+    draws: dict[str, dict[str, list[np.ndarray]]] = {}
+    for scheme in schemes_of(units, part):
+        chunks: dict[tuple[str, str], list[np.ndarray]] = {}
+        for weights in item_weights(scheme):
+            for name, joint in JOINT.items():
+                for seed, one in data.items() if joint.resampled else ():
+                    chunks.setdefault((name, seed), []).append(joint.weighted(one, weights))
+        for (name, seed), parts in chunks.items():
+            draws.setdefault(name, {}).setdefault(seed, []).append(np.concatenate(parts))
+    finite = {
+        name: seeds
+        for name, seeds in draws.items()
+        if all(np.isfinite(values).any() for schemes in seeds.values() for values in schemes)
+    }
+    return {"units": len(np.unique(units)), "draws": finite}
 
 
 def _written(found: dict[str, Any]) -> dict[str, Any]:
@@ -263,7 +349,9 @@ def evaluate(
 
     Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`, None where
     the record does not tell of the training part; ``resamples`` ``{"test": {"factors": ...,
-    "tasks": ...}}`` as of :func:`resampled`, each array as one line of text; ``skill``
+    "tasks": ...}}`` as of :func:`resampled`, each array as one line of text; ``reliability``
+    of each seed and finding the bins of a diagram on the test part, ``[items, mean probability,
+    share of positives]``; ``skill``
     ``{"validation": ...}`` as of :func:`skill`.
 
     Raises:
@@ -276,6 +364,11 @@ def evaluate(
         for part in ("validation", "test")
     }
     factors, draws = resampled(seeds["test"], cell, "test")
+    together = {seed: p["test"] for seed, p in _all_findings(frame, cell).items() if "test" in p}
+    if together:
+        units = _units(cell, next(iter(seeds["test"].values())))
+        draws[TOGETHER] = resampled_together(together, units, "test")
+    names = tuple(_binary(cell))
     write_sealed(
         target,
         {
@@ -284,6 +377,7 @@ def evaluate(
             "scores": score(frame, cell),
             "constant": constant_scores(frame, cell, training) if training else None,
             "resamples": {"test": {"factors": factors, "tasks": _written(draws)}},
+            "reliability": {seed: diagram(data, names) for seed, data in together.items()},
             "skill": {
                 "validation": skill([*seeds["validation"].values()], cell, training, "validation")
                 if training

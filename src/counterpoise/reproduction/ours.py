@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from counterpoise import registry
+from counterpoise.evaluation.joint import JOINT
 from counterpoise.evaluation.measured import Draws, Measured, gain_of, mean_of
 from counterpoise.evaluation.statistics import delta_m, summarise
 from counterpoise.files import read_json, read_parquet
@@ -189,6 +190,22 @@ def _of_task(scores: Scores, run: RunPlan, quantity: Quantity, task: str) -> Mea
     return scores.measured(key, task, quantity.metric)
 
 
+def _together(
+    scores: Scores, run: RunPlan, quantity: Quantity, scale: float
+) -> tuple[Ours | None, str]:
+    """A score of all findings together, which one network must have answered."""
+    cells = list(dict.fromkeys(run.cells.values()))
+    if len(cells) > 1:
+        return None, "several networks, each with thresholds of its own"
+    assert quantity.metric is not None
+    if quantity.predictor == "constant":
+        measured, trouble = scores.constant(cells[0], ALL_TASKS, quantity.metric), None
+    else:
+        measured = scores.measured(cells[0], ALL_TASKS, quantity.metric)
+        trouble = scores.trouble(cells)
+    return Ours(measured.scaled(scale), None, cells, trouble), ""
+
+
 def ours_of(
     scores: Scores, paper: str, quantity: Quantity, baseline: str | None
 ) -> tuple[Ours | None, str]:
@@ -214,6 +231,8 @@ def ours_of(
             return None, "several networks, each with a cost of its own"
         return Ours(scores.cost(cells[0], quantity.cost), None, cells, scores.trouble(cells)), ""
     assert quantity.task is not None
+    if quantity.task == ALL_TASKS and quantity.metric in JOINT:
+        return _together(scores, run, quantity, scale)
     tasks = list(run.cells) if quantity.task == ALL_TASKS else [quantity.task]
     found = {task: _of_task(scores, run, quantity, task) for task in tasks}
     defined = [one for one in found.values() if one.values]

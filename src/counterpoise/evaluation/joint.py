@@ -1,0 +1,197 @@
+"""Scores of all findings of a network together: averages named by how they are taken.
+
+A finding is a task with one logit and two classes. Outputs are logits (N, T), targets 0 or 1, and
+-1 where unknown, (N, T). *Macro* is the mean over findings, *micro* one score of all labels as if
+they were of one finding, *weighted* the mean over findings weighted by their positives. F1 calls
+positive what is above probability 0.5, or, where the name ends in ``_best``, what is at or above
+the threshold that is best for the finding on the validation part. A finding without a positive, or
+without an item, has no part in a macro mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from counterpoise.metrics import METRICS, Better, reliability
+
+BINS = 15
+HALF = 0.0
+"""Logit of probability 0.5; a logit must be above it."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Logits and labels of some items.
+
+    Attributes:
+        logits: (N, T).
+        targets: (N, T), -1 where unknown.
+        called: (N, T) of bool, what is called positive at probability 0.5.
+        best: the same at each finding's threshold from the validation part.
+    """
+
+    logits: np.ndarray
+    targets: np.ndarray
+    called: np.ndarray
+    best: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """(N, T) whether the label is known."""
+        known: np.ndarray = self.targets >= 0
+        return known
+
+
+def findings(logits: np.ndarray, targets: np.ndarray, thresholds: np.ndarray) -> Findings:
+    """Items with what is called positive, at 0.5 and at thresholds (T,) of logits."""
+    return Findings(logits, targets, logits > HALF, logits >= thresholds)
+
+
+def best_thresholds(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(T,) logits at or above which F1 on these items is best; infinite without a positive.
+
+    Of equal ones the highest.
+    """
+    found = []
+    for scores, labels in zip(logits.T, targets.T, strict=True):
+        known = labels >= 0
+        order = np.argsort(-scores[known], kind="stable")
+        ranked, positive = scores[known][order], labels[known][order] == 1
+        if not positive.any():
+            found.append(np.inf)
+            continue
+        hits, called = np.cumsum(positive), np.arange(1, len(ranked) + 1)
+        f1 = 2 * hits / (called + positive.sum())
+        last = np.append(ranked[:-1] != ranked[1:], True)  # equal logits are called together
+        f1[~last] = -1.0
+        found.append(ranked[int(f1.argmax())])
+    return np.array(found)
+
+
+def _counts(
+    data: Findings, called: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hits, called and positives of each finding under weights (R, N): (R, T) each."""
+    positive = data.targets == 1
+
+    def total(chosen: np.ndarray) -> np.ndarray:
+        # Not a matrix product: its last digits would depend on the threads of the BLAS. Sums of
+        # whole numbers are exact.
+        summed: np.ndarray = np.einsum("rn,nt->rt", weights, chosen.astype(np.float64))
+        return summed
+
+    return total(called & positive), total(called & data.known), total(positive)
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    quotient: np.ndarray = np.divide(
+        above, below, out=np.full(np.shape(above), np.nan), where=below > 0
+    )
+    return quotient
+
+
+def _mean_defined(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """(R,) means over findings of (R, T) values, of those that are defined."""
+    there = np.isfinite(values)
+    scale = there.astype(np.float64) if weights is None else np.where(there, weights, 0.0)
+    return _divided((np.where(there, values, 0.0) * scale).sum(axis=1), scale.sum(axis=1))
+
+
+def _f1(average: str, *, best: bool) -> Callable[[Findings, np.ndarray], np.ndarray]:
+    def weighted(data: Findings, weights: np.ndarray) -> np.ndarray:
+        hits, called, positives = _counts(data, data.best if best else data.called, weights)
+        if average == "micro":
+            hits, called, positives = (part.sum(axis=1) for part in (hits, called, positives))
+            return np.where(positives > 0, _divided(2 * hits, called + positives), np.nan)
+        each = np.where(positives > 0, _divided(2 * hits, called + positives), np.nan)
+        return _mean_defined(each, positives if average == "weighted" else None)
+
+    return weighted
+
+
+def _mean_of(name: str) -> Callable[[Findings, np.ndarray], np.ndarray]:
+    """Mean over findings of a score of one finding."""
+    metric = METRICS[name]
+
+    def weighted(data: Findings, weights: np.ndarray) -> np.ndarray:
+        columns = []
+        for t in range(data.logits.shape[1]):
+            known = data.known[:, t]
+            outputs, targets = data.logits[known, t : t + 1], data.targets[known, t]
+            if not known.any():
+                columns.append(np.full(len(weights), np.nan))
+            elif metric.weighted is not None:
+                columns.append(metric.weighted(outputs, targets, weights[:, known]))
+            else:
+                value = metric.compute(outputs, targets)
+                columns.append(np.array([np.nan if value is None else value]))
+        return _mean_defined(np.stack(columns, axis=1))
+
+    return weighted
+
+
+def _micro_auroc(data: Findings, weights: np.ndarray) -> np.ndarray:
+    known = data.known
+    each = np.repeat(weights, known.sum(axis=1), axis=1)
+    auroc = METRICS["auroc"].weighted
+    assert auroc is not None
+    return auroc(data.logits[known][:, None], data.targets[known], each)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A score of all findings together.
+
+    Attributes:
+        weighted: of items under weights (R, N) to (R,), NaN where undefined.
+        resampled: whether it can be weighted at all; if not, only equal weights mean something.
+    """
+
+    label: str
+    better: Better
+    weighted: Callable[[Findings, np.ndarray], np.ndarray]
+    resampled: bool = True
+
+
+JOINT: dict[str, Joint] = {
+    "focal": Joint("focal loss", "lower", _mean_of("focal")),
+    **{
+        f"f1_{average}{'_best' if best else ''}": Joint(
+            f"F1, {average}, {'threshold of validation' if best else 'at 0.5'}",
+            "higher",
+            _f1(average, best=best),
+        )
+        for average in ("macro", "micro", "weighted")
+        for best in (False, True)
+    },
+    "auroc_micro": Joint("AUROC, micro", "higher", _micro_auroc),
+    "sensitivity_90": Joint(
+        "sensitivity at specificity 0.90", "higher", _mean_of("sensitivity_90"), resampled=False
+    ),
+    "ece": Joint("expected calibration error", "lower", _mean_of("ece"), resampled=False),
+}
+
+
+def joint_scores(data: Findings) -> dict[str, float | None]:
+    """All of them; None where one is undefined."""
+    equal = np.ones((1, len(data.logits)))
+    values = {name: float(joint.weighted(data, equal)[0]) for name, joint in JOINT.items()}
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
+
+
+def diagram(data: Findings, names: tuple[str, ...]) -> dict[str, Any]:
+    """Of each finding a reliability diagram: bins that have items, as [count, mean p, share]."""
+    return {
+        name: [
+            [int(count), float(f"{mean:.6g}"), float(f"{share:.6g}")]
+            for count, mean, share in reliability(
+                data.logits[data.known[:, t], t], data.targets[data.known[:, t], t], BINS
+            )
+            if count
+        ]
+        for t, name in enumerate(names)
+    }
