@@ -226,13 +226,19 @@ def plan_pretraining(
     if before.epochs is not None:
         own["epochs"] = before.epochs
     run = experiment.runs[run_name]
-    plain = run.protocol.model_copy(update={"initial": Random(), "frozen": ()})
+    protocol = run.protocol.of(experiment.protocol)
+    plain = protocol.model_copy(update={"initial": Random(), "frozen": ()})
     alone = run.model_copy(
-        update={"method": "uniform", "options": {}, "search": None, "protocol": plain}
+        update={"method": "uniform", "options": {}, "search": None, "protocol": Variation()}
     )
     given = {} if other else experiment.dataset_options
     first = experiment.model_copy(
-        update={"dataset": dataset, "dataset_options": given, "runs": {run_name: alone}}
+        update={
+            "dataset": dataset,
+            "dataset_options": given,
+            "runs": {run_name: alone},
+            "protocol": plain,
+        }
     )
     reduced = reduction.model_copy(update=own)
     data = plan_data(project, first, reduced)

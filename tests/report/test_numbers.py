@@ -54,7 +54,7 @@ def test_no_row_is_left_out_that_the_project_can_run(results: dict[str, Any]) ->
         assert any(w in words for w in ("not", "none of", "nothing to", "reference")), words
     assert not [n for n in absent if n["paper"] == "rotograd"], "every row of RotoGrad's is run"
     thoracic = {n["row"] for n in absent if n["paper"] == "thoracic" and n["table"] == "table-1"}
-    assert thoracic == {"alexnet", "inceptionv3"}
+    assert not thoracic
 
 
 def test_claims_settled_by_the_papers_are_settled(results: dict[str, Any]) -> None:
