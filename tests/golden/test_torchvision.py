@@ -162,7 +162,7 @@ def test_a_grey_picture_is_a_colour_picture_of_three_equal_channels(name: str) -
         ("efficientnet", {}, 224, "top", (1280, 7, 7)),
         ("squeezenet", {}, 224, "fire3", (512, 13, 13)),
         ("densenet", {}, 224, "block4", (1024, 7, 7)),
-        ("small_cnn", {}, 64, "conv3", (64, 8, 8)),
+        ("small_cnn", {}, 64, "conv4", (64, 8, 8)),
         ("stand_in", {"family": "alexnet"}, 64, "conv5", (64, 8, 8)),
         ("stand_in", {"family": "resnet"}, 64, "layer4", (96, 8, 8)),
         ("stand_in", {"family": "inception"}, 64, "mixed7", (96, 8, 8)),

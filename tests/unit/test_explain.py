@@ -12,7 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoise.evaluation.localised import localised
+from counterpoise import registry
+from counterpoise.datasets import chestxray14
+from counterpoise.evaluation.localised import SCORES, localised
+from counterpoise.explain.job import explain
 from counterpoise.explain.localisation import (
     SHARES,
     centre_prior,
@@ -23,6 +26,14 @@ from counterpoise.explain.localisation import (
 )
 from counterpoise.explain.regions import mask, read_boxes
 from counterpoise.explain.saliency import WAYS, Answer, Question, activation, enlarged, map_stages
+from counterpoise.files import write_json
+from counterpoise.generators import chest_phantom
+from counterpoise.prepared import prepare, split
+from counterpoise.spec.cell import Cell, Component, Protocol, Schedule
+from counterpoise.spec.paper import Explanation
+from counterpoise.training.job import train
+from counterpoise.training.modules import Network
+from counterpoise.training.problem import Job
 
 from ..support import error_of, method_of
 
@@ -57,8 +68,7 @@ class Detector(nn.Module):
 def question(network: Any, inputs: Tensor) -> Question:
     method = method_of("uniform", 1, 2)
     answer = Answer(network, method, method.initial_state(), 0).eval()
-    layer = list(map_stages(network.trunk, inputs).values())[-1]
-    return Question(answer, layer, inputs, torch.zeros(2, 1, SIZE, SIZE))
+    return Question(answer, network.trunk[-2], inputs, torch.zeros(2, 1, SIZE, SIZE))
 
 
 @pytest.fixture
@@ -147,9 +157,20 @@ def test_grad_cam_and_its_successor_by_their_formulas() -> None:
         assert torch.allclose(WAYS[way](asked), large, rtol=1e-6, atol=1e-9), way
 
 
-def test_stages_are_those_that_convolve_and_give_a_map(bright: Tensor) -> None:
-    network = small_network()
-    assert list(map_stages(network.trunk, bright.double())) == ["a", "b"]
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("alexnet", ["conv1", "conv2", "conv3", "conv4", "conv5"]),
+        ("inception", ["stem", "mixed5", "mixed6", "mixed7"]),
+    ],
+)
+def test_stages_are_those_that_convolve_and_give_a_map(family: str, expected: list[str]) -> None:
+    module = registry.find("networks", "stand_in")
+    options = module.Options(family=family)
+    network = Network(
+        module, options, (1, 64, 64), chestxray14.tasks(chestxray14.Options()), ("words",)
+    )
+    assert list(map_stages(network, (1, 64, 64))) == expected
 
 
 def test_a_negative_answer_leaves_grad_cam_empty(bright: Tensor) -> None:
@@ -233,3 +254,59 @@ def test_intervals_are_over_patients_and_differences_in_pairs() -> None:
 def test_data_without_boxes_say_so(tmp_path: Path) -> None:
     error = error_of(lambda: read_boxes(tmp_path))
     assert "no boxes" in error.what and str(tmp_path) in str(error) and error.remedy
+
+
+# A trained network ---------------------------------------------------------------------------
+
+
+def trained_on_the_phantom(folder: Path) -> Job:
+    """A residual stand-in that has learned the phantom's findings, some minutes of training."""
+    options = {"size": 64, "validation_share": 0.1, "test_share": 0.1}
+    source = {"size": 64, "images": 2400}
+    raw, prepared = folder / "raw", folder / "prepared"
+    raw.mkdir()
+    chest_phantom.generate(raw, chest_phantom.Options(**source))
+    write_json(raw / "source.json", {})
+    chosen = chestxray14.Options(**options).model_dump(mode="json")
+    prepare("chestxray14", chosen, raw, prepared / "prepared.json")
+    split("chestxray14", chosen, 0, prepared / "split.parquet")
+    network = registry.find("networks", "stand_in").Options(family="resnet")
+    cell = Cell(
+        dataset="chestxray14",
+        source="phantom",
+        dataset_options=chosen,
+        network=Component(name="stand_in", options=network.model_dump(mode="json")),
+        method=Component(name="uniform"),
+        tasks=tuple(chestxray14.TASKS),
+        protocol=Protocol(
+            epochs=25, batch_size=32, learning_rate=3e-3, schedule=Schedule(kind="cosine")
+        ),
+        seeds=(0,),
+    )
+    job = Job(
+        folder, cell, "cell", "0" * 12, prepared / "split.parquet", folder / "work", folder / "out"
+    )
+    train(job, "cpu")
+    return job
+
+
+@pytest.mark.slow
+def test_grad_cam_finds_the_lesions_of_the_phantom(tmp_path: Path) -> None:
+    """Of a trained network; with weights drawn anew it finds them no oftener than noise does."""
+    job = trained_on_the_phantom(tmp_path)
+    spec = Explanation(experiment="chest", run="uniform", tasks=("effusion",), ways=("grad_cam",))
+    explain(job, spec, tmp_path / "scores.parquet", "cpu")
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    found = {result.way: result for result in localised(scores)}
+    for way, result in found.items():
+        print(way, result.scores["pointing"], result.beyond_centre.get("pointing"))
+    gain, low, _ = found["grad_cam"].beyond_centre["pointing"]
+    assert gain >= 0.2 and low > 0
+    untrained = scores[scores["way"] == "untrained/grad_cam"].reset_index(drop=True)
+    noise = scores[scores["way"] == "random"].reset_index(drop=True)
+    difference = noise.assign(way="difference", **{
+        name: untrained[name] - noise[name] for name in SCORES
+    })  # fmt: skip
+    (between,) = localised(difference)
+    _, low, high = between.scores["pointing"]
+    assert low <= 0 <= high

@@ -69,7 +69,7 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
         expected, _ = parts["train"].batch(torch.arange(min(EXPECTED, len(parts["train"]))))
         untrained = _forgotten(problem, seed)
         for task, (items, masks) in chosen.items():
-            rows = torch.from_numpy(items["item"].to_numpy())
+            rows = torch.tensor(items["item"].tolist())
             answers = {
                 "": Answer(network, method, state, names.index(task)),
                 f"{UNTRAINED}/": Answer(untrained, method, state, names.index(task)),
@@ -130,12 +130,12 @@ def _questions(
     for start in range(0, len(rows), BATCH):
         block = rows[start : start + BATCH]
         inputs, _ = part.batch(block.to(part.inputs.device))
-        stages = _stages(answer.network, inputs)
+        stages = _stages(answer.network, part.shape)
         yield Question(answer, list(stages.values())[-1], inputs, expected)
 
 
-def _stages(network: Network, inputs: torch.Tensor) -> dict[str, torch.nn.Module]:
-    stages = map_stages(network.trunk, inputs)
+def _stages(network: Network, shape: tuple[int, ...]) -> dict[str, torch.nn.Module]:
+    stages = map_stages(network, shape)
     if not stages:
         raise UserError("the network has no convolutional stage, so that there are no maps of it")
     return stages
@@ -168,7 +168,7 @@ def _pictures(
     inputs, _ = part.batch(row.to(part.inputs.device))
     grey = inputs[0].mean(0) * part.std + part.mean
     found = {f"{task}/picture": grey.cpu().numpy(), f"{task}/mask": region}
-    for name, stage in _stages(answer.network, inputs).items():
+    for name, stage in _stages(answer.network, part.shape).items():
         mean = activation(answer, stage, inputs).abs().mean(1)
         found[f"{task}/layer/{name}"] = enlarged(mean, inputs)[0].cpu().numpy()
     return found

@@ -50,26 +50,14 @@ class Question:
     baselines: Tensor
 
 
-def map_stages(trunk: nn.Module, inputs: Tensor) -> dict[str, nn.Module]:
+def map_stages(network: Network, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     """The trunk's stages that convolve and give a map, by name, from the first to the last."""
-    shapes: dict[str, int] = {}
-
-    def noted(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            shapes[name] = output.ndim if isinstance(output, Tensor) else 0
-
-        return hook
-
-    stages = dict(trunk.named_children())
-    handles = [stage.register_forward_hook(noted(name)) for name, stage in stages.items()]
-    with torch.no_grad():
-        trunk(inputs[:1])
-    for handle in handles:
-        handle.remove()
-    convolving = (
-        name for name, s in stages.items() if any(isinstance(m, nn.Conv2d) for m in s.modules())
-    )
-    return {name: stages[name] for name in convolving if shapes.get(name) == 4}
+    stages = dict(network.trunk.named_children())
+    return {
+        name: stages[name]
+        for name in network.maps(shape)
+        if any(isinstance(module, nn.Conv2d) for module in stages[name].modules())
+    }
 
 
 def activation(module: nn.Module, layer: nn.Module, inputs: Tensor) -> Tensor:

@@ -2,8 +2,11 @@
 
 Each has the blocks of its family in a size that trains in seconds on one CPU thread: below 0.2
 million parameters, and at 64 pixels a last map of 8 x 8. Each picture is standardised by itself, as
-in :mod:`counterpoise.networks.small_cnn`, and the pooling keeps the maxima of the quarters:
-findings are small, and their side and height matter.
+in :mod:`counterpoise.networks.small_cnn`.
+
+As in the published networks, AlexNet's family ends in layers that know places (the maxima of the
+quarters: findings are small, and their side and height matter), the other two in the mean over the
+map. Grad-CAM presumes the mean: it gives a channel one weight for all places.
 """
 
 from __future__ import annotations
@@ -93,30 +96,28 @@ def plain(channels: int, features: int) -> nn.Module:
 
 
 def residual(channels: int, features: int) -> nn.Module:
-    """A stem and four stages of one bottleneck block each, as in ResNet-152."""
+    """A stem and four stages of one bottleneck block each, and their mean, as in ResNet-152."""
     return _row(
         stem=_stem(channels),
         layer1=Bottleneck(16, 8, 32),
         layer2=Bottleneck(32, 16, 64, stride=2),
         layer3=Bottleneck(64, 24, 96),
-        layer4=Bottleneck(96, 24, 96),
-        pool=_quarters(),
-        hidden=nn.Sequential(nn.Linear(4 * 96, features), nn.ReLU(inplace=True)),
+        layer4=Bottleneck(96, 24, features),
+        pool=Mean(),
     )
 
 
-def inception(channels: int, features: int) -> nn.Module:
+def inception(channels: int, features: int, side: int) -> nn.Module:
     """A stem, three stages of Inception blocks and an auxiliary branch, as in Inception v3."""
     stages: dict[str, nn.Module] = {
         "stem": _stem(channels),
         "mixed5": nn.Sequential(Inception(16, 32), nn.MaxPool2d(2)),
         "mixed6": Inception(32, 64),
         "auxiliary": nn.Sequential(
-            *_normalised(64, 16, 1), *_quarters(), nn.Linear(4 * 16, features), nn.ReLU()
+            *_normalised(64, 16, 1), *_quarters(), nn.Linear(4 * 16, side), nn.ReLU()
         ),
-        "mixed7": Inception(64, 96),
-        "pool": _quarters(),
-        "hidden": nn.Sequential(nn.Linear(4 * 96, features), nn.ReLU(inplace=True)),
+        "mixed7": Inception(64, features),
+        "pool": Mean(),
     }
     return _drawn(Branched(OrderedDict(stages)))
 
@@ -140,6 +141,14 @@ def _plain(channels: int, outputs: int) -> list[nn.Module]:
 
 def _quarters() -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveMaxPool2d(2), nn.Flatten())
+
+
+class Mean(nn.Module):
+    """The mean over the map. torch's adaptive average is slow over an axis of replicates."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C)."""
+        return x.mean((2, 3))
 
 
 def _row(**stages: nn.Module) -> nn.Module:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SMALLEST = 32
 STAGES = {
     "alexnet": ("conv1", "conv2", "conv3", "conv4", "conv5", "pool", "hidden"),
-    "resnet": ("stem", "layer1", "layer2", "layer3", "layer4", "pool", "hidden"),
-    "inception": ("stem", "mixed5", "mixed6", "auxiliary", "mixed7", "pool", "hidden"),
+    "resnet": ("stem", "layer1", "layer2", "layer3", "layer4", "pool"),
+    "inception": ("stem", "mixed5", "mixed6", "auxiliary", "mixed7", "pool"),
 }
 
 
@@ -32,15 +32,17 @@ class Options(base.Options):
 
     family: Literal["alexnet", "resnet", "inception"] = "alexnet"
     """The family that it stands for."""
-    features: Annotated[int, Field(ge=1)] = 64
-    """Units of the last shared layer, and of that of the auxiliary head."""
+    features: Annotated[int, Field(ge=4, multiple_of=4)] = 96
+    """Units of AlexNet's last shared layer; channels of the last map of the others."""
+    side: Annotated[int, Field(ge=1)] = 64
+    """Units of the auxiliary branch; of the family inception only."""
     auxiliary_weight: Annotated[float, Field(ge=0, le=1)] = 0.4
     """Of the auxiliary loss in training; of the family inception only."""
 
 
 def features(options: Options, tasks: int) -> int:
-    """Units of the last shared layer, twice as many with an auxiliary branch."""
-    return options.features * (2 if options.family == "inception" else 1)
+    """Units of the last shared layer, with those of an auxiliary branch."""
+    return options.features + (options.side if options.family == "inception" else 0)
 
 
 def stages(options: Options) -> tuple[str, ...]:
@@ -49,7 +51,7 @@ def stages(options: Options) -> tuple[str, ...]:
 
 
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
-    """Convolutions to an eighth of the size, maxima of the quarters, one layer with ReLU.
+    """Convolutions to an eighth of the size, then maxima of quarters and a layer, or the mean.
 
     Raises:
         UserError: inputs are not pictures, or too small.
@@ -61,12 +63,10 @@ def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
             f"stand_in needs pictures of {SMALLEST} x {SMALLEST} or more, "
             f"not inputs of shape {shape}"
         )
-    makers = {
-        "alexnet": _families.plain,
-        "resnet": _families.residual,
-        "inception": _families.inception,
-    }
-    return makers[options.family](shape[0], options.features)
+    if options.family == "inception":
+        return _families.inception(shape[0], options.features, options.side)
+    make = _families.plain if options.family == "alexnet" else _families.residual
+    return make(shape[0], options.features)
 
 
 def head(options: Options, outputs: int, task: int, tasks: int) -> nn.Module:
@@ -75,7 +75,7 @@ def head(options: Options, outputs: int, task: int, tasks: int) -> nn.Module:
     from counterpoise.networks._heads import AuxiliaryLinear
 
     if options.family == "inception":
-        return AuxiliaryLinear(options.features, options.features, outputs)
+        return AuxiliaryLinear(options.features, options.side, outputs)
     return torch.nn.Linear(options.features, outputs)
 
 
