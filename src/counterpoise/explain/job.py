@@ -43,9 +43,10 @@ CENTRE, RANDOM, UNTRAINED = "centre", "random", "untrained"
 def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> None:
     """Write ``target`` (Parquet) with localisation scores, and beside it ``.npz`` with maps.
 
-    Columns of the scores: ``seed``, ``task``, ``item``, the split's other columns, ``way`` (of
-    :data:`WAYS`, ``centre``, ``random``, and each way after ``untrained/``), ``pointing``,
-    ``energy`` and ``overlap.<share>``, of up to ``spec.most`` test pictures that have a box of the
+    Columns of the scores: ``seed``, ``draw`` (of untrained weights), ``task``, ``item``, the
+    split's other columns, ``way`` (of :data:`WAYS`, ``centre``, ``random``, and each way after
+    ``untrained/``), ``pointing``, ``energy`` and ``overlap.<share>``, of up to ``spec.most`` test
+    pictures that have a box of the
     finding, the first in the order of the split. Arrays of the maps, with h the picture's height:
     ``<task>/picture`` and ``<task>/mask`` (H, W) of the first of them, ``<task>/<way>`` (H, W) and
     ``<task>/layer/<stage>`` (H, W), the mean over the channels of what a stage gives; of the first
@@ -66,33 +67,38 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
     for seed, network, method, state in replicates_of(problem, tensors):
         network.eval()
         names = [task.name for task in problem.tasks]
+        last = list(_stages(network, parts[PART].shape))[-1]
+        coarse = network.maps(parts[PART].shape)[last][1:]
         expected, _ = parts["train"].batch(torch.arange(min(EXPECTED, len(parts["train"]))))
-        untrained = _forgotten(problem, seed)
+        forgotten = [_forgotten(problem, seed, draw) for draw in range(spec.untrained)]
         for task, (items, masks) in chosen.items():
             rows = torch.tensor(items["item"].tolist())
-            answers = {
-                "": Answer(network, method, state, names.index(task)),
-                f"{UNTRAINED}/": Answer(untrained, method, state, names.index(task)),
+            place = names.index(task)
+            shape = (masks.shape[1], masks.shape[2])
+            noise = torch.from_numpy(
+                random_maps(len(items), coarse, seed_of("explain", "random", task, seed))
+            )
+            known: dict[str, np.ndarray] = {
+                CENTRE: centre_prior(len(items), shape),
+                RANDOM: enlarged(noise, torch.empty(1, 1, *shape)).numpy(),
             }
-            maps: dict[str, np.ndarray] = {
-                CENTRE: centre_prior(len(items), masks.shape[1:]),
-                RANDOM: random_maps(
-                    len(items), masks.shape[1:], seed_of("explain", "random", task, seed)
-                ),
-            }
-            for prefix, answer in answers.items():
-                for way in spec.ways:
-                    blocks = [
-                        WAYS[way](question).cpu().numpy()
-                        for question in _questions(answer, parts[PART], rows, expected)
-                    ]
-                    maps[f"{prefix}{way}"] = np.concatenate(blocks)
-            frames += [_scores(items, masks, found).assign(seed=seed, task=task, way=way)
-                       for way, found in maps.items()]  # fmt: skip
+            own = Answer(network, method, state, place)
+            known |= {way: _maps(way, own, parts[PART], rows, expected) for way in spec.ways}
+            every = [(way, 0, found) for way, found in known.items()]
+            for draw, other in enumerate(forgotten):
+                answer = Answer(other, method, state, place)
+                every += [
+                    (f"{UNTRAINED}/{way}", draw, _maps(way, answer, parts[PART], rows, expected))
+                    for way in spec.ways
+                ]
+            frames += [
+                _scores(items, masks, found).assign(seed=seed, task=task, way=way, draw=draw)
+                for way, draw, found in every
+            ]
             if seed == job.cell.seeds[0] and task in spec.tasks:
                 first = rows[:1]
-                arrays |= _pictures(task, answers[""], parts[PART], first, masks[0])
-                arrays |= {f"{task}/{way}": maps[way][0].astype(np.float32) for way in spec.ways}
+                arrays |= _pictures(task, own, parts[PART], first, masks[0])
+                arrays |= {f"{task}/{way}": known[way][0].astype(np.float32) for way in spec.ways}
     with atomic(target.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     table = pd.concat(frames, ignore_index=True)
@@ -124,6 +130,14 @@ def _regions(job: Job, spec: Explanation, part: Part) -> dict[str, tuple[pd.Data
     return found
 
 
+def _maps(
+    way: str, answer: Answer, part: Part, rows: torch.Tensor, expected: torch.Tensor
+) -> np.ndarray:
+    """(N, H, W) maps of one way."""
+    questions = _questions(answer, part, rows, expected)
+    return np.concatenate([WAYS[way](question).cpu().numpy() for question in questions])
+
+
 def _questions(
     answer: Answer, part: Part, rows: torch.Tensor, expected: torch.Tensor
 ) -> Iterator[Question]:
@@ -141,14 +155,14 @@ def _stages(network: Network, shape: tuple[int, ...]) -> dict[str, torch.nn.Modu
     return stages
 
 
-def _forgotten(problem: Problem, seed: int) -> Network:
+def _forgotten(problem: Problem, seed: int, draw: int) -> Network:
     """The network with all weights drawn anew: what its maps show, the form of the network shows.
 
     Adebayo et al., "Sanity Checks for Saliency Maps" (2018).
     """
     network, _ = problem.build(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of("explain", "untrained", seed))
+        torch.manual_seed(seed_of("explain", "untrained", seed, draw))
         for module in network.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()

@@ -48,17 +48,10 @@ def centre_prior(count: int, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(one, (count, *shape))
 
 
-def random_maps(count: int, shape: tuple[int, int], seed: int, coarse: int = 8) -> np.ndarray:
-    """Smooth noise, each map drawn for itself, whose peaks are equally likely everywhere.
+def random_maps(count: int, coarse: tuple[int, int], seed: int) -> np.ndarray:
+    """(count, h, w) noise of the size of a network's last map, each drawn for itself.
 
-    Args:
-        coarse: how many patches go across, about: the size of a network's last map.
+    Enlarged as a network's map is, its peaks have the same preference for the rim, where nothing
+    beyond is averaged in.
     """
-    from scipy.ndimage import gaussian_filter
-
-    noise = np.random.default_rng(seed).standard_normal((count, *shape))
-    widths = (0, shape[0] / coarse / 2, shape[1] / coarse / 2)
-    # Across the rim it goes on at the other side: a rim is no place of its own.
-    smooth = np.asarray(gaussian_filter(noise, widths, mode="wrap"))
-    maps: np.ndarray = smooth - smooth.min(axis=(1, 2), keepdims=True)
-    return maps
+    return np.random.default_rng(seed).random((count, *coarse))

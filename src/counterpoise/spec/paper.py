@@ -193,6 +193,8 @@ class Explanation(Model):
     )  # fmt: skip
     most: Annotated[int, Field(ge=1)] = 50
     """Pictures a finding that are scored, at most."""
+    untrained: Annotated[int, Field(ge=1)] = 3
+    """Networks with weights drawn anew, to be scored beside."""
 
 
 HistoryQuantity = Literal[
