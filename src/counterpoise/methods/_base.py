@@ -221,6 +221,14 @@ class Method:
         """
         return options
 
+    def usable(self, losses: Tensor) -> Tensor:
+        """(K,) of bool, for which losses the method's rule is defined (a logarithm: if positive).
+
+        A loss that is not ends the run as a recorded result, which names its task; what
+        :meth:`combine` makes of it is of no matter.
+        """
+        return torch.ones_like(losses, dtype=torch.bool)
+
     def initial_state(self) -> State:
         """State before the first step."""
         return {}

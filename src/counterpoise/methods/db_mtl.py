@@ -74,6 +74,10 @@ class DBMTL(Method):
         """No gradient yet."""
         return {"average": torch.zeros(self.shape.tasks, self.shape.parameters)}
 
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a logarithm, where it is taken."""
+        return losses + EPSILON > 0 if self.rule.log else super().usable(losses)
+
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The heads' weights and the trunk's gradient, both from this step's losses."""
         assert signal.jacobian is not None

@@ -87,6 +87,10 @@ class FAMO(Method):
         }
         return {**nothing, "count": torch.zeros((), dtype=torch.float64)}
 
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those above their bounds."""
+        return self._over(losses) > 0
+
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """This step's weights; the losses are kept to look back at."""
         losses = signal.losses.double()
@@ -113,9 +117,15 @@ class FAMO(Method):
             "count": count,
         }
 
-    def _above(self, losses: Tensor) -> Tensor:
-        """(K,) D_k; not a number where its log is undefined, so that it shows."""
+    def _over(self, losses: Tensor) -> Tensor:
+        """(K,) D_k, which may not be positive."""
         given = self.rule.min_losses
+        if not given:
+            return losses + EPSILON
         bounds = losses.new_tensor([given.get(name, 0.0) for name in self.shape.names])
-        above = losses - bounds + EPSILON
+        return losses - bounds + EPSILON
+
+    def _above(self, losses: Tensor) -> Tensor:
+        """(K,) D_k; not a number where its log is undefined."""
+        above = self._over(losses)
         return torch.where(above > 0, above, torch.nan)

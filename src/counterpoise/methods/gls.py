@@ -18,9 +18,13 @@ Cost: one trunk backward pass, as uniform weighting; no state.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class GLS(Method):
@@ -29,6 +33,10 @@ class GLS(Method):
     label = "GLS"
     signal = "losses"
     properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "plain_with_one_task"})
+
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a logarithm."""
+        return losses > 0
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The gradient of the geometric mean."""

@@ -26,6 +26,8 @@ from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.methods._leader import LeaderOptions, initial_weights, norms_of, update_weights
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from counterpoise.methods._base import Shape, SignalKind
 
 
@@ -61,6 +63,10 @@ class GradNorm(Method):
         self.leader = options
         if options.at == "w":
             self.signal = "last_layer"
+
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a relative training rate."""
+        return losses >= 0
 
     def initial_state(self) -> State:
         """Equal weights."""

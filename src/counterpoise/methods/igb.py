@@ -27,6 +27,8 @@ from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from counterpoise.methods._base import Shape
 
 
@@ -54,6 +56,10 @@ class IGB(Method):
             "total": torch.zeros(self.shape.tasks, dtype=torch.float64),
             "batches": torch.zeros((), dtype=torch.float64),
         }
+
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a logarithm."""
+        return losses > 0
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The gradient of the weighted logarithms."""

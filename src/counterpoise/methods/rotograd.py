@@ -207,6 +207,10 @@ class RotoGrad(Method):
         super().__init__(options, shape)
         self.leader = options
 
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a relative training rate, where that is asked for."""
+        return losses >= 0 if self.leader.magnitudes == "gradnorm" else super().usable(losses)
+
     def initial_state(self) -> State:
         """Identity rotations, zero translations, equal weights: step 0 equals uniform."""
         tasks, d = self.shape.tasks, self.shape.features

@@ -87,6 +87,10 @@ class RotoGradSGD(Method):
         super().__init__(options, shape)
         self.leader = options
 
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a relative training rate."""
+        return losses >= 0
+
     def initial_state(self) -> State:
         """Identity rotations, equal weights: step 0 equals uniform."""
         tasks, d = self.shape.tasks, self.shape.features

@@ -19,8 +19,13 @@ Cost: one trunk backward pass, as uniform weighting; no state.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPSILON = 1e-8
 
@@ -31,6 +36,10 @@ class ScaleInvariant(Method):
     label = "Scale-invariant"
     signal = "losses"
     properties = frozenset({"weighted_loss", "equal_tasks_equal_weights"})
+
+    def usable(self, losses: Tensor) -> Tensor:
+        """Those that have a logarithm."""
+        return losses + EPSILON > 0
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The derivative of the logarithms."""

@@ -19,6 +19,7 @@ from counterpoise.methods._base import Epoch, State
 from counterpoise.methods._solving import Unsolved
 from counterpoise.metrics import metric
 from counterpoise.spec.cell import Schedule
+from counterpoise.training.averages import Averages
 from counterpoise.training.optimizer import Optimizer
 from counterpoise.training.problem import Problem, outputs_of
 from counterpoise.training.seeding import generator, seed_of
@@ -27,7 +28,9 @@ from counterpoise.training.step import (
     count_correct,
     losses_again,
     shown,
+    shown_afterwards,
     train_step,
+    unfit_afterwards,
 )
 
 UNSOLVED = (Unsolved, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
@@ -120,6 +123,9 @@ class Replicate:
             self.network.shared_parameters() if self.method.descends else (),
         )
         self.rate = problem.cell.protocol.learning_rate
+        self.averages = Averages(self.network.buffers())
+        # What was not as it must be after the last update; the next step's check reads it.
+        self.aftermath: Tensor | None = None
         self.losses = problem.losses()
         self.normaliser: Tensor | None = None
         self.latest: Tensor | None = None  # losses of the last step
@@ -139,6 +145,7 @@ class Replicate:
 
     def save(self) -> None:
         """Write the state that :meth:`resume` reads."""
+        self._settle()
         state = {
             "network": self.network.state_dict(),
             "method": self.method_state,
@@ -231,6 +238,7 @@ class Replicate:
         masks = part.masks(targets)
         self.optimizer.clear()
         self.seed_layers(self.step)
+        self.averages.keep()
         try:
             following, normaliser, seen = train_step(
                 self.network,
@@ -251,11 +259,16 @@ class Replicate:
                 micro_batch=self.problem.cell.protocol.micro_batch,
             )
         except UNSOLVED as error:
+            self.averages.put_back()
             self._end(unsolved(error))
             return
-        unfit = seen.unfit(following)
-        if bool(unfit.any()):
-            self.end_badly(unfit)
+        unfit = seen.unfit(following, self.optimizer.within(self.rate, seen.lengths))
+        # One look at the device a step, which takes in what the last update has led to.
+        if bool((unfit if self.aftermath is None else torch.cat([unfit, self.aftermath])).any()):
+            self.averages.put_back()
+            self._settle()
+            if self.trouble is None:
+                self.end_badly(unfit)
             return
         for name, parameter in self.trained.items():
             parameter.grad = seen.gradients[name]
@@ -267,7 +280,13 @@ class Replicate:
                 normaliser,
                 inputs, targets, masks, seen,
             )  # fmt: skip
-            following = self.method.after_step(following, losses)
+            later = self.method.after_step(following, losses)
+            self.aftermath = unfit_afterwards(self.method, losses, later)
+            well = ~self.aftermath.any()
+            following = {
+                name: value if later[name] is value else torch.where(well, later[name], value)
+                for name, value in following.items()
+            }
         self.method_state, self.normaliser, self.latest = following, normaliser, seen.losses
         for name, value in seen.totals(len(index)).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -290,12 +309,28 @@ class Replicate:
         Args:
             unfit: as :meth:`StepReport.unfit` gives it.
         """
-        words = shown(self.problem.tasks, self.method_state)
+        words = shown(self.problem.tasks, self.method_state, self.network, self.method.trained)
         self._end(*words[int(unfit.nonzero()[0])])
 
-    def _end(self, what: str, task: str | None = None) -> None:
+    def end_afterwards(self, unfit: Tensor, step: int) -> None:
+        """The same of what the update of a step has led to; the method stays as before it.
+
+        Args:
+            unfit: as :func:`unfit_afterwards` gives it.
+            step: that step.
+        """
+        words = shown_afterwards(self.problem.tasks, self.method_state)
+        self._end(*words[int(unfit.nonzero()[0])], step=step)
+
+    def _settle(self) -> None:
+        """Look at what the last update has led to, where no further step does."""
+        if self.trouble is None and self.aftermath is not None and bool(self.aftermath.any()):
+            self.end_afterwards(self.aftermath, self.step - 1)
+
+    def _end(self, what: str, task: str | None = None, *, step: int | None = None) -> None:
         method = self.problem.cell.method.name
-        place = {"epoch": self.epoch, "step": self.step, "method": method}
+        at = self.step if step is None else step
+        place = {"epoch": self.epoch, "step": at, "method": method}
         self.trouble = {"what": what, "task": task, **place}
 
     def end_epoch(self, count: int) -> None:
@@ -304,6 +339,9 @@ class Replicate:
         Args:
             count: items of the epoch.
         """
+        self._settle()
+        if self.trouble is not None:
+            return
         tasks, part = self.problem.tasks, self.problem.parts["validation"]
         known = self.problem.parts["train"].known
         dataset = registry.find("datasets", self.problem.cell.dataset)
@@ -356,7 +394,12 @@ class Replicate:
             torch.tensor(correct, device=self.problem.device),
             self.epoch,
         )
-        self.method_state = self.method.end_of_epoch(self.method_state, told)
+        following = self.method.end_of_epoch(self.method_state, told)
+        for name, new in sorted(following.items()):
+            if new is not self.method_state[name] and not bool(torch.isfinite(new).all()):
+                self._end(f"non-finite {name} of the method after the epoch")
+                return
+        self.method_state = following
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
 
     def _mean(self, name: str, count: int) -> Tensor:

@@ -6,7 +6,7 @@ compiler, which takes longer than torch itself, and most cells of the demo train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,37 @@ ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": Fa
 RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "centered": False}
 SGD: dict[str, Any] = {"momentum": 0.0, "dampening": 0.0, "nesterov": False}
 """Defaults of torch's classes; no protocol asks for others."""
+
+
+FAR = 1e28
+"""Largest move of one step: ten thousand million of them stay in the range of float32."""
+
+
+def in_range(
+    kinds: Iterable[str],
+    rate: float | Tensor,
+    gradient: Tensor,
+    decayed: Tensor | None,
+) -> Tensor:
+    """(...), whether one update surely leaves parameters and averages finite; asked before it.
+
+    Plain descent moves by the rate times the gradient. The others divide by a root of the averaged
+    square, so that they move by less than some ten times the rate, but that square must be finite.
+
+    Args:
+        kinds: the optimizers.
+        rate: learning rate.
+        gradient: (...) norm of the longest gradient.
+        decayed: (...) norm of the longest parameter times its decay; None without decay.
+    """
+    pull = gradient.double() if decayed is None else gradient.double() + decayed
+    fits = [
+        rate * pull < FAR
+        if kind == "sgd"
+        else (pull.square() < torch.finfo(torch.float32).max) & (10.0 * rate < FAR)
+        for kind in kinds
+    ]
+    return fits[0] if len(fits) == 1 else torch.stack(fits).all(0)
 
 
 class Optimizer:
@@ -91,6 +122,20 @@ class Optimizer:
         else:
             move(moved, gradients, [None] * len(moved), **SGD, **common)
 
+    @torch.no_grad()
+    def within(self, rate: float, gradients: Tensor) -> Tensor:
+        """(), whether an update leaves everything finite, by :func:`in_range`.
+
+        Args:
+            rate: the learning rate.
+            gradients: (n,) norms of the gradients.
+        """
+        kinds, decays = zip(*self.groups, strict=True)
+        decayed = None
+        if decay := max(decays):
+            decayed = decay * torch.stack(torch._foreach_norm([*self.parameters])).amax().double()
+        return in_range(set(kinds), rate, gradients.amax(), decayed)
+
     def state(self) -> dict[str, list[Tensor]]:
         """All that it remembers, in the order of the parameters."""
         return {**self.moments, "count": self.counts}
@@ -134,6 +179,20 @@ class StackedOptimizer:
         """Forget the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
+
+    @torch.no_grad()
+    def within(self, rates: Tensor, gradients: Tensor) -> Tensor:
+        """(R,), whether an update leaves a replicate finite, by :func:`in_range`.
+
+        Args:
+            rates: (R,) learning rates.
+            gradients: (R, n) norms of the gradients.
+        """
+        decayed = None
+        if decay := max(decay for _, decay in self.members[0].groups):
+            norms = [torch.linalg.vector_norm(p.flatten(1), dim=1) for p in self.parameters]
+            decayed = decay * torch.stack(norms).amax(0).double()
+        return in_range([self.kind], rates, gradients.amax(1), decayed)
 
     @torch.no_grad()
     def step(self, rates: Tensor, alive: Tensor) -> None:

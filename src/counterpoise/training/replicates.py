@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.training.averages import Averages
 from counterpoise.training.engine import (
     UNSOLVED,
     Interrupted,
@@ -34,7 +35,7 @@ from counterpoise.training.engine import (
 )
 from counterpoise.training.modules import Network
 from counterpoise.training.optimizer import StackedOptimizer
-from counterpoise.training.step import losses_again, train_step
+from counterpoise.training.step import losses_again, train_step, unfit_afterwards
 
 NAMES = ("weights", "mixing", "shared", "trunk", "through_gradients")
 """Tensors of a decision."""
@@ -101,6 +102,10 @@ class StackedNetwork:
         """Of the trunk, those that are trained."""
         return list(self.trunk.parameters())
 
+    def buffers(self) -> list[Tensor]:
+        """The stacks of all buffers, each (R, *shape)."""
+        return [b for part in (self.trunk, *self.heads.values()) for b in part.buffers.values()]
+
     def parameters(self) -> list[nn.Parameter]:
         """Those that are trained, in the order of a replicate's own network."""
         return [p for part in (self.trunk, *self.heads.values()) for p in part.parameters()]
@@ -138,6 +143,10 @@ class StackedMethod:
     def pull_back(self, state: State, gradients: Tensor) -> Tensor:
         """(R, K, B, d) at the task representations to the same at Z."""
         return cast(Tensor, self._map(lambda m: m.pull_back, state, gradients))
+
+    def usable(self, losses: Tensor) -> Tensor:
+        """(R, K), for which losses the methods are defined."""
+        return cast(Tensor, self._map(lambda m: m.usable, losses))
 
     def after_step(self, state: State, losses: Tensor) -> State:
         """States after the update."""
@@ -189,6 +198,8 @@ class Together:
         self.alive = torch.tensor([not r.finished for r in self.members], device=self.device)
         self.died_at = torch.zeros(len(self.members), dtype=torch.long, device=self.device)
         self.flags: Tensor | None = None
+        self.late_flags: Tensor | None = None  # of what an update has led to
+        self.averages = Averages(self.network.buffers())
 
     @staticmethod
     def _mapped(loss: Any) -> Any:
@@ -256,6 +267,7 @@ class Together:
         stop: Callable[[], bool],
     ) -> None:
         """Let each go on alone from this step: then it shows whose decomposition has failed."""
+        self.averages.put_back()
         self._hand_back(alive)
         self._save()
         for replicate in self.members:
@@ -298,8 +310,13 @@ class Together:
             replicate.normaliser, replicate.latest = self.normaliser[place], self.latest[place]
             replicate.sums = {name: value[place] for name, value in self.sums.items()}
             if not living[place]:
+                step = int(self.died_at[place])
+                if self.late_flags is not None and bool(self.late_flags[place].any()):
+                    replicate.step = step + 1
+                    replicate.end_afterwards(self.late_flags[place], step)
+                    continue
                 assert self.flags is not None
-                replicate.step = int(self.died_at[place])
+                replicate.step = step
                 replicate.end_badly(self.flags[place])
 
     def _batch(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
@@ -331,6 +348,7 @@ class Together:
         inputs, targets, masks = self._batch(index)
         self.optimizer.clear()
         self.members[0].seed_layers(self.step)
+        self.averages.keep()
         drawn = [r.draws(index.shape[1], self.step) for r in self.members]
         following, normaliser, seen = train_step(
             network,
@@ -349,13 +367,15 @@ class Together:
             masks=masks,
             latest=self.latest,
         )
-        bad = seen.unfit(following)
+        bad = seen.unfit(following, self.optimizer.within(self.rates, seen.lengths))
         dies = self.alive & bad.any(-1)
         if self.flags is None:
             self.flags = torch.zeros_like(bad)
         self.flags = torch.where(dies[:, None], bad, self.flags)
         self.died_at = torch.where(dies, self.step, self.died_at)
         self.alive = self.alive & ~dies
+        self.averages.put_back_where(~self.alive)
+        late: Tensor | None = None
         for name, parameter in self.trained.items():
             parameter.grad = seen.gradients[name]
         self.optimizer.step(self.rates, self.alive)
@@ -365,7 +385,15 @@ class Together:
                 network, method, self.state, self.problem.tasks, self.losses, normaliser, inputs,
                 targets, masks, seen,
             )  # fmt: skip
-            following = self.method.after_step(following, losses)
+            later = self.method.after_step(following, losses)
+            late = unfit_afterwards(method, losses, later)
+            well = ~late.any(-1)
+            following = {
+                name: value
+                if later[name] is value
+                else torch.where(spread(well, value), later[name], value)
+                for name, value in following.items()
+            }
         self.state = {
             name: value if name in self.trained else self._unless_dead(value, self.state[name])
             for name, value in following.items()
@@ -375,8 +403,19 @@ class Together:
         for name, value in seen.totals(index.shape[1]).items():
             kept = torch.where(spread(self.alive, value), value, 0.0)
             self.sums[name] = self.sums[name] + kept if name in self.sums else kept
+        if late is not None:
+            self._end_afterwards(late)
         self.batch += 1
         self.step += 1
+
+    def _end_afterwards(self, late: Tensor) -> None:
+        """Let those stand still from here whose update has led to what is not as it must be."""
+        dies = self.alive & late.any(-1)
+        if self.late_flags is None:
+            self.late_flags = torch.zeros_like(late)
+        self.late_flags = torch.where(dies[:, None], late, self.late_flags)
+        self.died_at = torch.where(dies, self.step, self.died_at)
+        self.alive = self.alive & ~dies
 
     def _unless_dead(self, new: Tensor, old: Tensor | None) -> Tensor:
         return new if old is None else torch.where(spread(self.alive, new), new, old)

@@ -17,6 +17,7 @@ the shapes below stands for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -29,6 +30,8 @@ from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
 from counterpoise.training.passage import Passage
 from counterpoise.training.signals import norm_of_gradients, written
+
+OUT_OF_RANGE = "loss out of the method's range"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,10 @@ class StepReport:
             items whose label is known; zero without any.
         correct: right answers; NaN for tasks without classes.
         known: labels of the batch that are known.
+        usable: whether the method's rule is defined for the loss.
         gradients: those of the state that the method has trained, by name.
+        lengths: (..., n) norm of the gradient of every parameter: of the heads in their order, of
+            the trunk, and of the method's own state in the order of the names.
         finite: whether the gradient that the shared parameters receive is finite.
     """
 
@@ -54,22 +60,24 @@ class StepReport:
     cosines: Tensor
     correct: Tensor
     known: Tensor
+    usable: Tensor
     gradients: dict[str, Tensor]
+    lengths: Tensor
     finite: Tensor
 
-    def unfit(self, following: State) -> Tensor:
-        """(..., n) of bool, what is not finite: each of :func:`shown` in its order."""
-        axes = self.finite.ndim
-        values = (self.losses, self.norms, self.weights)
-        # The sum of a large state is read once; in float64 only what is not finite makes it so.
-        states = [
-            following[name].flatten(axes).sum(-1, dtype=torch.float64)[..., None]
-            if following[name].ndim > axes
-            else following[name][..., None]
-            for name in sorted(following)
-        ]
-        bad = [~torch.isfinite(value) for value in (*values, *states)]
-        return torch.cat([*bad, ~self.finite[..., None]], dim=-1)
+    def unfit(self, following: State, within: Tensor) -> Tensor:
+        """(..., n) of bool, what is not as it must be: each of :func:`shown` in its order.
+
+        Args:
+            following: the method's next state.
+            within: (...), whether the optimizer's update stays in range.
+        """
+        states = states_of(following, self.finite.ndim)
+        values = (self.losses, self.norms, self.weights, states, self.lengths)
+        finite = torch.isfinite(torch.cat(values, dim=-1))
+        tasks = self.losses.shape[-1]
+        well = (finite[..., :tasks], self.usable, finite[..., tasks:])
+        return ~torch.cat([*well, self.finite[..., None], within[..., None]], dim=-1)
 
     def totals(self, count: int) -> dict[str, Tensor]:
         """What an epoch adds up: of means over known labels, the sums over them.
@@ -86,12 +94,77 @@ class StepReport:
         }
 
 
-def shown(tasks: tuple[Task, ...], state: State) -> list[tuple[str, str | None]]:
-    """What must be finite, in words, with its task: the order of :meth:`StepReport.unfit`."""
-    kinds = ("loss", "gradient", "weight")
-    each = [(f"non-finite {kind}", task.name) for kind in kinds for task in tasks]
-    states = [(f"non-finite {name} of the method", None) for name in sorted(state)]
-    return [*each, *states, ("non-finite shared gradient", None)]
+def states_of(state: State, axes: int) -> Tensor:
+    """(..., n) numbers, one a tensor by name, that are finite if its are.
+
+    The sum of a large state is read once; in float64 only what is not finite makes it so.
+    """
+    if not state:
+        return torch.zeros(0)
+    return torch.stack([
+        state[name].flatten(axes).sum(-1, dtype=torch.float64)
+        if state[name].ndim > axes
+        else state[name].double()
+        for name in sorted(state)
+    ], dim=-1)  # fmt: skip
+
+
+def unfit_afterwards(method: Method, losses: Tensor, state: State) -> Tensor:
+    """(..., n) of bool, what an update has led to and must not: :func:`shown_afterwards` in order.
+
+    Args:
+        losses: (..., K) after the update.
+        state: what the method makes of them.
+    """
+    values = (losses, states_of(state, losses.ndim - 1))
+    finite, states = (~torch.isfinite(value) for value in values)
+    return torch.cat([finite, ~method.usable(losses), states], dim=-1)
+
+
+Words = list[tuple[str, str | None]]
+"""What must be as it must be, each with its task."""
+
+
+def shown(tasks: tuple[Task, ...], state: State, network: Network, trained: Sequence[str]) -> Words:
+    """The order of :meth:`StepReport.unfit`.
+
+    Args:
+        trained: names of the state that the method trains.
+    """
+    whats = ("non-finite loss", OUT_OF_RANGE, "non-finite gradient", "non-finite weight")
+    each = [(what, task.name) for what in whats for task in tasks]
+    heads = [
+        ("non-finite gradient of the head", name)
+        for name, head in network.heads.items()
+        for _ in head.parameters()
+    ]
+    shared = ("non-finite shared gradient", None)
+    own = [(f"non-finite gradient of {name} of the method", None) for name in sorted(trained)]
+    trunk = [shared] * len(network.shared_parameters())
+    last = [shared, ("update out of the range of float32", None)]
+    return [*each, *_states_in_words(state), *heads, *trunk, *own, *last]
+
+
+def shown_afterwards(tasks: tuple[Task, ...], state: State) -> Words:
+    """The order of :func:`unfit_afterwards`."""
+    whats = ("non-finite loss", OUT_OF_RANGE)
+    each = [(f"{what} after the update", task.name) for what in whats for task in tasks]
+    return [*each, *_states_in_words(state)]
+
+
+def _states_in_words(state: State) -> Words:
+    return [(f"non-finite {name} of the method", None) for name in sorted(state)]
+
+
+def lengths_of(tensors: Sequence[Tensor], axes: int) -> Tensor:
+    """(..., n) norms of n tensors; not finite where a number is not, or its square.
+
+    Such a square no optimizer of ours with averages could take, and no plain descent survives.
+    """
+    if not axes:
+        return torch.stack(torch._foreach_norm(list(tensors)))
+    flat = [tensor.flatten(axes) for tensor in tensors]
+    return torch.stack([torch.linalg.vector_norm(t, dim=-1) for t in flat], dim=-1)
 
 
 def task_outputs(network: Network, representations: Tensor) -> list[Tensor]:
@@ -326,6 +399,8 @@ def train_step(
     else:
         passage.backward(shared)
         finite = torch.isfinite(shared).flatten(axes).all(-1)
+    own_gradients = [combined.gradients[name] for name in sorted(combined.gradients)]
+    every = [p.grad for p in (*chain(*heads), *parameters) if p.grad is not None]
     report = StepReport(
         values,
         mixing,
@@ -333,7 +408,9 @@ def train_step(
         _cosines(pulled, shared, tasks, masks),
         correct,
         known,
+        method.usable(signal.losses),
         combined.gradients,
+        lengths_of([*every, *own_gradients], axes),
         finite,
     )
     return following, normaliser, report
