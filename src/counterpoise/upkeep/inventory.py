@@ -37,9 +37,10 @@ _OURS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 _BESIDE = re.compile(
     rf"work/{_NAME}/plan\.json|data/(raw/)?({_FILE}\.dvc|\.gitignore)|data/records/{_FILE}"
     rf"|data/raw/{_NAME}-[0-9a-f]{{8}}/\.{_FILE}\.part(\.json)?"
+    r"|data/own/.+"
 )
 """Files that belong there and are no results: the list of digests, DVC's pointers, what is recorded
-of raw files, and downloads that go on with the next run."""
+of raw files, downloads that go on with the next run, and images of the user's own."""
 
 _TEMPORARY = re.compile(r"(.*/)?\.[^/]+-[a-z0-9_]{8}(\.[a-z]+)?")
 """What :func:`counterpoise.files.atomic` leaves when its process is killed."""
