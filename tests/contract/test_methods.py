@@ -400,7 +400,12 @@ def test_one_task_without_gradient_leaves_a_finite_state(
     own = draws(1, K, B, D)
     own[2] = 0
     for step in range(3):
-        _, state = method.combine(state, signal_of(method, state, own, step=step))
+        shown = signal_of(method, state, own, step=step)
+        combined, state = method.combine(state, shown)
+        assert torch.isfinite(received(method, shown, combined)[0]).all()
+        # Its head may have a gradient all the same: where the head's weights are zero.
+        assert torch.isfinite(combined.weights).all()
+        assert float(combined.weights.abs().max()) < 100
     assert all(torch.isfinite(value).all() for value in state.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from counterpoise.training.modules import Network
 from counterpoise.training.problem import Problem
 from counterpoise.training.step import StepReport, train_step
 
-from ..support import hidden, small_cell, small_problem
+from ..support import hidden, method_of, signal_of, small_cell, small_problem
 
 TASKS = ("left", "sum", "density")
 CASES = [
@@ -56,8 +57,8 @@ def selecting(loss: Loss, target: Tensor) -> Loss:
 class Stepping:
     """A few updates by ``train_step``, masked or by selection."""
 
-    def __init__(self, problem: Problem, masked: bool) -> None:
-        self.problem, self.masked = problem, masked
+    def __init__(self, problem: Problem, masked: bool, normalise: bool = True) -> None:
+        self.problem, self.masked, self.normalise = problem, masked, normalise
         network, method = problem.build(0)
         self.network: Network = network.to(torch.get_default_dtype())
         self.method: Method = method
@@ -77,7 +78,7 @@ class Stepping:
         self.network.zero_grad()
         self.state, self.normaliser, report = train_step(
             self.network, self.method, self.state, self.problem.tasks, losses, self.normaliser,
-            inputs.to(torch.get_default_dtype()), targets, normalise=True, step=self.steps, epoch=0,
+            inputs.to(torch.get_default_dtype()), targets, normalise=self.normalise, step=self.steps, epoch=0,
             epochs=2, draws=self.method.draw(torch.Generator().manual_seed(self.steps), BATCH),
             masks=part.masks(targets) if self.masked else None, latest=self.latest,
         )  # fmt: skip
@@ -126,16 +127,18 @@ def test_a_masked_label_changes_nothing(name: str, options: dict[str, Any], doub
 
 
 @every
+@pytest.mark.parametrize("normalise", [True, False])
 def test_a_task_without_a_label_in_the_batch_stands_still(
-    name: str, options: dict[str, Any]
+    name: str, options: dict[str, Any], normalise: bool
 ) -> None:
     """Unknown in the first, third and fourth batch of four: no gradient, the loss as it was."""
     absent = {**SOME, "sum": (ROWS >= BATCH) & (ROWS < 2 * BATCH)}
-    stepping = Stepping(problem_of(name, options, absent), masked=True)
+    stepping = Stepping(problem_of(name, options, absent), masked=True, normalise=normalise)
     place = TASKS.index("sum")
     losses = []
     for number in range(4):
         report = stepping.step()
+        losses.append(float(report.losses[place]))
         for field in ("losses", "weights", "norms", "cosines", "finite"):
             assert torch.isfinite(getattr(report, field)).all(), field
         for values in (stepping.state, stepping.gradients(), report.gradients):
@@ -146,11 +149,33 @@ def test_a_task_without_a_label_in_the_batch_stands_still(
         assert not still or float(report.cosines[place]) == 0
         head = stepping.network.heads["sum"].parameters()
         assert all(p.grad is not None and bool((p.grad == 0).all()) for p in head) is still
-        losses.append(float(report.losses[place]))
         assert stepping.normaliser is not None
-        assert bool(stepping.normaliser[place].isnan()) is (number == 0)
+        assert bool(stepping.normaliser[place].isnan()) is (number == 0 and normalise)
+        follows = options.get("magnitudes") != "none" and "initial_losses" in stepping.state
+        if number > 0 and follows:
+            first = stepping.state["initial_losses"][place] * stepping.normaliser[place]
+            assert float(first) == pytest.approx(losses[1], rel=1e-5), "its first known loss"
     assert losses[0] == 1.0 != losses[1] and losses[1:] == [losses[1]] * 3
-    assert float(stepping.normaliser[place]) == losses[1]
+    assert float(stepping.normaliser[place]) == (losses[1] if normalise else 1.0)
+
+
+@pytest.mark.parametrize("name", ["igb", "stch"])
+def test_a_warm_ups_mean_is_that_of_known_losses(name: str) -> None:
+    """The task is unknown in two of three batches; the mean takes the one loss that is known."""
+    method = method_of(name, 2, 3, **{"igb": {"base_epoch": 0}, "stch": {"warmup": 0}}[name])
+    state = method.initial_state()
+    own = torch.ones(2, 4, 3)
+    for known, loss in ((False, 1.0), (True, 6.0), (False, 6.0)):
+        shown = signal_of(method, state, own, losses=torch.tensor([2.0, loss]))
+        _, state = method.combine(state, replace(shown, known=torch.tensor([True, known])))
+    found = (state["total"] / state["batches"]).tolist()
+    assert found == [2.0, 6.0]
+    # One without a known label in all of that epoch is measured by itself.
+    state = {"total": state["total"] * 0, "batches": state["batches"] * 0}
+    shown = signal_of(method, state, own, losses=torch.tensor([2.0, 6.0]), epoch=1)
+    weights = method.combine(state, shown)[0].weights
+    assert torch.isfinite(weights).all()
+    assert float(weights[0] / weights[1]) == pytest.approx(3.0)
 
 
 @every

@@ -642,3 +642,21 @@ def test_rotations_stay_rotations(name: str) -> None:
     # Stored in float32.
     assert is_rotation(state["rotation"].double().numpy(), 1e-5)
     assert (state["rotation"] - torch.eye(5)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("burn_in", [0, 2])
+def test_a_task_without_gradient_at_the_burn_in_is_not_spoilt(burn_in: int) -> None:
+    """Its norm then would be 1e-15, and its ratio 1e15 times that of the others for ever after."""
+    method = method_of("rotograd_library", 2, 3, burn_in=burn_in)
+    state = method.initial_state()
+    own = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(4))
+    for step in range(5):
+        present = own.clone()
+        if step == burn_in:
+            present[1] = 0
+        combined, state = method.combine(state, signal_of(method, state, present, step=step))
+    norms = own.flatten(1).norm(dim=1)
+    torch.testing.assert_close(state["initial_norms"].float(), norms)
+    assert combined.mixing is not None
+    # Both are where they began: C is the mean of the norms.
+    torch.testing.assert_close(combined.mixing * norms, norms.mean().expand(2))

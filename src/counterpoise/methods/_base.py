@@ -87,6 +87,8 @@ class Signal:
         step: updates made before this one.
         epoch: full passes over the data made before this step.
         epochs: those of the whole training.
+        known: (K,) of bool, whether the batch has a known label of the task; None: of all. A loss
+            without one stands as it was last, or at one before there was any.
         correct: (K,) right answers in the batch; NaN for tasks without classes.
         head_norms: (K,) norms of the gradients of the l_k with respect to their own heads.
         last_layer: (K, p) gradients of the l_k with respect to the last shared layer W.
@@ -104,6 +106,7 @@ class Signal:
     step: int
     epoch: int
     epochs: int = 1
+    known: Tensor | None = None
     correct: Tensor | None = None
     head_norms: Tensor | None = None
     last_layer: Tensor | None = None

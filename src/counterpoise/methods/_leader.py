@@ -94,8 +94,15 @@ def update_weights(
     """
     tasks = len(signal.losses)
     omega = state["omega"].double()
-    initial = signal.losses if signal.step == 0 else state["initial_losses"]
-    progress = (signal.losses / initial).double()
+    # l_k(0) is the first loss that a label was known for; until then a task makes no progress.
+    there = signal.losses > 0
+    if signal.known is not None:
+        there = there & signal.known
+    initial = torch.where(
+        there & (state["initial_losses"] == 0), signal.losses, state["initial_losses"]
+    )
+    progress = torch.where(initial > 0, signal.losses / torch.where(initial > 0, initial, 1), 1)
+    progress = progress.double()
     relative = progress / progress.mean()
     if options.target == "norm_of_mean":
         magnitude = combined_norm / tasks

@@ -15,13 +15,16 @@ passes of its last layer.
   sqrt(K), 1 / sqrt(K) and 1. Adam hardly sees the difference, SGD does.
 - Where gradients cancel, ``sum`` and ``mean`` shrink the whole step.
 - "Last layer": here the last module of the trunk that has parameters.
-- epsilon is ours.
+- epsilon is ours, and so is the end of the rule: a task whose gradient there has vanished (less
+  than a millionth of the longest) keeps the weight one. There is nothing to scale, and its head,
+  which the same weight moves, would be thrown away.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.spec import base
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
 EPSILON = 1e-8
+VANISHED = 1e-6
+"""Share of the longest gradient below which there is none."""
 
 
 class AvgNorm(Method):
@@ -68,5 +73,5 @@ class AvgNorm(Method):
             "mean": gradients.mean(0).norm(),
             "avgnorm": norms.mean(),
         }[self.rule.numerator]
-        weights = scale / (norms + EPSILON)
+        weights = torch.where(norms > VANISHED * norms.max(), scale / (norms + EPSILON), 1.0)
         return Combined(weights.to(signal.losses.dtype)), state

@@ -54,7 +54,7 @@ class IGB(Method):
         """No losses to take a mean of."""
         return {
             "total": torch.zeros(self.shape.tasks, dtype=torch.float64),
-            "batches": torch.zeros((), dtype=torch.float64),
+            "batches": torch.zeros(self.shape.tasks, dtype=torch.float64),
         }
 
     def usable(self, losses: Tensor) -> Tensor:
@@ -68,8 +68,13 @@ class IGB(Method):
         losses = torch.where(losses > 0, losses, torch.nan)
         weights = 1 / losses
         if signal.epoch > self.rule.base_epoch:
-            bases = state["total"] / state["batches"]
+            # Without a known label in that epoch a loss is measured by itself.
+            counted = state["batches"] > 0
+            mean = state["total"] / torch.where(counted, state["batches"], 1)
+            bases = torch.where(counted, mean, losses)
             weights = self.shape.tasks * (losses / bases).softmax(0) * weights
         elif signal.epoch == self.rule.base_epoch:
-            state = {"total": state["total"] + losses, "batches": state["batches"] + 1}
+            seen = torch.ones_like(losses) if signal.known is None else signal.known.double()
+            total, batches = state["total"] + seen * losses, state["batches"] + seen
+            state = {"total": total, "batches": batches}
         return Combined(weights.to(signal.losses.dtype)), state

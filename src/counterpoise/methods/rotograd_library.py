@@ -21,6 +21,8 @@ dear where d is large. (The library can turn the first coordinates only; that is
   a toy; for NYUv2 a public comparison (rotograd-mtl) took a learning rate of 5e-5.
 - The sum over items is the code's, whose indices leave its mean nothing to do; it is one to Adam.
 - It divides by norms with a guard of 1e-15 in two forms; here norms are at least 1e-15.
+- A task without a gradient at t0 would be compared with that guard for ever: it keeps the norm of
+  before, or takes the first that it has.
 - Its own normalisation of losses, off by default and renewed at ``burn_in``, is left out: that of
   the protocol stands in.
 - Sums and moments are in float64.
@@ -120,9 +122,11 @@ class RotoGradLibrary(Method):
         """Gradients of one norm; then the rotations' move."""
         options = self.leader
         norms = norms_of(signal.gradients).clamp(min=SMALLEST_NORM)
-        first = signal.step in (0, options.burn_in)
-        initial = norms if first else state["initial_norms"]
-        ratios = norms / initial
+        taken = norms > SMALLEST_NORM
+        if signal.step not in (0, options.burn_in):
+            taken = taken & (state["initial_norms"] == 0)
+        initial = torch.where(taken, norms, state["initial_norms"])
+        ratios = norms / torch.where(initial > 0, initial, norms)
         common = (ratios / ratios.sum() * norms).sum()
         gradients = signal.gradients.double()
         scales = gradients.mean(0).norm() / norms

@@ -62,7 +62,7 @@ class STCH(Method):
         """No losses to take a mean of."""
         return {
             "total": torch.zeros(self.shape.tasks, dtype=torch.float64),
-            "batches": torch.zeros((), dtype=torch.float64),
+            "batches": torch.zeros(self.shape.tasks, dtype=torch.float64),
         }
 
     def usable(self, losses: Tensor) -> Tensor:
@@ -76,9 +76,14 @@ class STCH(Method):
         losses = torch.where(losses > 0, losses, torch.nan)
         weights = 1 / losses
         if signal.epoch > self.rule.warmup:
-            nadir = state["total"] / state["batches"]
+            # Without a known label in that epoch a loss is measured by itself.
+            counted = state["batches"] > 0
+            mean = state["total"] / torch.where(counted, state["batches"], 1)
+            nadir = torch.where(counted, mean, losses)
             share = ((losses / nadir).log() / self.rule.mu).softmax(0)
             weights = self.shape.tasks * share * weights
         elif signal.epoch == self.rule.warmup:
-            state = {"total": state["total"] + losses, "batches": state["batches"] + 1}
+            seen = torch.ones_like(losses) if signal.known is None else signal.known.double()
+            total, batches = state["total"] + seen * losses, state["batches"] + seen
+            state = {"total": total, "batches": batches}
         return Combined(weights.to(signal.losses.dtype)), state

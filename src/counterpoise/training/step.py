@@ -360,6 +360,7 @@ def train_step(
         step=step,
         epoch=epoch,
         epochs=epochs,
+        known=known > 0 if masks else None,
         correct=correct,
         head_norms=torch.stack([norm_of_gradients(h, values[..., 0]) for h in heads], dim=-1),
         draws=draws or {},
