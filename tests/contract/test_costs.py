@@ -29,16 +29,31 @@ def counted(name: str, options: dict[str, Any], tmp_path: Any) -> tuple[Replicat
     made = Replicate(small_problem(cell), 0, tmp_path / "state")
     count: Counter[str] = Counter()
 
-    def watch(module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-        count["trunk forward"] += 1
-        if output.requires_grad:
-            output.register_hook(lambda _: count.update(["trunk backward"]))
+    def watch(module: torch.nn.Module, what: str) -> None:
+        def passed(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            count[f"{what} forward"] += 1
+            if output.requires_grad:
+                output.register_hook(lambda _: count.update([f"{what} backward"]))
 
-    first = next(m for m in made.network.trunk.modules() if list(m.parameters(recurse=False)))
-    first.register_forward_hook(watch)
+        module.register_forward_hook(passed)
+
+    layers = [m for m in made.network.trunk.modules() if list(m.parameters(recurse=False))]
+    for place, layer in enumerate(layers):
+        watch(layer, "trunk" if place == 0 else f"layer {place}")
     for head in made.network.heads.values():
-        head.register_forward_hook(lambda *_: count.update(["head forward"]))
+        watch(head, "head")
     made._step(torch.arange(16))
+    assert len(layers) > 2
+    for place in range(1, len(layers)):
+        again = count.pop(f"layer {place} backward")
+        # The last layer is asked for its own K gradients, too, and for nothing before it.
+        asked = (
+            len(TASKS)
+            if made.method.signal == "last_layer" and layers[place:] == layers[-1:]
+            else 0
+        )
+        assert again == count["trunk backward"] + asked, f"layer {place}"
+        assert count.pop(f"layer {place} forward") == count["trunk forward"]
     assert made.trouble is None
     return made, count
 
@@ -52,6 +67,7 @@ def test_a_step_costs_what_the_signal_says(
     assert count["trunk backward"] == PASSES[made.method.signal]
     assert count["trunk forward"] == again
     assert count["head forward"] == again * len(TASKS), "a head is evaluated once"
+    assert count.pop("head backward") == len(TASKS) * (1 + made.method.second_order)
     record_property("cost", {"method": name, **count})  # for docs/methods.md
 
 

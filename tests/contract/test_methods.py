@@ -322,8 +322,8 @@ def test_no_task_is_worked_against(name: str, options: dict[str, Any]) -> None:
         shown = signal_of(method, state, draws(seed, K, B, D), losses=draws(seed, K).abs() + 0.5)
         found, rows = received(method, shown, method.combine(state, shown)[0])
         products = rows @ found / (rows.norm(dim=1) * found.norm()).clamp(min=1e-30)
-        # Solvers stop a little short of the boundary.
-        assert float(products.min()) > -2e-3
+        # Rounding in float32, and a solver that stops a little short of the boundary.
+        assert float(products.min()) > -1e-6
 
 
 def permuted(state: State, order: Tensor) -> State:
