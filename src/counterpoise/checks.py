@@ -18,6 +18,7 @@ from counterpoise.spec.paper import (
     SINGLE_TASK,
     ChangeTest,
     CompareTest,
+    CoursesFigure,
     Experiment,
     ExplainedFigure,
     LimitTest,
@@ -187,15 +188,20 @@ def check_paper(
                 missing(f"column of {table_id}", column_id, ids, at)
     for f, figure in enumerate(paper.figures):
         content, at = figure.content, ("figures", f, "content")
+        lines: list[tuple[str, str]] = []
         if isinstance(content, RunsFigure):
-            chosen = paper.experiments.get(content.experiment)
+            lines = [(content.experiment, run) for run in content.runs]
+        elif isinstance(content, CoursesFigure):
+            lines = [(line.experiment, line.run) for line in content.lines]
+        for experiment_id, run_id in lines:
+            chosen = paper.experiments.get(experiment_id)
             if chosen is None:
-                missing("experiment", content.experiment, paper.experiments, at)
-                continue
-            for run_id in content.runs:
-                if run_id not in chosen.runs:
-                    missing("run", run_id, chosen.runs, at)
-        elif content.kind == "bars" and content.table not in tables:
+                missing("experiment", experiment_id, paper.experiments, at)
+            elif run_id not in chosen.runs:
+                missing("run", run_id, chosen.runs, at)
+        if isinstance(content, RunsFigure | CoursesFigure):
+            continue
+        if content.kind == "bars" and content.table not in tables:
             missing("table", content.table, tables, at)
     return _unique(errors)
 

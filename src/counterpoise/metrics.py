@@ -117,6 +117,15 @@ def _focal(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     return weighted_mean(np.square(-np.expm1(-entropy)) * entropy, weights)
 
 
+def _bce_twice(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
+    """Cross-entropy of a probability that is taken for a logit: the sigmoid is applied twice.
+
+    A fault, not a score: it is there to be compared with numbers that may have it.
+    """
+    taken = 1 / (1 + np.exp(-np.clip(outputs[:, 0].astype(np.float64), -500, 500)))
+    return weighted_mean(binary_cross_entropy(taken, targets), weights)
+
+
 SPECIFICITY = 0.90
 CALIBRATION_BINS = 15
 """As in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)."""
@@ -179,6 +188,7 @@ METRICS: dict[str, Metric] = {
     "f1": _metric("F1 at 0.5", "higher", _f1),
     "bce": _metric("BCE", "lower", _bce),
     "focal": _metric("Focal loss", "lower", _focal),
+    "bce_twice": _metric("BCE, sigmoid applied twice", "lower", _bce_twice),
     "sensitivity_90": Metric("Sensitivity at specificity 0.90", "higher", _sensitivity),
     "ece": Metric("ECE", "lower", _ece),
     "mse": _metric("MSE", "lower", _mse),

@@ -33,9 +33,11 @@ from counterpoise.spec.paper import (
     SINGLE_TASK,
     ActivationsFigure,
     BarsFigure,
+    CoursesFigure,
     Experiment,
     ExplainedFigure,
     Figure,
+    FigureContent,
     LocalisationFigure,
     Paper,
     Run,
@@ -184,11 +186,9 @@ class Plan:
         if isinstance(content, ExplainedFigure):
             names = self.explanations_of_figure(paper, figure)
             return [self.explained(paper, name) for name in names]
-        if not isinstance(content, RunsFigure):
-            return []
         keys: dict[str, None] = {}
-        for run in content.runs:
-            plan = self.runs.get((paper, content.experiment, run))
+        for experiment, run in _lines(content):
+            plan = self.runs.get((paper, experiment, run))
             keys |= dict.fromkeys(plan.cells.values() if plan else ())
         return [self.trainings[key] for key in keys]
 
@@ -244,6 +244,15 @@ class Plan:
 
 def _figure(paper: Paper, name: str) -> Figure:
     return next(figure for figure in paper.figures if figure.id == name)
+
+
+def _lines(content: FigureContent) -> list[tuple[str, str]]:
+    """Experiment and run of all that a figure of runs shows; nothing of other figures."""
+    if isinstance(content, CoursesFigure):
+        return [(line.experiment, line.run) for line in content.lines]
+    if isinstance(content, RunsFigure):
+        return [(content.experiment, run) for run in content.runs]
+    return []
 
 
 def _explanations(figure: Figure) -> tuple[str, ...]:
@@ -433,11 +442,14 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         content = figure.content
         if isinstance(content, BarsFigure):
             shown: Any = tables
-        elif isinstance(content, RunsFigure):
-            found = {r: runs.get(f"{content.experiment}/{r}") for r in content.runs}
+        elif lines := _lines(content):
+            found = {
+                f"{experiment}/{run}": runs.get(f"{experiment}/{run}") for experiment, run in lines
+            }
             if not any(found.values()):
                 continue
-            shown = [found, paper.experiments[content.experiment].model_dump(mode="json")]
+            named = {experiment: paper.experiments[experiment] for experiment, _ in lines}
+            shown = [found, {k: v.model_dump(mode="json") for k, v in named.items()}]
         elif isinstance(content, ExplainedFigure):
             shown = {name: explained[name] for name in _explanations(figure) if name in explained}
             if not shown:
@@ -462,21 +474,18 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
 
 
 FEWEST_RUNS = 3
-"""Multi-task runs of an experiment from which on its trade-offs are shown."""
+"""Ways of balancing in an experiment from which on its trade-offs are shown."""
 
 
 def _viewed(plan: Plan, paper: Paper) -> tuple[str, ...]:
-    """Experiments whose trade-offs are shown."""
-    return tuple(
-        name
-        for name, experiment in paper.experiments.items()
-        if sum(
-            experiment.runs[run.run].method != SINGLE_TASK
-            for run in plan.runs.values()
-            if (run.paper, run.experiment) == (paper.id, name)
-        )
-        >= FEWEST_RUNS
-    )
+    """Experiments whose trade-offs are shown: those that compare methods."""
+    compared: dict[str, set[str]] = {name: set() for name in paper.experiments}
+    for made in plan.runs.values():
+        if made.paper == paper.id:
+            run = paper.experiments[made.experiment].runs[made.run]
+            if run.method != SINGLE_TASK:
+                compared[made.experiment].add(f"{run.method} {run.options} {run.search}")
+    return tuple(name for name, methods in compared.items() if len(methods) >= FEWEST_RUNS)
 
 
 def find_table(paper: Paper, name: str) -> Table:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 TOGETHER = (
     "focal",
+    "bce_twice",
     *(
         f"f1_{average}{best}"
         for average in ("macro", "micro", "weighted")

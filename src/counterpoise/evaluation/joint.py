@@ -159,6 +159,7 @@ class Joint:
 
 JOINT: dict[str, Joint] = {
     "focal": Joint("focal loss", "lower", _mean_of("focal")),
+    "bce_twice": Joint("BCE, sigmoid applied twice", "lower", _mean_of("bce_twice")),
     **{
         f"f1_{average}{'_best' if best else ''}": Joint(
             f"F1, {average}, {'threshold of validation' if best else 'at 0.5'}",

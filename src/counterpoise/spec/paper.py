@@ -444,6 +444,21 @@ class HistoryFigure(Model):
     quantity: HistoryQuantity
 
 
+class Line(Model):
+    """A run, of any experiment of the paper."""
+
+    experiment: Name
+    run: Name
+
+
+class CoursesFigure(Model):
+    """A quantity of training over epochs, the mean over tasks; one line a run of any experiment."""
+
+    kind: Literal["courses"]
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)]
+    quantity: HistoryQuantity
+
+
 class TrajectoriesFigure(Model):
     """Paths of the outputs over the landscape of each toy loss."""
 
@@ -505,7 +520,7 @@ ExplainedFigure = ActivationsFigure | SaliencyFigure | LocalisationFigure
 """A figure of what networks look at."""
 
 FigureContent = Annotated[
-    SchematicFigure | UnavailableFigure | RunsFigure | ExplainedFigure | BarsFigure,
+    SchematicFigure | UnavailableFigure | RunsFigure | CoursesFigure | ExplainedFigure | BarsFigure,
     Field(discriminator="kind"),
 ]
 

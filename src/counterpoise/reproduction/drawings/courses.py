@@ -1,0 +1,46 @@
+"""A quantity of training over epochs, the mean over tasks, of runs of several experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from counterpoise.plan import Plan
+from counterpoise.reproduction.drawings.history import AXES
+from counterpoise.reproduction.panels import grid, history_of, label_of
+from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.spec.paper import CoursesFigure, Paper
+
+
+def draw(
+    root: Path, plan: Plan, paper: Paper, content: CoursesFigure
+) -> tuple[Canvas, list[dict[str, Any]]]:
+    """One line a run: the mean over seeds, with the range of the seeds as a band."""
+    figure, (axis,) = grid(1, 1, 5.5, 3.0)
+    data = []
+    for number, line in enumerate(content.lines):
+        run = plan.runs.get((paper.id, line.experiment, line.run))
+        if run is None:
+            continue
+        history = history_of(root, plan, run)
+        chosen = history[history["quantity"] == content.quantity]
+        values = chosen.groupby(["epoch", "seed"])["value"].mean().unstack()
+        epochs, mean = values.index.to_numpy() + 1, values.mean(axis=1).to_numpy()
+        label = label_of(paper, line.experiment, line.run)
+        style = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
+        axis.plot(epochs, mean, label=label, **style)
+        if values.shape[1] > 1:
+            low, high = values.min(axis=1), values.max(axis=1)
+            axis.fill_between(epochs, low, high, color=style["color"], alpha=0.15, lw=0)
+        data += [
+            {"run": label, "epoch": int(epoch), "mean": float(value)}
+            for epoch, value in zip(epochs, mean, strict=True)
+        ]
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(f"{AXES.get(content.quantity, content.quantity)}, mean over tasks")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside lower center", ncols=1)
+    return figure, data
