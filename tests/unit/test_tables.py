@@ -420,6 +420,17 @@ def test_a_run_that_may_diverge_need_not_learn(config_copy: Path) -> None:
     assert "rotograd/reduced/uniform" not in where
 
 
+def test_a_run_of_another_loss_need_not_have_a_low_cross_entropy(config_copy: Path) -> None:
+    edit(
+        config_copy / "config/papers/rotograd.yaml",
+        "uniform: {method: uniform,",
+        "uniform: {method: uniform, protocol: {loss: {kind: focal}},",
+    )
+    made = with_skill(config_copy, "full", NONE)
+    where = [error.where for error in problems(made.root, made.plan)]
+    assert "rotograd/reduced/uniform" not in where
+
+
 def test_the_gate_names_scores_that_are_missing(config_copy: Path) -> None:
     made = with_skill(config_copy, "full", SKILL)
     scores, _ = made.cell_files("uniform")

@@ -54,6 +54,8 @@ def _skill_problems(root: Path, plan: Plan, run: RunPlan, training: Training) ->
     real = bool(source.files) and not source.stand_in
     if not real or cell.method.name != "uniform" or len(cell.tasks) < 2 or run.may_diverge:
         return []
+    if cell.protocol.loss.kind != "bce":  # skill is cross-entropy, which others do not minimise
+        return []
     where = f"{run.paper}/{run.experiment}/{run.run}"
     path = root / training.scores
     if not path.is_file():
