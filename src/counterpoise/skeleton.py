@@ -49,7 +49,7 @@ class {kind}(Method):
         """Hyper-parameters; each says where its default comes from."""
 
         scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-        """Weight of every task (an example)."""
+        """Weight of every task (ours, as an example)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
@@ -78,6 +79,13 @@ def used(method: Method) -> State:
 # Words ---------------------------------------------------------------------------------------
 
 
+SOURCE = re.compile(
+    r"\b(papers?|code|LibMTL|TorchJD|ASTMT|Algorithm \d|Eq|submission|Table \d|authors?|et al|section|"
+    r"ours|usual|notebook|library|appendix)\b"
+)
+"""Words by which an option says where its default is from."""
+
+
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_a_method_explains_itself_and_its_options(name: str) -> None:
     """Its docstring becomes its card in the report, its options the schema's descriptions."""
@@ -86,7 +94,7 @@ def test_a_method_explains_itself_and_its_options(name: str) -> None:
     assert kind.label and kind.signal in get_args(SignalKind)
     assert kind.properties <= set(get_args(Property))
     for option, info in kind.Options.model_fields.items():
-        assert info.description, option
+        assert info.description and SOURCE.search(info.description), f"{option}: whose default?"
         assert not info.is_required(), "the defaults are the paper's"
 
 

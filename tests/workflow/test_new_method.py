@@ -18,10 +18,10 @@ def test_one_new_file_is_all_it_takes(checkout: Checkout) -> None:
     after = {p for p in checkout.root.rglob("*") if p.is_file() and p.suffix != ".pyc"}
     assert {p.name for p in after - before} == {"half_loss.py"}
 
-    # Tested: the contract tests run over it, on its defaults and its variant.
+    # Tested: the contract tests run over it, on its defaults and its variant. Nothing asks for more.
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-         "tests/contract/test_methods.py", "-k", "half_loss"],
+         "tests/contract", "tests/golden/test_oracles.py", "-k", "half_loss or test_oracles"],
         cwd=ROOT, env=checkout.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
@@ -44,7 +44,7 @@ def test_one_new_file_is_all_it_takes(checkout: Checkout) -> None:
     done = checkout.run("counterpoise", "report", "--tier", "smoke")
     assert done.returncode == 0, done.stderr
     page = (checkout.root / "reports/smoke/index.html").read_text(encoding="utf-8")
-    assert 'id="method:half_loss"' in page and "Weight of every task (an example)." in page
+    assert 'id="method:half_loss"' in page and "Weight of every task (ours, as an example)." in page
 
     # Taken, and a name that will not do.
     for name, said in (("half_loss", "there is a method"), ("../up", "will not do")):

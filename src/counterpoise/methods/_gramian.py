@@ -113,8 +113,8 @@ class LevelOptions(base.Options):
     """Hyper-parameters of every method that looks at a Gramian."""
 
     level: Literal["parameters", "features"] = "parameters"
-    """Whose gradients are compared: those of all shared parameters, at K backward passes of the
-    trunk, or those at the shared representation Z, at none."""
+    """Whose gradients are compared: those of all shared parameters (the papers' own), at K backward
+    passes of the trunk, or those at the shared representation Z, at none."""
 
 
 class LevelMethod(Method):

@@ -35,8 +35,8 @@ class LeaderOptions(base.Options):
     """Norm that weighted gradients are drawn to: that of the mean gradient (Eq. 3) or the mean
     of the norms (Chen et al. 2018)."""
     weight_optimizer: Literal["adam", "sgd"] = "adam"
-    """Update rule of the task weights. Not stated; with SGD the step depends on the scale of the
-    losses, with Adam it does not."""
+    """Update rule of the task weights. The submission does not say; with SGD a step depends on the
+    scale of the losses, with Adam it does not."""
 
     def decayed(self, rate: float, signal: Signal) -> float:
         """A learning rate as it is at this step."""

@@ -56,13 +56,13 @@ class DBMTL(Method):
 
         beta: Annotated[float, Field(ge=0, lt=1)] = 0.5
         """Weight of the past in the moving average of each task's gradient; searched per dataset
-        in the paper and not reported."""
+        in the paper and not reported; the middle of its grid."""
         schedule: Literal["inverse_sqrt", "constant"] = "inverse_sqrt"
-        """beta_t = beta / sqrt(t), t counted from one, or beta at every step."""
+        """beta_t = beta / sqrt(t), t counted from one, or beta always (the paper tries both)."""
         log: bool = True
-        """Take gradients of log(l_k + epsilon) rather than of l_k (scale-invariant losses)."""
+        """Take gradients of log(l_k + epsilon) rather than of l_k (Algorithm 1)."""
         norm: bool = True
-        """Bring all smoothed gradients to one norm; else they are summed as they are."""
+        """Bring all smoothed gradients to one norm (Algorithm 1); else they are just summed."""
         scale: Literal["maximum", "minimum", "mean", "median"] = "maximum"
         """Which of the K norms that is (Algorithm 1: the maximum)."""
 

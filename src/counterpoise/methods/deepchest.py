@@ -76,7 +76,8 @@ class DeepChest(Method):
         normalise: bool = False
         """Rescale the weights so that they sum to the number of tasks; the code does not."""
         initial_weights: dict[str, Weight] | Literal["single_task"] = {}
-        """First weights by task, one for a task that is not named; or from networks of one task."""
+        """First weights by task (the code reads them from files), one for a task that is not
+        named; or from networks of one task."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

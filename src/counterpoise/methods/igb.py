@@ -44,7 +44,7 @@ class IGB(Method):
         """Hyper-parameters; the default is that of the authors' code."""
 
         base_epoch: Annotated[int, Field(ge=0)] = 1
-        """Epoch, from zero, whose mean training losses are the bases B_k."""
+        """Epoch, from zero, whose mean training losses are the bases B_k (the code)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -56,13 +56,13 @@ class MetaBalance(Method):
         """Hyper-parameters; the defaults are those of the authors' code."""
 
         target: str | None = None
-        """The task whose norms are the measure; the first, if none is named."""
+        """The task whose norms are the measure (the paper's target); the first if not named."""
         relax: Annotated[float, Field(ge=0, le=1)] = 0.7
-        """r, the share of the gap between norms that is closed."""
+        """r, the share of the gap between norms that is closed (the code)."""
         beta: Annotated[float, Field(ge=0, lt=1)] = 0.9
-        """Decay of the moving average of a norm."""
+        """Decay of the moving average of a norm (the code)."""
         strategy: Literal["both", "reduce", "enlarge"] = "both"
-        """Which gradients are adapted: the paper's strategies C, A and B."""
+        """Which gradients are adapted: the paper's strategies C (its best), A and B."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

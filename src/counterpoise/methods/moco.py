@@ -57,15 +57,15 @@ class MoCo(Method):
         """Hyper-parameters; the defaults are LibMTL's."""
 
         beta: Annotated[float, Field(gt=0, le=1)] = 0.5
-        """Step size of the tracked gradients."""
+        """Step size of the tracked gradients (LibMTL)."""
         beta_decay: NotNegative = 0.5
-        """Exponent of the step number by which beta falls."""
+        """Exponent of the step number by which beta falls (LibMTL)."""
         gamma: NotNegative = 0.1
-        """Step size of the weights lambda."""
+        """Step size of the weights lambda (LibMTL)."""
         gamma_decay: NotNegative = 0.5
-        """Exponent of the step number by which gamma falls."""
+        """Exponent of the step number by which gamma falls (LibMTL)."""
         rho: NotNegative = 0.0
-        """Regularisation of the weights towards equal ones."""
+        """Regularisation of the weights towards equal ones (LibMTL: none)."""
         simplex: Literal["softmax", "projection"] = "softmax"
         """How lambda is kept on the simplex: LibMTL's softmax or the paper's projection."""
 

@@ -52,13 +52,13 @@ class MTAdam(Method):
         """Hyper-parameters; the defaults are those of the authors' code."""
 
         beta1: Decay = 0.9
-        """Decay of the first moments."""
+        """Decay of the first moments (the code)."""
         beta2: Decay = 0.999
-        """Decay of the second moments."""
+        """Decay of the second moments (the code)."""
         beta3: Decay = 0.9
-        """Decay of the norms' moving average."""
+        """Decay of the norms' moving average (the code)."""
         epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
-        """Added to the root of the second moment."""
+        """Added to the root of the second moment (the code)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

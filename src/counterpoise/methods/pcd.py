@@ -76,7 +76,7 @@ class PCD(LevelMethod):
         """Hyper-parameters of the promise."""
 
         primary: str = ""
-        """The task that leads; the dataset's first if empty."""
+        """The task that leads (the paper's primary task); the dataset's first if empty."""
         tau: Annotated[float, Field(ge=0, le=1)] = 0.02
         """Share of its own best first-order progress that each other task is promised (TorchJD)."""
         beta: Annotated[float, Field(ge=0, lt=1)] = 0.999

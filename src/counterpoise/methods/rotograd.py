@@ -195,13 +195,14 @@ class RotoGrad(Method):
         """Hyper-parameters of the leader."""
 
         update: Literal["iterative", "closed_form"] = "iterative"
-        """Small steps towards R*_k, or R_k = R*_k at once (last row of Table 1)."""
+        """Small steps to R*_k (the submission), or R_k = R*_k at once (last row of Table 1)."""
         tie_break: Literal["proximal", "svd"] = "proximal"
-        """Which minimiser is taken where the gradients leave R*_k free."""
+        """Which minimiser is taken where the gradients leave R*_k free. The submission does not
+        say; the nearest to R_k moves only what has a reason to move."""
         translation: Literal["means", "offset"] = "means"
         """z^k = R_k (z - zbar) + zbar_k (appendix A.2) or R_k z + d_k (Algorithm 1)."""
         magnitudes: Literal["gradnorm", "none"] = "gradnorm"
-        """Task weights by GradNorm, or all one."""
+        """Task weights by GradNorm (the submission), or all one."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -50,9 +50,9 @@ class STCH(Method):
         """Hyper-parameters; the defaults are those of the authors' code and LibMTL."""
 
         mu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-        """Smoothness of the maximum; small values follow the worst task alone."""
+        """Smoothness of the maximum; small values follow the worst task alone (LibMTL)."""
         warmup: Annotated[int, Field(ge=0)] = 4
-        """Last epoch of the warm-up, from zero, whose mean losses are the nadir."""
+        """Last epoch of the warm-up, from zero, whose mean losses are the nadir (LibMTL)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

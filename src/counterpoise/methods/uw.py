@@ -52,7 +52,7 @@ class UW(Method):
         form: Literal["kendall", "libmtl"] = "kendall"
         """Factor of the losses: the paper's, by likelihood, or one half for all tasks (LibMTL)."""
         regression: tuple[str, ...] = ()
-        """Tasks with a Gaussian likelihood, whose factor is one half in the paper."""
+        """Tasks with a Gaussian likelihood, whose factor is one half in the paper; none here."""
         initial_log_variance: Annotated[float, Field(allow_inf_nan=False)] = 0.0
         """s before training: 0 (the authors' public notebook); LibMTL starts at -0.5."""
 

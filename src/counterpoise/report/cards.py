@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from counterpoise import registry
+from counterpoise.methods._base import Method, Shape
 from counterpoise.plan import Plan
 from counterpoise.report.inputs import Inputs
 from counterpoise.report.numbers import count, options_text, plural, value_text
@@ -109,6 +110,13 @@ def _papers(plan: Plan, runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str
     )
 
 
+def _signals(method: type[Method]) -> list[str]:
+    """What a method sees by its defaults, then what it sees by other options."""
+    shape = Shape(2, 4, (4,), ("task0", "task1"))
+    given: list[dict[str, Any]] = [{}, *method.variants]
+    return list(dict.fromkeys(str(method(method.Options(**o), shape).signal) for o in given))
+
+
 def method_cards(plan: Plan) -> list[Card]:
     """Every method of the catalogue, and the plan of single-task trainings."""
     used = {
@@ -134,7 +142,7 @@ def method_cards(plan: Plan) -> list[Card]:
     ]
     for name in registry.names("methods"):
         method = registry.method(name)
-        signal = str(method.signal)
+        seen = " or ".join(SIGNALS.get(signal, signal) for signal in _signals(method))
         alone = f". One replicate at a time: {method.sequential}" if method.sequential else ""
         alone += f". The order of the tasks matters: {method.ordered}" if method.ordered else ""
         cards.append(
@@ -142,7 +150,7 @@ def method_cards(plan: Plan) -> list[Card]:
                 anchor("method", name),
                 name,
                 method.label,
-                f"Sees {SIGNALS.get(signal, signal)}{alone}",
+                f"Sees {seen}{alone}",
                 blocks(registry.find("methods", name).__doc__),
                 options_of(method.Options),
                 runs(name),
