@@ -13,6 +13,7 @@ import io
 import tarfile
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,40 @@ def test_archives(folder: Path, count: int) -> None:
         assert sorted(folder.iterdir()) == before, "nothing is unpacked"
 
     run(count, st.tuples(st.sampled_from(["inside", "outside", "cut"]), CHANGES), check)
+
+
+def sound_zip() -> bytes:
+    """The same three images, deflated."""
+    buffer = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(TAR)) as images,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for member in images:
+            content = images.extractfile(member)
+            assert content is not None
+            archive.writestr(zipfile.ZipInfo(member.name), content.read())
+    return buffer.getvalue()
+
+
+@amounts(SOME)
+def test_zips(folder: Path, count: int) -> None:
+    path, names, sound = folder / "images_001.zip", [f"{n}.png" for n in range(3)], sound_zip()
+    before = sorted(folder.iterdir())
+
+    def check(case: tuple[bool, list[tuple[int, bytes]]]) -> None:
+        cut, changes = case
+        made = changed(sound, [(place % len(sound), piece) for place, piece in changes])
+        path.write_bytes(made[: changes[0][0] % len(made)] if cut else made)
+        try:
+            for image in read_images(folder, names, "list"):
+                assert len(image.content) <= 64 << 20
+        except UserError as error:
+            assert str(folder) in str(error)
+        path.unlink()
+        assert sorted(folder.iterdir()) == before, "nothing is unpacked"
+
+    run(count, st.tuples(st.booleans(), CHANGES), check)
 
 
 @amounts(SOME)

@@ -208,7 +208,11 @@ def busy(server: Server) -> None:
         page.statuses = [503, 429]
 
 
-@pytest.mark.parametrize("trouble", [cuts, no_ranges, slow, busy], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "trouble",
+    [cuts, no_ranges, *(pytest.param(f, marks=pytest.mark.slow) for f in (slow, busy))],
+    ids=lambda f: f.__name__,
+)
 def test_trouble_on_the_way_changes_nothing(
     place: Place, server: Server, release: dict[str, bytes], undisturbed: dict[str, Any],
     trouble: Callable[[Server], None],
@@ -228,7 +232,17 @@ WRONG: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", [*WRONG, "gone", "a login", "a web page"])
+RARER = ("truncated", "longer", "a web page")
+"""On demand; tests/unit/test_transfer.py has them without the rest of the way."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] * (kind in RARER))
+        for kind in (*WRONG, "gone", "a login", "a web page")
+    ],
+)
 def test_a_file_that_cannot_be_had_keeps_the_others(
     place: Place, server: Server, release: dict[str, bytes], undisturbed: dict[str, Any], kind: str
 ) -> None:
