@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -40,28 +41,40 @@ def maps_of(root: Path, plan: Plan, paper: str, name: str) -> dict[str, np.ndarr
         ) from error
 
 
+# Each panel is one picture of the data's own size, which the reader's program enlarges: a page with
+# many stays small.
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of 0 to 1, from the least to the largest value."""
+    scaled = (picture - picture.min()) / max(float(np.ptp(picture)), 1e-12)
+    return np.repeat(scaled[..., None], 3, axis=2)
+
+
+def _show(axes: Axes, colours: np.ndarray, region: np.ndarray, title: str) -> None:
+    bytes_ = (255 * colours[..., :3]).round().astype(np.uint8)
+    axes.imshow(bytes_, interpolation="none")
+    _finish(axes, region, title)
+
+
 def show_picture(axes: Axes, picture: np.ndarray, region: np.ndarray, title: str) -> None:
     """A picture in grey, its region outlined."""
-    axes.imshow(picture, cmap="gray", interpolation="bilinear")
-    _finish(axes, region, title)
+    _show(axes, _grey(picture), region, title)
 
 
 def show_overlay(
     axes: Axes, picture: np.ndarray, found: np.ndarray, title: str, region: np.ndarray
 ) -> None:
     """A map over the picture: what it points out is opaque, the rest shows the picture."""
-    axes.imshow(picture, cmap="gray", interpolation="bilinear")
     scaled = found / found.max() if found.max() > 0 else np.zeros_like(found)
-    axes.imshow(
-        scaled, cmap=COLOUR_MAP, alpha=0.15 + 0.6 * scaled, vmin=0, vmax=1, interpolation="bilinear"
-    )
-    _finish(axes, region, title)
+    share = 0.8 * np.sqrt(scaled)[..., None]
+    colours = mpl.colormaps[COLOUR_MAP](scaled)[..., :3]
+    _show(axes, share * colours + (1 - share) * _grey(picture), region, title)
 
 
 def show_map(axes: Axes, found: np.ndarray, title: str, region: np.ndarray) -> None:
     """A map by itself, from its least to its largest value."""
-    axes.imshow(found, cmap=COLOUR_MAP, interpolation="nearest")
-    _finish(axes, region, title)
+    _show(axes, mpl.colormaps[COLOUR_MAP](_grey(found)[..., 0]), region, title)
 
 
 def _finish(axes: Axes, region: np.ndarray, title: str) -> None:
