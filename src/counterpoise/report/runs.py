@@ -347,6 +347,10 @@ def _digests(files: CellFiles) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+MANY_TASKS = 6
+"""Tasks from which on a card shows one score of each."""
+
+
 def _seeds(files: CellFiles) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """One row a seed: how it ended, and its test scores in their own units."""
     if files.record is None:
@@ -355,7 +359,9 @@ def _seeds(files: CellFiles) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ..
     module = registry.find("datasets", cell.dataset)
     known = module.tasks(module.Options(**cell.dataset_options))
     tasks = [task for task in known if task.name in cell.tasks]
-    scored = [(task, name) for task in tasks for name in task.metrics]
+    # Of many tasks the main score only: all others are in results.json, a row of seventy is unread.
+    most = None if len(tasks) <= MANY_TASKS else 1
+    scored = [(task, name) for task in tasks for name in task.metrics[:most]]
     columns = ["seed", "status", "epoch", "steps", "time"]
     columns += [f"{task.label}, {metric(module, name).label}" for task, name in scored]
     rows = []
