@@ -165,12 +165,13 @@ def test_two_methods_of_one_kind_share_nothing(name: str, options: dict[str, Any
 
 @dataclass(frozen=True)
 class Blind:
-    """A signal of a cheaper engine: losses and where one is, no gradients."""
+    """A signal of a cheaper engine: losses, whether they are known, and where one is; no gradients."""
 
     losses: Tensor
     draws: dict[str, Tensor]
     step: int = 9
     epoch: int = 1
+    known: Tensor | None = None
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"a method of signal `losses` reads {name}")

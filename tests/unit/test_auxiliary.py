@@ -57,8 +57,8 @@ def test_the_auxiliary_loss_is_added_in_training_with_its_weight() -> None:
     outputs = task_outputs(network, z.expand(len(FINDINGS), *z.shape))
     answers, raw = answers_and_losses(network, made.tasks, made.losses(), outputs, targets, {})
     heads = network.heads.values()
-    mains = [head.main(z[:, :64]) for head in heads]
-    sides = [head.auxiliary(z[:, 64:]) for head in heads]
+    mains = [head.main(z[:, : head.features]) for head in heads]
+    sides = [head.auxiliary(z[:, head.features :]) for head in heads]
     for answer, main in zip(answers, mains, strict=True):
         torch.testing.assert_close(answer, main)
     first, second = (task_losses(made.tasks, made.losses(), o, targets, {}) for o in (mains, sides))

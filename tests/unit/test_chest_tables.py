@@ -109,7 +109,8 @@ def test_a_network_that_stands_in_is_marked(config_copy: Path) -> None:
     assert "other_network" not in made.table("rotograd", "table-4")["mass"]["uniform"]["marks"]
     path = config_copy / "config/tiers.yaml"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("seeds: 3}", "seeds: 3, network: {name: small_cnn}}"))
+    other = "{rotograd/chest: {network: {name: small_cnn}}}"
+    path.write_text(text.replace("seeds: 3}", f"seeds: 3, experiments: {other}}}"))
     plan = load_plan(config_copy, {"tier": "chest"})
     run = plan.runs["rotograd", "chest", "uniform"]
     assert run.other_network and "network small_cnn for densenet" in run.reductions

@@ -521,7 +521,8 @@ def test_what_a_file_of_scores_holds(dataset: None, tmp_path: Path) -> None:
     evaluate(cell, *files)
     found = read_json(files[2])
     assert set(found) == {
-        "predictions", "code", "scores", "constant", "resamples", "skill", "checksum",
+        "predictions", "code", "scores", "constant", "resamples", "reliability", "skill",
+        "checksum",
     }  # fmt: skip
     shape = {"mass": set(SCORES), "age": {"mse"}}
     for scores in (*found["scores"].values(), found["constant"]):
