@@ -45,6 +45,7 @@ rule explain:
     output:
         "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.parquet",
         "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.npz",
+        "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.json",
     log:
         "logs/{tier}/explain/{paper}-{explanation}-{digest}.log",
     benchmark:

@@ -25,7 +25,7 @@ from counterpoise.explain.localisation import (
 )
 from counterpoise.explain.regions import mask, read_boxes
 from counterpoise.explain.saliency import WAYS, Answer, Question, activation, enlarged, map_stages
-from counterpoise.files import atomic
+from counterpoise.files import atomic, sha256_file, write_sealed
 from counterpoise.prepared import load_items, load_part
 from counterpoise.spec.paper import Explanation
 from counterpoise.training.modules import Network
@@ -41,13 +41,14 @@ CENTRE, RANDOM, UNTRAINED = "centre", "random", "untrained"
 
 
 def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> None:
-    """Write ``target`` (Parquet) with localisation scores, and beside it ``.npz`` with maps.
+    """Write ``target`` (Parquet) with localisation scores, and beside it maps as ``.npz``.
+
+    Last comes a ``.json`` with the checksums of both.
 
     Columns of the scores: ``seed``, ``draw`` (of untrained weights), ``task``, ``item``, the
     split's other columns, ``way`` (of :data:`WAYS`, ``centre``, ``random``, and each way after
     ``untrained/``), ``pointing``, ``energy`` and ``overlap.<share>``, of up to ``spec.most`` test
-    pictures that have a box of the
-    finding, the first in the order of the split. Arrays of the maps, with h the picture's height:
+    pictures that have a box of the finding, the first in the order of the split. Arrays of the maps, with h the picture's height:
     ``<task>/picture`` and ``<task>/mask`` (H, W) of the first of them, ``<task>/<way>`` (H, W) and
     ``<task>/layer/<stage>`` (H, W), the mean over the channels of what a stage gives; of the first
     seed.
@@ -104,6 +105,14 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
     table = pd.concat(frames, ignore_index=True)
     with atomic(target) as temporary:
         table.to_parquet(temporary, index=False, compression="zstd")
+    made = (target, target.with_suffix(".npz"))
+    write_sealed(
+        target.with_suffix(".json"),
+        {
+            "cell": f"{job.name}/{job.digest}",
+            "files": {path.name: sha256_file(path) for path in made},
+        },
+    )
 
 
 def _regions(job: Job, spec: Explanation, part: Part) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:

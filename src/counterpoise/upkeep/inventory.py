@@ -26,7 +26,7 @@ _OURS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("scores", re.compile(rf"({_CELL}/scores-[0-9a-f]{{8}}\.json)")),
     ("exhibit", re.compile(rf"({_PAPER}/(tables|claims)-{_DIGEST}\.json)")),
     ("exhibit", re.compile(rf"({_PAPER}/figures/{_NAME}-{_DIGEST})\.(svg|json)")),
-    ("exhibit", re.compile(rf"({_PAPER}/explanations/{_NAME}-{_DIGEST})\.(parquet|npz)")),
+    ("exhibit", re.compile(rf"({_PAPER}/explanations/{_NAME}-{_DIGEST})\.(parquet|npz|json)")),
     ("exhibit", re.compile(rf"({_PAPER}/views-{_DIGEST})/({_FILE}|\.snakemake_timestamp)")),
     ("raw", re.compile(rf"(data/raw/{_NAME}-[0-9a-f]{{8}})/{_FILE}")),
     ("prepared", re.compile(rf"(data/prepared/{_NAME}/{_NAME}-{_DIGEST})/{_FILE}")),

@@ -118,7 +118,8 @@ def _exhibit(root: Path, unit: Unit) -> list[str]:
 
 def _drawing(behind: Path) -> list[str]:
     content, wrong = _sealed(behind)
-    return wrong or _against(behind.parent, {f"{behind.stem}.svg": content.get("svg")})
+    made = content.get("files", {f"{behind.stem}.svg": content.get("svg")})
+    return wrong or _against(behind.parent, made)
 
 
 def _raw(root: Path, unit: Unit) -> list[str]:
