@@ -48,10 +48,10 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
     Columns of the scores: ``seed``, ``draw`` (of untrained weights), ``task``, ``item``, the
     split's other columns, ``way`` (of :data:`WAYS`, ``centre``, ``random``, and each way after
     ``untrained/``), ``pointing``, ``energy`` and ``overlap.<share>``, of up to ``spec.most`` test
-    pictures that have a box of the finding, the first in the order of the split. Arrays of the maps, with h the picture's height:
-    ``<task>/picture`` and ``<task>/mask`` (H, W) of the first of them, ``<task>/<way>`` (H, W) and
-    ``<task>/layer/<stage>`` (H, W), the mean over the channels of what a stage gives; of the first
-    seed.
+    pictures that have a box of the finding, the first in the order of the split. Arrays of the
+    maps, each (H, W): ``<task>/picture`` and ``<task>/mask`` of the first of these pictures,
+    ``<task>/<way>`` and ``<task>/layer/<stage>``, the mean over the channels of what a stage gives;
+    of the first seed.
 
     Raises:
         UserError: no picture of a finding has a box, or the network has no maps to look at.
