@@ -143,7 +143,8 @@ def _read_zip(path: Path) -> Iterator[Encoded]:
                 if len(content) != member.file_size:
                     raise zipfile.BadZipFile(f"{member.filename!r} has another size than declared")
                 yield Encoded(PurePosixPath(member.filename).name, content, path)
-    # RuntimeError and NotImplementedError are what zipfile says to features that it lacks.
+    # zipfile raises RuntimeError, or its kind NotImplementedError, for an entry that is encrypted
+    # or packed in a way that it cannot read.
     except (
         zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError, RuntimeError
     ) as error:  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from counterpoise.datasets._tables import read_names, read_rows
 from counterpoise.errors import UserError, nearest
 from counterpoise.lazy import np, pd
+from counterpoise.tasks import Task
 
 FINDINGS = (
     "Atelectasis",
@@ -46,6 +47,15 @@ BOXES = "BBox_List_2017.csv"
 
 _AGE = re.compile(r"(\d{1,6})([YMD]?)")  # the first release has 058Y, 013M, 001D
 _AGE_UNITS = {"": 1, "Y": 1, "M": 12, "D": 365}
+
+
+def tasks() -> tuple[Task, ...]:
+    """The findings in the order of the release, each a binary task of one logit."""
+    metrics = ("auroc", "auprc", "accuracy", "f1", "bce")
+    return tuple(
+        Task(name, finding.replace("_", " ").capitalize(), 1, "bce", metrics, classes=2)
+        for finding, name in TASKS.items()
+    )
 
 
 def read_index(raw: Path, edition: int | None = None) -> pd.DataFrame:

@@ -71,17 +71,7 @@ class Options(base.Options):
 
 def tasks(options: Options) -> tuple[Task, ...]:
     """The fourteen findings in the order of the release."""
-    return tuple(
-        Task(
-            name,
-            finding.replace("_", " ").capitalize(),
-            1,
-            "bce",
-            ("auroc", "auprc", "accuracy", "f1", "bce"),
-            classes=2,
-        )
-        for finding, name in _nih.TASKS.items()
-    )
+    return _nih.tasks()
 
 
 def prepare(raw: Path, out: Path, options: Options) -> None:
