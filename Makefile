@@ -46,7 +46,7 @@ schemas: $(READY) ## Write the JSON schemas of the configuration files
 	counterpoise schema
 
 clean: ## Remove environment, data and results
-	rm -rf .venv .uv .snakemake data results work logs benchmarks/results
+	rm -rf .venv .uv .snakemake data results work logs
 	find reports -mindepth 1 -maxdepth 1 -type d ! -name reference -exec rm -rf {} +
 
 $(UV):

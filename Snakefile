@@ -50,11 +50,18 @@ rule report_only:
         PLAN.report,
 
 
+onstart:
+    if workflow.local_exec:
+        os.environ.update(warm.start())
+
+
 onsuccess:
     if Path(PLAN.report).is_file():
         print(f"The report: {PLAN.report}")
 
 
 onerror:
-    if Path(f"results/{TIER}/cells").is_dir():
-        shell("counterpoise report --tier {TIER} || true")
+    if Path(f"logs/{TIER}/train").is_dir():
+        shell(
+            "counterpoise report --tier {TIER} > logs/{TIER}/report-of-a-failed-run.log || true"
+        )

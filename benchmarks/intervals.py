@@ -1,29 +1,40 @@
 """How often intervals hold the truth, and how often tests and verdicts err, on simulated data.
 
-    python benchmarks/intervals.py [coverage] [errors] [verdicts] [--sets SETS]
+    python benchmarks/intervals.py [quantiles] [coverage] [errors] [verdicts] [--sets SETS]
 
 Each simulated data set has ten seeds; the rows for three and five use the first of them. Every item
 is right or wrong (or has a score, for AUROC) by a normal variable that is the sum of effects of the
 seed, of the item's unit (a patient, or each of two digits), of the item, of the method, and of
 chance; so the truth is known exactly. Intervals, p-values and verdicts are those of the package.
-Prints Markdown tables; a rate is followed by its Monte Carlo standard error.
+Prints Markdown tables; a rate is followed by its Monte Carlo standard error. The table of quantiles
+is not simulated: it is worked out by integration over normal data whose variance has two parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from scipy.special import ndtr
+from scipy.stats import chi2
 
 from counterpoise.evaluation.comparisons import difference_of, holm, paired
 from counterpoise.evaluation.measured import Draws, Measured, gain_of, mean_of
 from counterpoise.evaluation.resampling import item_weights, schemes_of
-from counterpoise.evaluation.statistics import Part, interval_of, summarise
+from counterpoise.evaluation.statistics import (
+    LEVEL,
+    MOST_DEGREES,
+    Part,
+    degrees_of_sum,
+    interval_of,
+    quantile_of_sum,
+    summarise,
+    t_quantile,
+)
 from counterpoise.metrics import METRICS
 from counterpoise.reproduction.verdicts import judge
 from counterpoise.spec.paper import parse_printed
@@ -96,7 +107,7 @@ def _variables(world: World, rng: np.random.Generator, methods: int) -> np.ndarr
 
 def _measured(values: np.ndarray, draws: list[np.ndarray], world: World, units: int) -> Measured:
     named = {str(seed): float(value) for seed, value in enumerate(values)}
-    return Measured(named, Draws(np.stack(draws), _weights(world)[2], units))
+    return Measured(named, Draws(np.stack(draws), _weights(world)[2], units), largest=1.0)
 
 
 def accuracies(world: World, rng: np.random.Generator, methods: int = 1) -> list[Measured]:
@@ -148,7 +159,7 @@ def first(measured: Measured, seeds: int) -> Measured:
     values = {name: measured.values[name] for name in names}
     assert measured.draws is not None
     held = Draws(measured.draws.values[:, :seeds], measured.draws.factors, measured.draws.units)
-    return Measured(values, held)
+    return Measured(values, held, measured.largest)
 
 
 def plain_interval(measured: Measured) -> tuple[float, float] | None:
@@ -156,17 +167,64 @@ def plain_interval(measured: Measured) -> tuple[float, float] | None:
     assert measured.draws is not None and measured.sample.part is not None
     drawn = measured.draws.values[0].mean(axis=0).var(ddof=1)
     parts = [measured.sample.part, Part(float(drawn), measured.draws.units - 1)]
-    return interval_of(measured.sample.mean, parts)
+    return interval_of(measured.sample.mean, parts, LEVEL, measured.largest)
+
+
+def satterthwaite_interval(measured: Measured) -> tuple[float, float] | None:
+    """The parts that are used, symmetric, with Satterthwaite's degrees of freedom."""
+    error = math.sqrt(math.fsum(part.variance for part in measured.parts))
+    half = satterthwaite(measured.parts, LEVEL) * error if error > 0 else 0.0
+    return measured.sample.mean - half, measured.sample.mean + half
 
 
 def seeds_interval(measured: Measured) -> tuple[float, float] | None:
     """Seeds alone."""
     assert measured.sample.part is not None
-    return interval_of(measured.sample.mean, [measured.sample.part])
+    return interval_of(measured.sample.mean, [measured.sample.part], LEVEL, measured.largest)
+
+
+def satterthwaite(parts: Sequence[Part], level: float) -> float:
+    """Student's quantile with Satterthwaite's degrees of freedom."""
+    return t_quantile(level, degrees_of_sum(parts))
+
+
+def cochran(parts: Sequence[Part], level: float) -> float:
+    """Mean of each part's own quantile, weighted with its variance."""
+    total = math.fsum(part.variance for part in parts)
+    return math.fsum(p.variance * t_quantile(level, p.degrees) for p in parts) / total
+
+
+Quantile = Callable[[Sequence[Part], float], float]
+QUANTILES: dict[str, Quantile] = {
+    "used (Welch's series)": quantile_of_sum,
+    "Satterthwaite": satterthwaite,
+    "Cochran": cochran,
+}
+
+
+def misses(
+    rule: Quantile, seeds: int, share: float, level: float = LEVEL, points: int = 400
+) -> float:
+    """Share of the intervals that miss the truth, of a normal mean.
+
+    Seeds are ``share`` of its variance, estimated from ``seeds`` of them; the rest is known.
+    """
+    degrees = seeds - 1
+    drawn = share * chi2.ppf((np.arange(points) + 0.5) / points, degrees) / degrees
+    missed = [
+        2
+        * ndtr(
+            -rule([Part(v, degrees), Part(1 - share, MOST_DEGREES)], level)
+            * math.sqrt(v + 1 - share)
+        )
+        for v in drawn.tolist()
+    ]
+    return float(np.mean(missed))
 
 
 RULES: dict[str, Callable[[Measured], tuple[float, float] | None]] = {
     "used": Measured.interval,
+    "Satterthwaite": satterthwaite_interval,
     "plain sum": plain_interval,
     "seeds alone": seeds_interval,
 }
@@ -305,6 +363,25 @@ def verdicts(
     return found
 
 
+PARTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Shares of the seeds in the variance that the table of quantiles goes over."""
+
+
+def print_quantiles(_: int) -> None:
+    """Table of the least and largest share of intervals that miss, over shares of the seeds."""
+    print("\nIntervals that miss the truth in percent, least to most over the seeds' share\n")
+    levels = {"95 %": LEVEL, "99.29 % (one of seven)": 1 - 0.05 / 7, "99.75 % (of twenty)": 0.9975}
+    print("| quantile | seeds | " + " | ".join(levels) + " |")
+    print("|---|---|" + "---|" * len(levels))
+    for name, rule in QUANTILES.items():
+        for seeds in SEEDS:
+            found = [
+                [100 * misses(rule, seeds, p, level) for p in PARTS] for level in levels.values()
+            ]
+            cells = " | ".join(f"{min(row):.2f} to {max(row):.2f}" for row in found)
+            print(f"| {name} | {seeds} | {cells} |", flush=True)
+
+
 def print_coverage(sets: int) -> None:
     """Table of coverage by data and rule."""
     print(f"Coverage of 95 % intervals in percent, {sets} data sets a row\n")
@@ -345,7 +422,12 @@ def print_verdicts(sets: int) -> None:
                 print(f"| {told} | {n} | {cells} |", flush=True)
 
 
-TABLES = {"coverage": print_coverage, "errors": print_errors, "verdicts": print_verdicts}
+TABLES = {
+    "quantiles": print_quantiles,
+    "coverage": print_coverage,
+    "errors": print_errors,
+    "verdicts": print_verdicts,
+}
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """What a split by image adds to the scores, on real images: the leak of DeepChest's public code.
 
-    python benchmarks/leak.py --raw FOLDER [--seeds 3]
+    python -m benchmarks.leak --raw FOLDER [--seeds 3]
 
 FOLDER holds the files of the source nih-chestxray14-sample. For each seed the images are divided at
-random, 70/10/20, whoever's they are, and a network is trained twice with the same settings and as
-many images, both scored on the same test images:
+random, 70/10/20, whoever's they are, and small_cnn (of `--width`) is trained twice with the same
+settings and as many images, both scored on the same test images:
 
 - *leaking*: on training images drawn from all of them;
 - *by patient*: on those of patients who have no image in the test part.
@@ -25,6 +25,7 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.command import arguments
 from counterpoise.datasets import chestxray14
 from counterpoise.prepared import PATIENT, leak_in
 from counterpoise.spec.cell import Cell, Component, Protocol
@@ -35,24 +36,9 @@ DRAWS = 500
 """Resamples of patients."""
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--raw", type=Path, required=True, help="folder with the release's files")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--width", type=int, default=8, help="of small_cnn")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=3e-3)
-    return parser.parse_args()
-
-
 def main() -> None:
     """Train, score and print."""
-    chosen = arguments()
+    chosen = arguments(__doc__, seeds=3, size=64, width=8, epochs=12, batch=32, lr=3e-3)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

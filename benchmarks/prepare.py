@@ -1,6 +1,6 @@
 """Preparing images of the release against a plain loop, and reading them against decoding PNG.
 
-    python benchmarks/prepare.py --raw FOLDER [--images 240] [--size 224]
+    python -m benchmarks.prepare --raw FOLDER [--images 240] [--size 224]
 
 FOLDER holds the files of the source nih-chestxray14-sample, whose real images are enlarged to the
 1024 x 1024 pixels of the release, with noise of one grey level so that they compress as badly.
@@ -8,6 +8,9 @@ FOLDER holds the files of the source nih-chestxray14-sample, whose real images a
 - *plain loop*: open, convert to grey, resize, save as PNG, one file after the other;
 - *prepare*: the same images out of an archive ``images_001.tar.gz`` into the array that training
   reads, by all cores, as `counterpoise prepare` does it.
+
+Their ratio is at most that of their processor times, times what the other cores are worth, which is
+measured too: virtual ones are often threads of one core.
 
 Then batches of 64 in random order: from the mapped array (as bytes, and as float32 as training gets
 them), against decoding the release's PNG files and resizing, and against decoding the PNG files
@@ -22,6 +25,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -29,6 +33,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.command import arguments
 from counterpoise.datasets._archives import read_images
 from counterpoise.datasets._arrays import Array, cores
 from counterpoise.datasets._images import decode
@@ -40,21 +45,9 @@ BATCH = 64
 GREY = Image.Resampling.BILINEAR
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--raw", type=Path, required=True, help="folder with the sample's files")
-    parser.add_argument("--images", type=int, default=240)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--batches", type=int, default=8)
-    return parser.parse_args()
-
-
 def main() -> None:
     """Measure and print."""
-    chosen = arguments()
+    chosen = arguments(__doc__, images=240, size=224, batches=8)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -102,9 +95,7 @@ def prepare(folder: Path, names: list[str], size: int) -> None:
     used: list[list[float]] = [[], []]  # processor time, which other work leaves alone
     for _ in range(3):
         start, cpu = time.perf_counter(), time.process_time()
-        for name in names:
-            with Image.open(folder / "images" / name) as picture:
-                picture.convert("L").resize((size, size), GREY).save(folder / "saved" / name)
+        loop(folder, names, size)
         loops.append(time.perf_counter() - start)
         used[0].append(time.process_time() - cpu)
         (folder / "images.npy").unlink(missing_ok=True)
@@ -128,6 +119,27 @@ def prepare(folder: Path, names: list[str], size: int) -> None:
         busy = f"{1e3 * cpu / len(names):6.2f} ms of processor time"
         print(f"{what:20} {1e3 * each:7.2f} ms an image ({busy}), {whole}")
     print(f"prepare is {min(loops) / min(ours):.1f} times as fast, with the same pixels")
+    print(f"all cores run the plain loop {scaling(folder, names, size):.2f} times as fast as one")
+
+
+def loop(folder: Path, names: list[str], size: int) -> None:
+    """The plain loop."""
+    for name in names:
+        with Image.open(folder / "images" / name) as picture:
+            picture.convert("L").resize((size, size), GREY).save(folder / "saved" / name)
+
+
+def scaling(folder: Path, names: list[str], size: int) -> float:
+    """What this machine's other cores are worth: the plain loop in a process for each."""
+    start = time.perf_counter()
+    loop(folder, names, size)
+    alone = time.perf_counter() - start
+    with ProcessPoolExecutor(cores()) as pool:
+        list(pool.map(loop, [folder] * cores(), [names[:1]] * cores(), [size] * cores()))
+        start = time.perf_counter()
+        shares = [names[core :: cores()] for core in range(cores())]
+        list(pool.map(loop, [folder] * cores(), shares, [size] * cores()))
+        return alone / (time.perf_counter() - start)
 
 
 def read(folder: Path, names: list[str], chosen: argparse.Namespace) -> None:
@@ -184,7 +196,7 @@ def timed(
         start = time.perf_counter()
         ways(rng.permutation(count)[:BATCH])
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds)) / BATCH
+    return float(np.median(seconds)) / min(BATCH, count)
 
 
 def drop(files: list[Path]) -> None:

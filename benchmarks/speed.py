@@ -7,14 +7,18 @@ its 95 % interval. On a CPU one thread and processor time; on a GPU time with th
 Memory is the peak of a process of its own above what it held before the first step (of a GPU: what
 torch had allocated). Parts: ``methods`` relative to a plain loop; ``rivals``, against LibMTL
 (benchmarks/libmtl.py says how to get it), TorchJD and the floor of K backward passes of the trunk;
-``deepchest``, its claim of speed; ``loading``, training against a torchvision loader and loop;
-``scaling``, with fitted exponents; ``seeds``, ten seeds side by side against ten runs of LibMTL.
+``deepchest``, its claim of speed and memory; ``tasks``, relative to uniform with more and more
+tasks; ``loading``, training against a torchvision loader and loop;
+``scaling``, with fitted exponents; ``seeds``, ten seeds side by side against ten runs of LibMTL;
+``compile``, with the trunk compiled by torch. Memory is handled as in a workflow's jobs.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +32,7 @@ from benchmarks.work import Work
 from counterpoise import registry
 from counterpoise.provenance import processor
 from counterpoise.training.replicates import Together
+from counterpoise.workflow import MEMORY
 
 RIVALS = {
     "imtl_g": ("IMTL", "IMTLG"), "pcgrad": ("PCGrad", "PCGrad"), "upgrad": ("UPGrad", "UPGrad"),
@@ -59,10 +64,30 @@ def methods(given: argparse.Namespace) -> None:
         show(f"{name}, batch {work.batch}, K = {len(work.tasks)}", arms, "plain loop", given)
 
 
-def arms_of(work: Work, name: str, given: argparse.Namespace) -> dict[str, Callable[[], object]]:
-    """One method by all who have it; each is made when it is called first, for its memory."""
+Makers = dict[str, Callable[[], Callable[[], object]]]
+"""Arms by name, each made when it is called, for its memory."""
+
+
+def deepchest_arms(work: Work, given: argparse.Namespace) -> Makers:
+    """DeepChest beside what its claim of speed and memory may be relative to."""
+    found: Makers = {
+        "uniform": lambda: work.ours("uniform"),
+        "DeepChest": lambda: work.ours("deepchest"),
+        "GradNorm at Z": lambda: work.ours("gradnorm"),
+        "GradNorm at W": lambda: work.ours("gradnorm", at="w"),
+        "GradNorm as in DeepChest's code": lambda: work.ours("gradnorm_deepchest"),
+    }
+    if given.libmtl:
+        found["GradNorm of LibMTL"] = lambda: work.libmtl("GradNorm")
+    return found
+
+
+def arms_of(work: Work, name: str, given: argparse.Namespace) -> Makers:
+    """One method by all who have it, or all that DeepChest is compared with."""
+    if name == "deepchest":
+        return deepchest_arms(work, given)
     theirs, jd = RIVALS[name]
-    found: dict[str, Callable[[], object]] = {
+    found: Makers = {
         "K backward passes": work.floor,
         f"ours: {name}": lambda: work.ours(name),
     }
@@ -82,16 +107,21 @@ def rivals(given: argparse.Namespace) -> None:
             made = {key: make() for key, make in arms_of(work, method, given).items()}
             title = f"{name}, batch {work.batch}, K = {len(work.tasks)}: {method}"
             show(title, made, "K backward passes", given)
-            print("\n| step | peak memory, MiB |\n|---|---|")
-            for key in made:
-                command = [sys.executable, "-m", "benchmarks.speed", *given.words]
-                command += ["--peak", name, method, key]
-                told = subprocess.run(command, capture_output=True, text=True, check=True)
-                print(f"| {key} | {told.stdout.strip()} |", flush=True)
+            show_memory(name, method, list(made), given)
+
+
+def show_memory(name: str, method: str, keys: list[str], given: argparse.Namespace) -> None:
+    """Print the peak memory of each arm of :func:`arms_of`, measured in a process of its own."""
+    print("\n| step | peak memory, MiB |\n|---|---|")
+    for key in keys:
+        command = [sys.executable, "-m", "benchmarks.speed", *given.words]
+        command += ["--peak", name, method, key]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"| {key} | {told.stdout.strip()} |", flush=True)
 
 
 def peak(given: argparse.Namespace) -> None:
-    """Print the peak memory of two steps of one arm of :func:`rivals`, in this process."""
+    """Print the peak memory of two steps of one arm of :func:`arms_of`, in this process."""
     name, method, key = given.peak
     work = Work(name, given.device, given.batch)
     step = arms_of(work, method, given)[key]()
@@ -111,19 +141,25 @@ def peak(given: argparse.Namespace) -> None:
 
 
 def deepchest(given: argparse.Namespace) -> None:
-    """What "three times as fast" is relative to."""
+    """What "three times as fast" is relative to, without and with reading pictures, and memory."""
     for name in given.work or ["resnet18"]:
         work = Work(name, given.device, given.batch)
-        arms: Arms = {
-            "uniform": work.ours("uniform"),
-            "DeepChest": work.ours("deepchest"),
-            "GradNorm at Z": work.ours("gradnorm"),
-            "GradNorm at W": work.ours("gradnorm", at="w"),
-            "GradNorm as in DeepChest's code": work.ours("gradnorm_deepchest"),
-        }
-        if given.libmtl:
-            arms["GradNorm of LibMTL"] = work.libmtl("GradNorm")
-        show(f"DeepChest's claim: {name}, batch {work.batch}", arms, "DeepChest", given)
+        arms = {key: make() for key, make in deepchest_arms(work, given).items()}
+        title = f"DeepChest's claim: {name}, batch {work.batch}, K = {len(work.tasks)}"
+        show(title, arms, "DeepChest", given)
+        loaded = {key: work.loaded(step) for key, step in arms.items()}
+        show(f"{title}, with a loader", loaded, "DeepChest", given)
+        show_memory(name, "deepchest", list(arms), given)
+
+
+def tasks(given: argparse.Namespace) -> None:
+    """What a method costs relative to uniform as tasks become more."""
+    for name in given.work or ["small_cnn"]:
+        for count in (3, 5, 14):
+            work = Work(name, given.device, given.batch, count)
+            chosen = given.method or ["db_mtl", "imtl_g", "gradnorm"]
+            arms = {method: work.ours(method) for method in ["uniform", *chosen]}
+            show(f"{name}, batch {work.batch}, K = {count}", arms, "uniform", given)
 
 
 def loading(given: argparse.Namespace) -> None:
@@ -139,16 +175,55 @@ def loading(given: argparse.Namespace) -> None:
 
 
 def scaling(given: argparse.Namespace) -> None:
-    """Exponents of the step's time in K, in the batch and in replicates, on the small CNN."""
-    print("\n| step | grows with | sizes | exponent |\n|---|---|---|---|")
-    for method in given.method or ["uniform", "gradnorm", "imtl_g"]:
-        for what, sizes in (("tasks", [2, 4, 8, 14]), ("batch", [8, 16, 32, 64])):
-            arms = {
-                str(n): Work("small_cnn", given.device, **{what: n}).ours(method) for n in sizes
+    """Exponents of the step's time in tasks, batch, shared parameters and replicates."""
+    print("\n| step | grows with | sizes | exponent | ms |\n|---|---|---|---|---|")
+
+    def show_growth(method: str, what: str, sizes: list[int], arms: Arms) -> None:
+        times = interleaved(arms, given.blocks, given.repeats, given.device)
+        middle = [statistics.median(times[name]) for name in arms]
+        shown = ", ".join(f"{t * 1e3:.0f}" for t in middle)
+        line = f"| {method} | {what} | {', '.join(map(str, sizes))} | {exponent(sizes, middle):.2f}"
+        print(f"{line} | {shown} |", flush=True)
+
+    for method in given.method or ["uniform", "gradnorm", "imtl_g", "db_mtl"]:
+        for what, sizes in (("tasks", [1, 4, 16, 64]), ("batch", [8, 16, 32, 64])):
+            made = {n: Work("small_cnn", given.device, **{what: n}) for n in sizes}
+            show_growth(method, what, sizes, {str(n): w.ours(method) for n, w in made.items()})
+        wide = [Work("small_cnn", given.device, width=width) for width in (8, 16, 32, 64)]
+        sizes = [sum(p.numel() for p in w.replicate().network.trunk.parameters()) for w in wide]
+        arms = {str(n): w.ours(method) for n, w in zip(sizes, wide, strict=True)}
+        show_growth(method, "shared parameters", sizes, arms)
+    for method in ("uniform", "gradnorm"):
+        work, sizes = Work("lenet", given.device, given.batch), [1, 2, 5, 10]
+        arms = {str(n): side_by_side(work, method, n) for n in sizes}
+        show_growth(method, "replicates side by side (LeNet)", sizes, arms)
+
+
+def side_by_side(work: Work, method: str, count: int) -> Callable[[], object]:
+    """One step of some seeds as one model."""
+    stack = Together([work.replicate(method, seed=s) for s in range(count)])
+    stack.epoch = stack.batch = stack.step = 0
+    stack._take_up(stack.members)
+    index = work.index.repeat(count, 1)
+    return lambda: stack._step(index)
+
+
+def compile(given: argparse.Namespace) -> None:
+    """Whether torch.compile of the trunk pays, and how far weights are from those without it."""
+    for name in given.work or ["lenet", "small_cnn", "resnet18"]:
+        for method in given.method or ["uniform", "imtl_g"]:
+            work = Work(name, given.device, given.batch)
+            both = [work.replicate(method), work.compiled(method)]
+            for made in both:
+                made._step(work.index)
+            weights = [torch.cat([p.flatten() for p in r.network.parameters()]) for r in both]
+            apart = (weights[0] - weights[1]).abs().max() / weights[0].abs().max()
+            arms: Arms = {
+                key: lambda made=made, work=work: made._step(work.index)
+                for key, made in zip(("as it is", "compiled"), both, strict=True)
             }
-            times = interleaved(arms, given.blocks, given.repeats, given.device)
-            middle = [sorted(times[str(n)])[given.blocks // 2] for n in sizes]
-            print(f"| {method} | {what} | {sizes} | {exponent(sizes, middle):.2f} |", flush=True)
+            title = f"Compiled: {name}, batch {work.batch}, {method}; apart by {apart:.1e} of"
+            show(f"{title} the largest weight after a step", arms, "as it is", given)
 
 
 def seeds(given: argparse.Namespace) -> None:
@@ -156,12 +231,8 @@ def seeds(given: argparse.Namespace) -> None:
     for method, theirs in (("uniform", "EW"), ("gradnorm", "GradNorm")):
         work = Work("lenet", given.device, given.batch)
         alone = [work.replicate(method, seed=s) for s in range(10)]
-        stack = Together([work.replicate(method, seed=s) for s in range(10)])
-        stack.epoch = stack.batch = stack.step = 0
-        stack._take_up(stack.members)
-        index = work.index.repeat(10, 1)
         arms: Arms = {
-            "side by side": lambda stack=stack, index=index: stack._step(index),
+            "side by side": side_by_side(work, method, 10),
             "alone": lambda alone=alone, work=work: [r._step(work.index) for r in alone],
         }
         if given.libmtl:
@@ -170,11 +241,15 @@ def seeds(given: argparse.Namespace) -> None:
         show(f"Ten seeds of LeNet, batch {work.batch}: {method}", arms, "alone", given)
 
 
-PARTS = {f.__name__: f for f in (methods, rivals, deepchest, loading, scaling, seeds)}
+PARTS = {
+    f.__name__: f for f in (methods, rivals, deepchest, tasks, loading, scaling, seeds, compile)
+}
 
 
 def main() -> None:
     """Measure and print."""
+    if not MEMORY.items() <= os.environ.items():  # which is read when a process starts
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **MEMORY})
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +36,30 @@ class Work:
         name: of :data:`WORK`.
         device: where.
         batch: items of a step; None for the default.
-        tasks: how many of the dataset's tasks; None for all.
+        tasks: how many of the dataset's tasks, which come again under other names beyond their
+            number; None for all.
+        width: of the network, where it has one.
     """
 
     def __init__(
-        self, name: str, device: torch.device, batch: int | None = None, tasks: int | None = None
+        self,
+        name: str,
+        device: torch.device,
+        batch: int | None = None,
+        tasks: int | None = None,
+        width: int | None = None,
     ) -> None:
         self.dataset, self.network, shape, usual = WORK[name]
+        if width is not None:
+            self.network = Component(name=self.network.name, options={"width": width})
         self.device, self.batch = device, batch or usual
         module = registry.find("datasets", self.dataset)
         self.options = module.Options()
-        self.tasks = tuple(module.tasks(self.options))[:tasks]
+        known = module.tasks(self.options)
+        self.tasks = tuple(
+            replace(known[k % len(known)], name=f"{known[k % len(known)].name}-{k}")
+            for k in range(tasks or len(known))
+        )
         draws = torch.Generator().manual_seed(0)
 
         def part(count: int) -> Part:
@@ -78,6 +92,15 @@ class Work:
         """One step of a method."""
         made = self.replicate(method, **options)
         return lambda: made._step(self.index)
+
+    def compiled(self, method: str) -> Replicate:
+        """Our training with the trunk compiled by torch."""
+        from torch._functorch import config
+
+        config.donated_buffer = False  # a graph that is passed back K times keeps what it has saved
+        made = self.replicate(method)
+        made.network.trunk.compile()
+        return made
 
     def losses(self, made: Replicate, z: Tensor) -> list[Tensor]:
         """All tasks' losses, as plain code has them."""
@@ -163,11 +186,18 @@ class Work:
 
         return step
 
+    def _loader(self) -> DataLoader[Tensor]:
+        pictures = self.parts["train"].inputs[:, 0].cpu().numpy()
+        return DataLoader(Pictures(pictures), batch_size=self.batch, shuffle=True)
+
+    def loaded(self, step: Callable[[], object]) -> Callable[[], object]:
+        """A step for each batch that torch's loader has made of pictures in memory."""
+        loader = self._loader()
+        return lambda: [step() for _ in loader]
+
     def loader(self) -> Callable[[], object]:
         """One step of a plain loop over torchvision's transforms and torch's loader."""
-        made = self.replicate()
-        pictures = self.parts["train"].inputs[:, 0].cpu().numpy()
-        loader = DataLoader(Pictures(pictures), batch_size=self.batch, shuffle=True)
+        made, loader = self.replicate(), self._loader()
 
         def step() -> None:
             for inputs in loader:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +38,8 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("COUNTERPOISE_")}
+        foreign = ("COUNTERPOISE_", "PYTEST_ADDOPTS")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         kept |= {"PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
         kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
         kept["HOME"] = str(self.root)
@@ -125,9 +128,50 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return made
 
 
+def needs_demo(item: pytest.Item) -> bool:
+    return "demo" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The demo's tests come last: it is made meanwhile."""
+    items.sort(key=needs_demo)
+
+
+@dataclass(frozen=True)
+class Making:
+    """The demo while other tests run, which need one core."""
+
+    checkout: Checkout
+    process: subprocess.Popen[bytes]
+    output: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _demo_in_the_making(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Making | None]:
+    """Starts the whole demo, once, if a test wants it; the other tests go first on the cores."""
+    if not any(map(needs_demo, request.session.items)):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("demo")
+    checkout = make_checkout(folder / "checkout")
+    command = ("nice", "snakemake", "--cores", "2", "--config", "tier=demo", "--", "all")
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=checkout.root, env=checkout.environment, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        yield Making(checkout, process, folder / "output")
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def demo(_demo_in_the_making: Making) -> Checkout:
     """A checkout whose demo is done: the one time that the whole demo runs."""
-    made = make_checkout(tmp_path_factory.mktemp("demo") / "checkout")
-    made.snakemake("all", tier="demo")
-    return made
+    made = _demo_in_the_making
+    assert made.process.wait() == 0, made.output.read_text(encoding="utf-8")[-4000:]
+    return made.checkout

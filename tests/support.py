@@ -91,6 +91,17 @@ def method_of(name: str, tasks: int, features: int, **options: Any) -> Method:
     return kind(kind.Options(**options), Shape(tasks, features, (features,), names))
 
 
+def method_cases(names: list[str] | None = None) -> list[Any]:
+    """Every method with its defaults and each of its variants, as parameters of a test."""
+    return [
+        pytest.param(
+            name, options, id=f"{name}-{'-'.join(map(str, options.values())) or 'default'}"
+        )
+        for name in (registry.names("methods") if names is None else names)
+        for options in registry.method(name).option_sets()
+    ]
+
+
 def signal_of(
     method: Method,
     state: State,
@@ -178,7 +189,7 @@ def small_cell(method: str = "uniform", **changes: Any) -> Cell:
         if key == "options":
             fields["method"] = Component(name=method, options=value)
         else:
-            (fields if key in fields else protocol)[key] = value
+            (fields if key in Cell.model_fields else protocol)[key] = value
     return Cell(**fields, protocol=Protocol(**protocol))
 
 

@@ -16,12 +16,14 @@ from counterpoise.spec.paper import (
     ALL_TASKS,
     DELTA_M,
     SINGLE_TASK,
+    SPREADS,
     ChangeTest,
     CompareTest,
-    CoursesFigure,
+    CorrelationTest,
     Experiment,
     ExplainedFigure,
     LimitTest,
+    LinesFigure,
     LocalisationFigure,
     Paper,
     Quantity,
@@ -31,7 +33,8 @@ from counterpoise.spec.paper import (
 )
 from counterpoise.spec.study import EXPERIMENT, Study
 from counterpoise.spec.tier import Change, Config, Reduction, Tiers
-from counterpoise.tasks import TOGETHER, Task
+from counterpoise.tasks import Task
+from counterpoise.together import TOGETHER
 
 
 def check_options(
@@ -116,12 +119,19 @@ def check_paper(
         network = experiment.network
         own = _entry("networks", network.name, network.options, document, (*at, "network"))
         errors += own
+        errors += _check_views(experiment, document, at)
+        wrong_tasks = _check_tasks(experiment, document, at)
+        errors += wrong_tasks
+        if wrong_tasks:
+            continue
         if not own:
             errors += _check_starts(experiment, document, at, datasets, weights)
         for run_name, run in experiment.runs.items():
             run_at = (*at, "runs", run_name)
             unknown = _entry("methods", run.method, run.options, document, run_at)
             errors += unknown or _misfits(experiment, run, document, (*run_at, "options"))
+            if run.weighting is not None and not unknown:
+                errors += _check_weighting(experiment, run, document, (*run_at, "weighting"))
             if run.search is not None and not unknown:
                 errors += _check_search(experiment, run, document, (*run_at, "search", "grid"))
     if errors:
@@ -130,6 +140,9 @@ def check_paper(
         for r, row in enumerate(table.rows):
             for c, column in enumerate(table.columns):
                 quantity = table.quantity(row, column)
+                if quantity.explanation is not None:
+                    errors += _check_maps(paper, quantity, document, ("tables", t, "rows", r))
+                    continue
                 if quantity.unavailable or not (quantity.experiment and quantity.run):
                     continue
                 givers: list[tuple[Any, Path_]] = [
@@ -191,7 +204,7 @@ def check_paper(
         lines: list[tuple[str, str]] = []
         if isinstance(content, RunsFigure):
             lines = [(content.experiment, run) for run in content.runs]
-        elif isinstance(content, CoursesFigure):
+        elif isinstance(content, LinesFigure):
             lines = [(line.experiment, line.run) for line in content.lines]
         for experiment_id, run_id in lines:
             chosen = paper.experiments.get(experiment_id)
@@ -199,7 +212,7 @@ def check_paper(
                 missing("experiment", experiment_id, paper.experiments, at)
             elif run_id not in chosen.runs:
                 missing("run", run_id, chosen.runs, at)
-        if isinstance(content, RunsFigure | CoursesFigure):
+        if isinstance(content, RunsFigure | LinesFigure):
             continue
         if content.kind == "bars" and content.table not in tables:
             missing("table", content.table, tables, at)
@@ -355,7 +368,58 @@ def check_study(
 def _tasks(experiment: Experiment) -> tuple[Task, ...]:
     module = registry.find("datasets", experiment.dataset)
     tasks: tuple[Task, ...] = module.tasks(module.Options(**experiment.dataset_options))
-    return tasks
+    return tuple(t for t in tasks if experiment.tasks is None or t.name in experiment.tasks)
+
+
+def _check_views(experiment: Experiment, document: Document, at: Path_) -> list[UserError]:
+    """Runs to draw that the experiment does not have."""
+    return [
+        UserError(
+            f"unknown run {name!r}",
+            where=document.where((*at, "views", n)),
+            remedy=nearest(name, experiment.runs),
+        )
+        for n, name in enumerate(experiment.views or ())
+        if name not in experiment.runs
+    ]
+
+
+def _check_tasks(experiment: Experiment, document: Document, at: Path_) -> list[UserError]:
+    """Tasks that the dataset does not have."""
+    known = [task.name for task in _tasks(experiment.model_copy(update={"tasks": None}))]
+    return [
+        UserError(
+            f"unknown task {name!r}",
+            where=document.where((*at, "tasks", n)),
+            remedy=nearest(name, known),
+        )
+        for n, name in enumerate(experiment.tasks or ())
+        if name not in known
+    ]
+
+
+def _check_weighting(
+    experiment: Experiment, run: Run, document: Document, at: Path_
+) -> list[UserError]:
+    """Problems of weights that losses have before a run's method sees them."""
+    assert run.weighting is not None
+    name, options = run.weighting.name, run.weighting.options
+    unknown = _entry("methods", name, options, document, at)
+    if unknown:
+        return unknown
+    kind = registry.method(name)
+    given = kind.Options(**options)
+    why = ""
+    if name == SINGLE_TASK or kind.signal != "losses":
+        why = f"{name!r} gives no weights that follow from losses alone"
+    elif kind.trained or kind.looks_back:
+        why = f"{name!r} trains its weights or looks at losses again, which only a run's method may"
+    elif kind.needs_single_task(given):
+        why = "its options wait for single-task networks, which only a run's method may"
+    elif run.method == SINGLE_TASK or registry.method(run.method).second_order:
+        why = f"{run.method!r} cannot be given weighted losses"
+    problems = [why] if why else kind.problems(given, _tasks(experiment))
+    return [UserError(problem, where=document.where(at)) for problem in problems]
 
 
 def _check_search(
@@ -429,6 +493,9 @@ def _check_quantity(
         return wrong(given[1], f"{' and '.join(given)} of one number", "give one of them")
     if quantity.cost is not None:
         return []
+    if quantity.history in SPREADS and quantity.task != ALL_TASKS:
+        what = f"{quantity.history} is of all tasks, not of {quantity.task!r}"
+        return wrong("history", what, f"write `task: {ALL_TASKS}`")
     chosen = tasks if quantity.task == ALL_TASKS else {str(quantity.task)}
     for task in chosen:
         if task not in tasks:
@@ -446,6 +513,26 @@ def _check_quantity(
     return []
 
 
+def _check_maps(paper: Paper, quantity: Quantity, document: Document, at: Path_) -> list[UserError]:
+    """Problems of a quantity that is of an explanation's maps."""
+    where = document.where(at)
+    spec = paper.explanations.get(str(quantity.explanation))
+    if spec is None:
+        what = f"unknown explanation {quantity.explanation!r}"
+        return [UserError(what, where=where, remedy=nearest(what, paper.explanations))]
+    if quantity.localisation is None:
+        what = "maps without `localisation`"
+        return [UserError(what, where=where, remedy="write `localisation: pointing`, say")]
+    if quantity.maps not in (known := spec.maps):
+        what = f"explanation {quantity.explanation!r} has no maps {quantity.maps!r}"
+        return [UserError(what, where=where, remedy=nearest(str(quantity.maps), known))]
+    tasks = [task.name for task in _tasks(paper.experiments[spec.experiment])]
+    if quantity.task not in (None, ALL_TASKS, *tasks):
+        what = f"unknown task {quantity.task!r}"
+        return [UserError(what, where=where, remedy=nearest(str(quantity.task), tasks))]
+    return []
+
+
 def references(test: Any) -> list[str]:
     """All table cells that a claim's test reads."""
     if isinstance(test, CompareTest):
@@ -453,6 +540,8 @@ def references(test: Any) -> list[str]:
         return [side for side in sides if isinstance(side, str)]
     if isinstance(test, TrendTest):
         return list(test.along)
+    if isinstance(test, CorrelationTest):
+        return [*test.across, *test.up, *(test.rival or ())]
     if isinstance(test, ChangeTest):
         return [test.start, test.end]
     if isinstance(test, LimitTest):
@@ -519,12 +608,12 @@ def check_tiers(
             experiment_id, _, run_id = rest.partition("/")
             paper = papers.get(paper_id)
             experiment = paper.experiments.get(experiment_id) if paper else None
-            if experiment is None or run_id not in experiment.runs:
+            if experiment is None or (run_id and run_id not in experiment.runs):
                 errors.append(
                     UserError(
-                        f"there is no run {run!r}",
+                        f"there is no experiment or run {run!r}",
                         where=document.where(("tiers", name, "runs", r)),
-                        remedy="write paper/experiment/run as in config/papers",
+                        remedy="write paper/experiment or paper/experiment/run as in config/papers",
                     )
                 )
     return errors

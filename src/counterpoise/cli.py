@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc as collector
 import logging
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -25,16 +27,28 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
+"""Set for the jobs of a workflow."""
+
 COLLECT = (700, 10, 10)
 """Python's own thresholds of garbage collection, for training."""
 
 JOBS, PEOPLE = "Steps of the workflow", "For people"
 
-Tier = Annotated[str, typer.Option(help="Tier of config/tiers.yaml: smoke, demo, sample, paper.")]
+Tier = Annotated[
+    str, typer.Option(help="A tier of config/tiers.yaml, such as smoke, demo, sample or paper.")
+]
 CellKey = Annotated[
     str, typer.Argument(metavar="CELL", help="NAME/DIGEST, as under results/TIER/cells.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", envvar="COUNTERPOISE_DEVICE")]
+Methods = Annotated[
+    str,
+    typer.Option(help="all, or methods separated by commas.", envvar="COUNTERPOISE_METHODS"),
+]
+Papers = Annotated[
+    str, typer.Option(help="all, or papers separated by commas.", envvar="COUNTERPOISE_PAPERS")
+]
 PaperName = Annotated[str, typer.Argument(metavar="PAPER", help="File name in config/papers.")]
 
 
@@ -61,11 +75,11 @@ def _plan(tier: str | None = None, **filters: Any) -> Any:
     return load_plan(find_root(), overrides)
 
 
-def _job(tier: str, cell: str) -> Any:
-    root = find_root()
+def _training(root: Path, tier: str, cell: str) -> Any:
+    from counterpoise.orders import read_order
+
     name, _, digest = cell.partition("/")
-    training = _plan(tier).training(name, digest)
-    return training, _job_of(root, training)
+    return read_order(root, tier, cell) or _plan(tier).training(name, digest)
 
 
 def _job_of(root: Path, training: Any) -> Any:
@@ -119,9 +133,17 @@ def download(
         str | None,
         typer.Option(help="Folder or https address to try first.", envvar="COUNTERPOISE_MIRROR"),
     ] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            help="Tier whose prepared images must find room on the disk, too.",
+            envvar="COUNTERPOISE_TIER",
+        ),
+    ] = None,
+    papers: Papers = "all",
 ) -> None:
     """Fetch or generate one source of raw files, or published weights; check its checksums."""
-    from counterpoise.download import fetch_source
+    from counterpoise.download import fetch_source, to_prepare
     from counterpoise.errors import nearest
     from counterpoise.identity import raw_digest
     from counterpoise.layout import WEIGHTS, weights_marker
@@ -146,7 +168,12 @@ def download(
     if source not in found:
         raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
     folder = root / "data" / "raw" / f"{source}-{raw_digest(source, found[source])}"
-    fetch_source(source, found[source], folder / "source.json", mirror)
+    prepared = {}
+    if tier is not None and found[source].files:
+        made = _filtered(tier, "all", papers)
+        every = [*made.trainings.values(), *made.preliminary.values()]
+        prepared = to_prepare(root, source, [training.data for training in every])
+    fetch_source(source, found[source], folder / "source.json", mirror, prepared)
 
 
 def _data(digest: str) -> Any:
@@ -209,18 +236,24 @@ def train(
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
     from counterpoise.training.engine import Interrupted
-    from counterpoise.training.job import STOPPED
+    from counterpoise.training.job import RESULTS, STOPPED
     from counterpoise.training.job import train as run
 
     if replicates not in ("auto", "together", "alone"):
         raise UserError(
             f"seeds cannot train {replicates!r}", remedy="write auto, together or alone"
         )
-    _, job = _job(tier, cell)
+    root = find_root()
+    job = _job_of(root, _training(root, tier, cell))
     collector.freeze()
     collector.set_threshold(*COLLECT)
     try:
         run(job, device, save_every, replicates)
+    except UserError:
+        # Another process has finished the cell and removed the folder with the lock.
+        if job.work.exists() or not all((job.out / name).is_file() for name in RESULTS):
+            raise
+        typer.echo("the other process has finished it")
     except Interrupted:
         typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
         raise typer.Exit(STOPPED) from None
@@ -232,19 +265,9 @@ def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
     from counterpoise.evaluation.evaluate import evaluate as run
 
     root = find_root()
-    name, _, digest = cell.partition("/")
-    training = _plan(tier).training(name, digest)
+    training = _training(root, tier, cell)
     predictions, record = (root / training.file(n) for n in ("predictions.parquet", "record.json"))
     run(training.cell, predictions, record, root / training.scores, training.scoring_code)
-
-
-Methods = Annotated[
-    str,
-    typer.Option(help="all, or methods separated by commas.", envvar="COUNTERPOISE_METHODS"),
-]
-Papers = Annotated[
-    str, typer.Option(help="all, or papers separated by commas.", envvar="COUNTERPOISE_PAPERS")
-]
 
 
 def _filtered(tier: str, methods: str, papers: str = "all") -> Any:
@@ -399,7 +422,7 @@ def reference(
     note: Annotated[str, typer.Option(help="What a reader should know of these runs.")] = "",
 ) -> None:
     """Keep the numbers of a finished tier in the repository, to be shown beside other tiers'."""
-    from counterpoise.report.reference import save_reference
+    from counterpoise.reference import save_reference
 
     root = find_root()
     typer.echo(save_reference(root, _plan(tier), name, note).relative_to(root))
@@ -437,6 +460,20 @@ def new_dataset(
     path = write(find_root(), name, folder, table, [one.strip() for one in labels.split(",")])
     typer.echo(f"{path}: fill in the card and the columns, then run")
     typer.echo(f"  counterpoise compare {name}")
+
+
+@new.command("paper")
+def new_paper(
+    name: Annotated[str, typer.Argument(help="Name of the file, e.g. famo.")],
+) -> None:
+    """Write a paper that runs: an experiment, a table, a claim and an assumption to replace."""
+    from datetime import date
+
+    from counterpoise.skeleton import new_paper as write
+
+    path = write(find_root(), name, date.today().year)
+    typer.echo(f"{path}: put the paper's words and numbers in, then run")
+    typer.echo(f"  snakemake --cores all --config papers={name}")
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -478,6 +515,18 @@ def schema() -> None:
         typer.echo(path)
 
 
+def _usage() -> str:
+    """What this process has cost; children that it has waited for count, too."""
+    own, children = (
+        resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    seconds = sum(used.ru_utime + used.ru_stime for used in (own, children))
+    largest = max(own.ru_maxrss, children.ru_maxrss) / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
+    return f"processor time {seconds:.2f} s, memory {largest:.0f} MiB"
+
+
 def main() -> None:
     """Run the command line; a user's error is one message and exit code 1."""
     # Imports make a million objects that live on. To look through them for cycles at every 700 new
@@ -488,3 +537,7 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except SystemExit as end:
+        if not end.code and IN_WORKFLOW in os.environ:
+            print(_usage())
+        raise

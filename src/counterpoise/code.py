@@ -4,23 +4,34 @@ A digest covers the modules that an entry imports, directly or not, and the ``__
 package on the way (importing a module runs those too). Modules that a registry imports by name
 are invisible to static analysis and must be named by the caller. Each module counts as its syntax
 tree without docstrings, so that comments, layout and documentation change nothing.
+
+Every job plans, and digests of syntax trees would be most of that work: they are remembered by the
+content of their source beside Python's own compiled files, and trusted as these are.
 """
 
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
 import importlib.metadata
-import importlib.util
+import re
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import grimp
 
 from counterpoise.errors import UserError
+from counterpoise.files import read_json, write_json
 
 PACKAGE = "counterpoise"
+REMEMBERED = Path(__file__).parent / "__pycache__" / f"digests.{sys.implementation.cache_tag}.json"
+"""Where digests are kept from one process to the next."""
+MOST = 5000
+"""Sources that are remembered; with more, all is forgotten."""
 
 
 @cache
@@ -40,8 +51,16 @@ def path_of(module: str) -> Path:
 def module_digest(module: str) -> str:
     """Digest of one module's syntax tree without docstrings."""
     path = path_of(module)
+    content = path.read_bytes()
+    known, key = _remembered(), hashlib.sha256(content).hexdigest()
+    if key not in known:
+        known[key] = _digest(content, path)
+    return known[key]
+
+
+def _digest(content: bytes, path: Path) -> str:
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(content)
     except SyntaxError as error:
         raise UserError(f"not valid Python: {error.msg}", where=f"{path}:{error.lineno}") from error
     for node in ast.walk(tree):
@@ -49,6 +68,30 @@ def module_digest(module: str) -> str:
             # A bare string statement does nothing, docstring or not.
             node.body = [s for s in node.body if not _is_text(s)] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+
+
+@cache
+def _remembered() -> dict[str, str]:
+    """Digest of a syntax tree by that of its source; written when the process ends."""
+    path = REMEMBERED
+    known: dict[str, str] = {}
+    with suppress(UserError):
+        read = read_json(path)
+        if isinstance(read, dict) and len(read) < MOST and all(map(_is_digest, read.values())):
+            known.update(read)
+    before = len(known)
+
+    def save() -> None:
+        if len(known) > before:
+            with suppress(UserError, OSError):  # as on a disk that cannot be written
+                write_json(path, known)
+
+    atexit.register(save)
+    return known
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{12}", value) is not None
 
 
 def _is_text(statement: ast.stmt) -> bool:

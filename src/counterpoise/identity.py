@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +25,7 @@ from counterpoise.spec.cell import (
     Variation,
 )
 from counterpoise.spec.dataset import DataSource
-from counterpoise.spec.paper import SINGLE_TASK, Experiment
+from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
 from counterpoise.spec.tier import Reduction
 
 TRAINING = ("counterpoise.training.job",)
@@ -36,6 +38,67 @@ DISPLAY = frozenset(
     f"counterpoise.{name}" for name in ("code", "errors", "provenance", "training.progress")
 )
 """Modules that jobs import to talk and to record, and that change no result."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One run of an experiment, in one tier."""
+
+    project: Project
+    tier: str
+    experiment: Experiment
+    run: Run
+    reduction: Reduction
+
+    @property
+    def alone(self) -> bool:
+        """Whether each task has a network of its own."""
+        return self.run.method == SINGLE_TASK
+
+    @property
+    def published(self) -> Protocol:
+        """How the paper trains the run."""
+        return self.run.protocol.of(self.experiment.protocol)
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the tier trains the run."""
+        names = ("epochs", "batch_size", "learning_rate", "selection", "augment")
+        given = {name: getattr(self.reduction, name) for name in names}
+        changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        published = self.published
+        if self.run.protocol.epochs is not None and "epochs" in changes:
+            changes["epochs"] = min(published.epochs, changes["epochs"])
+        instead = self.reduction.instead_of_imagenet
+        if instead is not None and published.initial.kind == "imagenet":
+            changes["initial"] = instead
+        return published.model_copy(update=changes)
+
+    @cached_property
+    def data(self) -> Data:
+        """What it is trained and tested on."""
+        return plan_data(self)
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that it trains, in the dataset's order."""
+        module = registry.find("datasets", self.data.dataset)
+        every = (task.name for task in module.tasks(module.Options(**self.data.options)))
+        chosen = self.experiment.tasks
+        return tuple(name for name in every if chosen is None or name in chosen)
+
+    @property
+    def seeds(self) -> int:
+        """Number of replicates."""
+        return min(self.experiment.repeats, self.reduction.seeds or self.experiment.repeats)
+
+    def running(self, **changes: Any) -> Place:
+        """The same with another run, as the published one is changed."""
+        return replace(self, run=self.run.model_copy(update=changes))
+
+    def reduced(self, **changes: Any) -> Place:
+        """The same with another reduction."""
+        return replace(self, reduction=self.reduction.model_copy(update=changes))
 
 
 def raw_identity(name: str, source: DataSource) -> dict[str, Any]:
@@ -79,13 +142,14 @@ def _versions(
     return found
 
 
-def plan_data(project: Project, experiment: Experiment, reduction: Reduction) -> Data:
-    """The data of an experiment in a tier, with their identity.
+def plan_data(place: Place) -> Data:
+    """The data of a run in a tier, with their identity.
 
     The digest covers what the data are derived from (checksums of the published files, or the
     generating code and the libraries it needs), the options, the split's seed and the code.
     """
-    dataset = project.datasets[experiment.dataset]
+    experiment, reduction = place.experiment, place.reduction
+    dataset = place.project.datasets[experiment.dataset]
     source = dataset.sources[reduction.source]
     module = registry.find("datasets", dataset.id)
     options = module.Options(
@@ -113,34 +177,15 @@ def plan_data(project: Project, experiment: Experiment, reduction: Reduction) ->
         digest_of(raw, length=8),
         digest_of(identity),
         identity,
-        dict(source.counts),
+        dataset.counts_of(reduction.source),
     )
 
 
-def protocol_of(experiment: Experiment, run_name: str, reduction: Reduction) -> Protocol:
-    """The protocol of a run in a tier."""
-    changes: dict[str, Any] = {
-        key: value
-        for key in ("epochs", "batch_size", "learning_rate", "selection", "augment")
-        if (value := getattr(reduction, key)) is not None
-    }
-    published = experiment.runs[run_name].protocol.of(experiment.protocol)
-    if reduction.instead_of_imagenet is not None and published.initial.kind == "imagenet":
-        changes["initial"] = reduction.instead_of_imagenet
-    return published.model_copy(update=changes)
-
-
 def plan_training(
-    tier: str,
-    experiment: Experiment,
-    run_name: str,
-    reduction: Reduction,
-    data: Data,
+    place: Place,
     tasks: tuple[str, ...],
     candidates: tuple[Candidate, ...] = (),
     single_task: dict[str, str] | None = None,
-    *,
-    project: Project,
     pretraining: str | None = None,
 ) -> Training:
     """One cell of a run: the tasks trained together, with all that its digest covers.
@@ -150,46 +195,48 @@ def plan_training(
         single_task: by task, the cell that the method's options wait for.
         pretraining: the cell whose trunk this one starts from.
     """
-    run = experiment.runs[run_name]
-    alone = run.method == SINGLE_TASK
-    method = "uniform" if alone else run.method
-    options = registry.method(method).Options(**run.options)
-    network = reduction.network or experiment.network
+    run, data, protocol = place.run, place.data, place.protocol
+    method = "uniform" if place.alone else run.method
+    chosen = [(method, registry.method(method).Options(**run.options))]
+    if (before := run.weighting) is not None:
+        chosen.append((before.name, registry.method(before.name).Options(**before.options)))
+    weighting = [_component(*each) for each in chosen[1:]]
+    network = place.reduction.network or place.experiment.network
     network_options = registry.find("networks", network.name).Options(**network.options)
-    protocol = protocol_of(experiment, run_name, reduction)
     weights = None
     if isinstance(protocol.initial, ImageNet):
         name = registry.find("networks", network.name).published(network_options)
-        weights = name, project.weights[name]
-    repeats = min(experiment.repeats, reduction.seeds or experiment.repeats)
+        weights = name, place.project.weights[name]
     cell = Cell(
         dataset=data.dataset,
         source=data.source,
         dataset_options=data.options,
-        network=Component(name=network.name, options=network_options.model_dump(mode="json")),
-        method=Component(name=method, options=options.model_dump(mode="json")),
+        network=_component(network.name, network_options),
+        method=_component(*chosen[0]),
+        weighting=weighting[0] if weighting else None,
         tasks=tasks,
         protocol=protocol,
-        seeds=tuple(range(repeats)),
+        seeds=tuple(range(place.seeds)),
         candidates=candidates,
         single_task=single_task or {},
         pretraining=pretraining,
     )
-    parts = [data.dataset, network.name, *_shown(network_options), *_shown_data(experiment, data)]
-    parts += [SINGLE_TASK, *tasks] if alone else [method, *_shown(options)]
-    parts += [*_shown_variation(run.protocol, protocol), *["search"] * bool(candidates)]
-    name = re.sub(r"[^a-z0-9_.]+", "-", "-".join(parts).lower())[:96].strip("-.")
-    catalogue = (
-        registry.module_name("methods", method),
-        registry.module_name("networks", network.name),
-        registry.module_name("datasets", data.dataset),
-    )
+    words = [data.dataset, network.name, *_shown(network_options), *_shown_data(place)]
+    words += [SINGLE_TASK, *tasks] if place.alone else [method, *_shown(chosen[0][1])]
+    for other, options in chosen[1:]:
+        words += ["on", other, *_shown(options)]
+    words += [f"{len(tasks)}-tasks"] * bool(place.experiment.tasks and not place.alone)
+    words += [*_shown_variation(run.protocol, protocol), *["search"] * bool(candidates)]
+    methods = [name for name, _ in chosen]
+    libraries = _versions(TRAINING_LIBRARIES, registry.find("networks", network.name))
+    for name in methods:
+        libraries |= _versions((), registry.find("methods", name), optional=True)
+    catalogue = [registry.module_name("methods", name) for name in methods]
+    catalogue.append(registry.module_name("networks", network.name))
+    catalogue.append(registry.module_name("datasets", data.dataset))
     identity = {
         "data": data.identity,
-        "libraries": {
-            **_versions(TRAINING_LIBRARIES, registry.find("networks", network.name)),
-            **_versions((), registry.find("methods", method), optional=True),
-        },
+        "libraries": libraries,
         "code": code_digests([*TRAINING, *catalogue], DISPLAY),
     }
     if weights is not None:
@@ -197,8 +244,8 @@ def plan_training(
     scorers = [SCORING, registry.module_name("datasets", data.dataset)]
     scoring = code_digests(scorers, DISPLAY)
     return Training(
-        tier,
-        name,
+        place.tier,
+        re.sub(r"[^a-z0-9_.]+", "-", "-".join(words).lower())[:96].strip("-."),
         digest_of({"cell": cell.model_dump(mode="json"), **identity}),
         cell,
         data,
@@ -209,105 +256,79 @@ def plan_training(
     )
 
 
-def plan_pretraining(
-    tier: str,
-    experiment: Experiment,
-    run_name: str,
-    reduction: Reduction,
-    project: Project,
-    before: Pretrained,
-) -> Training:
+def plan_pretraining(place: Place, before: Pretrained) -> Training:
     """The cell on other data whose trunk a run starts from: all its tasks under equal weights."""
+    experiment = place.experiment
     dataset = before.dataset or experiment.dataset
     other = dataset != experiment.dataset
-    place = project.tiers.tiers[tier].datasets[dataset] if other else reduction
-    changed = {**place.dataset_options, **before.dataset_options}
-    own: dict[str, Any] = {"source": before.source or place.source, "dataset_options": changed}
+    tier = place.project.tiers.tiers[place.tier]
+    reduction = tier.datasets[dataset] if other else place.reduction
+    changed = {**reduction.dataset_options, **before.dataset_options}
+    own: dict[str, Any] = {"source": before.source or reduction.source, "dataset_options": changed}
     if before.epochs is not None:
         own["epochs"] = before.epochs
-    run = experiment.runs[run_name]
-    protocol = run.protocol.of(experiment.protocol)
-    plain = protocol.model_copy(update={"initial": Random(), "frozen": ()})
-    alone = run.model_copy(
-        update={"method": "uniform", "options": {}, "search": None, "protocol": Variation()}
+    plain = place.published.model_copy(
+        update={
+            "initial": Random(),
+            "frozen": (),
+            "loss": before.loss,
+            "epochs": experiment.protocol.epochs,
+        }
     )
-    given = {} if other else experiment.dataset_options
     first = experiment.model_copy(
         update={
             "dataset": dataset,
-            "dataset_options": given,
-            "runs": {run_name: alone},
+            "dataset_options": {} if other else experiment.dataset_options,
             "protocol": plain,
+            "tasks": None,
         }
     )
-    reduced = reduction.model_copy(update=own)
-    data = plan_data(project, first, reduced)
-    module = registry.find("datasets", dataset)
-    tasks = tuple(task.name for task in module.tasks(module.Options(**data.options)))
-    return plan_training(tier, first, run_name, reduced, data, tasks, project=project)
+    there = replace(place, experiment=first).reduced(**own)
+    there = there.running(
+        method="uniform", options={}, weighting=None, search=None, protocol=Variation()
+    )
+    return plan_training(there, there.tasks)
 
 
 def plan_candidates(
-    tier: str,
-    experiment: Experiment,
-    run_name: str,
-    reduction: Reduction,
-    data: Data,
+    place: Place,
     tasks: tuple[str, ...],
     single_task: dict[str, str],
-    *,
-    project: Project,
     pretraining: str | None = None,
 ) -> list[Training]:
     """The cells of a run's grid search; none without one."""
-    run = experiment.runs[run_name]
-    if run.search is None:
+    search = place.run.search
+    if search is None:
         return []
-    epochs = reduction.epochs or experiment.protocol.epochs
-    seeds = min(run.search.seeds, experiment.repeats, reduction.seeds or experiment.repeats)
-    shorter = reduction.model_copy(
-        update={"epochs": min(run.search.epochs or epochs, epochs), "seeds": seeds}
+    tier = place.reduction
+    epochs = tier.epochs or place.experiment.protocol.epochs
+    shorter = place.reduced(
+        epochs=min(epochs, search.epochs or epochs, tier.search_epochs or epochs),
+        seeds=min(place.seeds, search.seeds, tier.search_seeds or search.seeds),
     )
-    found = []
-    for options in run.search.points(run.options):
-        point = run.model_copy(update={"options": options, "search": None})
-        tried = experiment.model_copy(update={"runs": {run_name: point}})
-        found.append(
-            plan_training(
-                tier, tried, run_name, shorter, data, tasks, (), single_task,
-                project=project, pretraining=pretraining,
-            )
-        )  # fmt: skip
-    return found
+    return [
+        plan_training(
+            shorter.running(options=options, search=None), tasks, (), single_task, pretraining
+        )
+        for options in search.points(place.run.options)
+    ]
 
 
 def plan_single_tasks(
-    tier: str,
-    experiment: Experiment,
-    run_name: str,
-    reduction: Reduction,
-    data: Data,
-    tasks: tuple[str, ...],
-    *,
-    project: Project,
-    pretraining: str | None = None,
+    place: Place, tasks: tuple[str, ...], pretraining: str | None = None
 ) -> dict[str, Training]:
     """By task, a network of its own that the run's options wait for; none where they do not."""
-    run = experiment.runs[run_name]
-    if run.method == SINGLE_TASK:
+    if place.alone:
         return {}
-    method = registry.method(run.method)
-    if not method.needs_single_task(method.Options(**run.options)):
+    method = registry.method(place.run.method)
+    if not method.needs_single_task(method.Options(**place.run.options)):
         return {}
-    alone = run.model_copy(update={"method": SINGLE_TASK, "options": {}, "search": None})
-    reference = experiment.model_copy(update={"runs": {run_name: alone}})
-    return {
-        task: plan_training(
-            tier, reference, run_name, reduction, data, (task,),
-            project=project, pretraining=pretraining,
-        )
-        for task in tasks
-    }  # fmt: skip
+    there = place.running(method=SINGLE_TASK, options={}, weighting=None, search=None)
+    return {task: plan_training(there, (task,), pretraining=pretraining) for task in tasks}
+
+
+def _component(name: str, options: Any) -> Component:
+    return Component(name=name, options=options.model_dump(mode="json"))
 
 
 def _shown(options: Any) -> list[str]:
@@ -326,9 +347,9 @@ def _shown_variation(variation: Variation, protocol: Protocol) -> list[str]:
     ]
 
 
-def _shown_data(experiment: Experiment, data: Data) -> list[str]:
+def _shown_data(place: Place) -> list[str]:
     """What the tier makes of the options that the experiment chooses, for a cell's name."""
-    return [_word(key, data.options[key]) for key in experiment.dataset_options]
+    return [_word(key, place.data.options[key]) for key in place.experiment.dataset_options]
 
 
 def _word(key: str, value: Any) -> str:

@@ -180,6 +180,11 @@ class PaperPlan:
         """All its explanations that can be made."""
         return [self.explanation(name) for name in self.explanation_digests]
 
+    @property
+    def tabled(self) -> list[str]:
+        """Those whose scores stand in its tables."""
+        return [self.explanation(n) for n in self.paper.tabled if n in self.explanation_digests]
+
     def figure(self, figure: str) -> str:
         """One of its figures as SVG; the numbers behind it lie beside as JSON."""
         return f"{self.folder}/figures/{figure}-{self.figure_digests[figure]}.svg"

@@ -36,9 +36,9 @@ class Metric:
     weighted: Callable[[ndarray, ndarray, ndarray], ndarray] | None = None
 
 
-def _ratio(above: ndarray, below: ndarray) -> ndarray:
-    """A quotient, NaN where the denominator is zero."""
-    quotient: ndarray = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+def ratio(above: ndarray, below: ndarray) -> ndarray:
+    """A quotient of arrays of one shape, NaN where the denominator is zero."""
+    quotient: ndarray = np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
     return quotient
 
 
@@ -46,7 +46,7 @@ def weighted_mean(values: ndarray, weights: ndarray) -> ndarray:
     """Means of ``values`` (N,) under weights (R, N): (R,), NaN where nothing has weight."""
     # Not a matrix product: its last digits would depend on the threads of the BLAS.
     exact = np.asarray(values, np.float64)
-    return _ratio(np.einsum("rn,n->r", weights, exact), weights.sum(axis=1))
+    return ratio(np.einsum("rn,n->r", weights, exact), weights.sum(axis=1))
 
 
 def _accuracy(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
@@ -74,7 +74,7 @@ def _f1(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     hits, called, there = (
         weights[:, chosen].sum(axis=1) for chosen in (predicted & positive, predicted, positive)
     )
-    return np.where(there > 0, _ratio(2 * hits, called + there), np.nan)
+    return np.where(there > 0, ratio(2 * hits, called + there), np.nan)
 
 
 def _cumulated(values: ndarray, weights: ndarray, bounds: ndarray) -> tuple[ndarray, ndarray]:
@@ -92,7 +92,7 @@ def _auroc(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     found, others = weights[:, positive], weights[:, ~positive]
     below, upto = _cumulated(logits[~positive], others, logits[positive])
     ordered = (found * (below + upto)).sum(axis=1) / 2
-    return _ratio(ordered, found.sum(axis=1) * others.sum(axis=1))
+    return ratio(ordered, found.sum(axis=1) * others.sum(axis=1))
 
 
 def _auprc(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
@@ -105,7 +105,7 @@ def _auprc(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     _, hits = _cumulated(scores[positive], found, scores[positive])
     _, alarms = _cumulated(scores[~positive], weights[:, ~positive], scores[positive])
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits > 0)
-    return _ratio((found * precision).sum(axis=1), found.sum(axis=1))
+    return ratio((found * precision).sum(axis=1), found.sum(axis=1))
 
 
 def _focal(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
@@ -131,29 +131,39 @@ CALIBRATION_BINS = 15
 """As in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)."""
 
 
-def _sensitivity(outputs: ndarray, targets: ndarray) -> float | None:
+def _sensitivity(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     """Largest share of positives found by a threshold that passes over 90 % of negatives or more.
 
-    Items at the threshold are called positive.
+    Items at the threshold are called positive. A positive is found if calling all that is at or
+    above its own logit raises few enough alarms.
     """
     logits, positive = outputs[:, 0], targets == 1
-    if positive.all() or not positive.any():
-        return None
-    negatives = np.sort(logits[~positive])
-    alarms = len(negatives) - np.searchsorted(negatives, logits, "left")
-    fits = alarms <= (1 - SPECIFICITY) * len(negatives) + 1e-9
-    if not fits.any():
-        return 0.0
-    return float(np.mean(logits[positive] >= logits[fits].min()))
+    found, others = weights[:, positive], weights[:, ~positive]
+    below, _ = _cumulated(logits[~positive], others, logits[positive])
+    total = others.sum(axis=1)
+    fits = total[:, None] - below <= (1 - SPECIFICITY) * total[:, None] + 1e-9
+    share = ratio((found * fits).sum(axis=1), found.sum(axis=1))
+    return np.where(total > 0, share, np.nan)
 
 
-def reliability(logits: ndarray, targets: ndarray, bins: int) -> ndarray:
+def _bins(probabilities: ndarray, bins: int) -> ndarray:
+    """Number of the equal bin that each probability is in; one is in the last."""
+    place: ndarray = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    return place
+
+
+def _probabilities(logits: ndarray) -> ndarray:
+    probabilities: ndarray = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    return probabilities
+
+
+def reliability(logits: ndarray, targets: ndarray, bins: int = CALIBRATION_BINS) -> ndarray:
     """(bins, 3): of equal bins of probability the items, their mean probability, their positives.
 
     The positives as a share; means are zero where a bin has no items.
     """
-    probability = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    probability = _probabilities(logits)
+    place = _bins(probability, bins)
     counts = np.bincount(place, minlength=bins).astype(np.float64)
     sums = [np.bincount(place, each, bins) for each in (probability, (targets == 1) * 1.0)]
     means = [np.divide(s, counts, out=np.zeros(bins), where=counts > 0) for s in sums]
@@ -161,12 +171,16 @@ def reliability(logits: ndarray, targets: ndarray, bins: int) -> ndarray:
     return table
 
 
-def _ece(outputs: ndarray, targets: ndarray) -> float | None:
+def _ece(outputs: ndarray, targets: ndarray, weights: ndarray) -> ndarray:
     """Mean over items of how far the share of positives is from the mean probability in a bin."""
     if len(targets) == 0:
-        return None
-    counts, means, shares = reliability(outputs[:, 0], targets, CALIBRATION_BINS).T
-    return float((counts * np.abs(means - shares)).sum() / counts.sum())
+        return np.full(len(weights), np.nan)
+    probability = _probabilities(outputs[:, 0])
+    place = _bins(probability, CALIBRATION_BINS)
+    order = np.argsort(place, kind="stable")
+    starts = np.unique(place[order], return_index=True)[1]
+    gaps = (weights * (probability - (targets == 1)))[:, order]
+    return ratio(np.abs(np.add.reduceat(gaps, starts, axis=1)).sum(axis=1), weights.sum(axis=1))
 
 
 def _metric(
@@ -189,8 +203,8 @@ METRICS: dict[str, Metric] = {
     "bce": _metric("BCE", "lower", _bce),
     "focal": _metric("Focal loss", "lower", _focal),
     "bce_twice": _metric("BCE, sigmoid applied twice", "lower", _bce_twice),
-    "sensitivity_90": Metric("Sensitivity at specificity 0.90", "higher", _sensitivity),
-    "ece": Metric("ECE", "lower", _ece),
+    "sensitivity_90": _metric("Sensitivity at specificity 0.90", "higher", _sensitivity),
+    "ece": _metric("ECE", "lower", _ece),
     "mse": _metric("MSE", "lower", _mse),
 }
 

@@ -18,12 +18,11 @@ from counterpoise.code import code_digests, library_version
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
 from counterpoise.identity import (
+    Place,
     plan_candidates,
-    plan_data,
     plan_pretraining,
     plan_single_tasks,
     plan_training,
-    protocol_of,
 )
 from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
 from counterpoise.project import Project, load_project
@@ -33,20 +32,18 @@ from counterpoise.spec.paper import (
     SINGLE_TASK,
     ActivationsFigure,
     BarsFigure,
-    CoursesFigure,
-    Experiment,
     ExplainedFigure,
     Figure,
     FigureContent,
+    LinesFigure,
     LocalisationFigure,
     Paper,
-    Run,
     RunsFigure,
     SaliencyFigure,
     Table,
 )
 from counterpoise.spec.study import OWN
-from counterpoise.spec.tier import Reduction, Tier
+from counterpoise.spec.tier import Tier
 
 TABLES = "counterpoise.reproduction.tables"
 CLAIMS = "counterpoise.reproduction.claims"
@@ -248,7 +245,7 @@ def _figure(paper: Paper, name: str) -> Figure:
 
 def _lines(content: FigureContent) -> list[tuple[str, str]]:
     """Experiment and run of all that a figure of runs shows; nothing of other figures."""
-    if isinstance(content, CoursesFigure):
+    if isinstance(content, LinesFigure):
         return [(line.experiment, line.run) for line in content.lines]
     if isinstance(content, RunsFigure):
         return [(content.experiment, run) for run in content.runs]
@@ -307,57 +304,49 @@ def make_plan(
         paper = project.papers[name]
         for experiment_name, experiment in paper.experiments.items():
             reduction = plan.tier.datasets.get(experiment.dataset)
-            if reduction is None or f"{name}/{experiment_name}" in reduction.without:
+            if reduction is None:
                 continue
             for run_name, run in experiment.runs.items():
-                selected = plan.tier.runs
-                if f"{name}/{experiment_name}/{run_name}" in reduction.without:
+                full = f"{name}/{experiment_name}"
+                names = {full, f"{full}/{run_name}"}
+                if names.intersection(reduction.without):
                     continue
-                if selected is not None and f"{name}/{experiment_name}/{run_name}" not in selected:
+                if plan.tier.runs is not None and names.isdisjoint(plan.tier.runs):
                     continue
                 if methods != "all" and run.method not in {*methods, SINGLE_TASK}:
                     continue
-                own = reduction.of(f"{name}/{experiment_name}")
-                _add_run(plan, name, experiment_name, experiment, run_name, own)
+                own = reduction.of(full)
+                where = Place(project, tier_name, experiment, run, own)
+                _add_run(plan, name, experiment_name, run_name, where)
     for name in chosen:
         plan.papers[name] = _plan_paper(plan, project.papers[name])
     return plan
 
 
-def _add_run(
-    plan: Plan, paper: str, name: str, experiment: Experiment, run_name: str, reduction: Reduction
-) -> None:
-    run = experiment.runs[run_name]
-    module = registry.find("datasets", experiment.dataset)
-    data = plan_data(plan.project, experiment, reduction)
-    tasks = tuple(task.name for task in module.tasks(module.Options(**data.options)))
-    alone = run.method == SINGLE_TASK
+def _add_run(plan: Plan, paper: str, name: str, run_name: str, place: Place) -> None:
+    experiment, data, tasks = place.experiment, place.data, place.tasks
     cells: dict[str, str] = {}
-    protocol = protocol_of(experiment, run_name, reduction)
-    before: Training | None = None
-    if isinstance(protocol.initial, Pretrained):
-        before = plan_pretraining(
-            plan.tier_name, experiment, run_name, reduction, plan.project, protocol.initial
-        )
+    pretraining = None
+    if isinstance(initial := place.protocol.initial, Pretrained):
+        before = plan_pretraining(place, initial)
         plan.preliminary[before.key] = before
-    more: dict[str, Any] = {"project": plan.project, "pretraining": before.key if before else None}
-    for group in [(task,) for task in tasks] if alone else [tasks]:
-        place = (plan.tier_name, experiment, run_name, reduction, data, group)
-        references = plan_single_tasks(*place, **more)
+        pretraining = before.key
+    for group in [(task,) for task in tasks] if place.alone else [tasks]:
+        references = plan_single_tasks(place, group, pretraining)
         reached = {task: reference.key for task, reference in references.items()}
-        tried = plan_candidates(*place, reached, **more)
+        tried = plan_candidates(place, group, reached, pretraining)
         plan.preliminary |= {first.key: first for first in [*references.values(), *tried]}
         options = [(point.key, point.cell.method.options) for point in tried]
         points = tuple(Candidate(key=key, options=values) for key, values in options)
-        training = plan_training(*place, points, reached, **more)
+        training = plan_training(place, group, points, reached, pretraining)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
-    reductions = _reductions(experiment, run, reduction, data)
+    reductions = _reductions(place)
     mark: Mark | None = "demo" if source.stand_in else "reduced" if reductions else None
     plan.runs[paper, name, run_name] = RunPlan(
-        paper, name, run_name, cells, mark, reductions, run.may_diverge,
-        reduction.network not in (None, experiment.network),
+        paper, name, run_name, cells, mark, reductions, place.run.may_diverge,
+        place.reduction.network not in (None, experiment.network),
         bool(registry.leak_of(data.dataset, data.options)),
     )  # fmt: skip
 
@@ -365,14 +354,13 @@ def _add_run(
 _EPOCHS = {"best_validation": "the epoch of lowest validation loss", "last": "the last epoch"}
 
 
-def _reductions(
-    experiment: Experiment, run: Run, reduction: Reduction, data: Data
-) -> tuple[str, ...]:
+def _reductions(place: Place) -> tuple[str, ...]:
     """What the tier changes of the published protocol, in words."""
-    protocol = experiment.protocol
+    experiment, reduction, data = place.experiment, place.reduction, place.data
+    protocol, epochs = place.published, place.protocol.epochs
     changes = []
-    if reduction.epochs not in (None, protocol.epochs):
-        changes.append(f"{reduction.epochs} of {protocol.epochs} epochs")
+    if epochs != protocol.epochs:
+        changes.append(f"{epochs} of {protocol.epochs} epochs")
     if reduction.seeds is not None and reduction.seeds < experiment.repeats:
         changes.append(f"{reduction.seeds} of {experiment.repeats} seeds")
     if reduction.batch_size not in (None, protocol.batch_size):
@@ -386,7 +374,7 @@ def _reductions(
     if reduction.augment not in (None, protocol.augment or Augment()):
         changes.append(f"augmentation: {reduction.augment}")
     instead = reduction.instead_of_imagenet
-    if instead is not None and run.protocol.of(protocol).initial.kind == "imagenet":
+    if instead is not None and protocol.initial.kind == "imagenet":
         changes.append(f"pre-trained on {instead.source or instead.dataset} instead of ImageNet")
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
@@ -418,6 +406,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         for run in plan.runs.values()
         if run.paper == paper.id
     }
+    explained = _explained(plan, paper)
     tables = digest_of(
         {
             "tables": [table.model_dump(mode="json") for table in paper.tables],
@@ -425,6 +414,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "rankings": [ranking.model_dump(mode="json") for ranking in paper.rankings],
             "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
             "runs": runs,
+            "explanations": {n: explained[n] for n in paper.tabled if n in explained},
             "code": code_digests([TABLES]),
         }
     )
@@ -436,7 +426,6 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "code": code_digests([CLAIMS]),
         }
     )
-    explained = _explained(plan, paper)
     figures = {}
     for figure in paper.figures:
         content = figure.content
@@ -482,9 +471,12 @@ def _viewed(plan: Plan, paper: Paper) -> tuple[str, ...]:
     compared: dict[str, set[str]] = {name: set() for name in paper.experiments}
     for made in plan.runs.values():
         if made.paper == paper.id:
-            run = paper.experiments[made.experiment].runs[made.run]
-            if run.method != SINGLE_TASK:
-                compared[made.experiment].add(f"{run.method} {run.options} {run.search}")
+            experiment = paper.experiments[made.experiment]
+            run = experiment.runs[made.run]
+            if run.method != SINGLE_TASK and experiment.shows(made.run):
+                compared[made.experiment].add(
+                    f"{run.method} {run.options} {run.weighting} {run.search}"
+                )
     return tuple(name for name, methods in compared.items() if len(methods) >= FEWEST_RUNS)
 
 

@@ -138,9 +138,9 @@ def _link(path: Path, target: Path) -> None:
 
 def _refuse_other_counts(declared: dict[str, int], found: dict[str, int], raw: Path) -> None:
     wrong = [
-        f"{name} {found.get(name, 'none')} in place of {count}"
+        f"{name} {found[name]} in place of {count}"
         for name, count in declared.items()
-        if found.get(name) != count
+        if name in found and found[name] != count
     ]
     if wrong:
         raise UserError(

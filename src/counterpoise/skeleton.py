@@ -86,6 +86,83 @@ sources:
     generator: {{name: local_folder, options: {{folder: {folder}, table: {table}}}}}
 """
 
+PAPER = """\
+# yaml-language-server: $schema=../schema/paper.json
+# A paper as data. It runs as it is; those beside it show figures, searches, readings and more.
+id: {name}
+title: {title}
+short: {title}
+authors: [First Author, Second Author]
+year: {year}
+source:
+  url: https://arxiv.org/abs/0000.00000
+  version: which version was read
+  read: full text
+bibtex: |
+  @misc{{{name},
+    title = {{Title}},
+    author = {{Author, First and Author, Second}},
+    year = {{{year}}}
+  }}
+summary: What the paper proposes and tests, in a few sentences.
+
+# The run of its own method, with which the others of each table are compared.
+own: proposed
+experiments:
+  main:
+    title: What is compared on which data
+    dataset: multimnist
+    network: {{name: lenet, options: {{size: reduced}}}}
+    # As published; a tier (config/tiers.yaml) may only reduce it, and what is reduced is marked.
+    protocol:
+      epochs: 150
+      batch_size: 1024
+      optimizer: adam
+      learning_rate: 0.001
+      loss_normalisation: first_batch
+      selection: best_validation
+    repeats: 10
+    runs:
+      single_task: {{method: single_task, label: single task}}
+      uniform: {{method: uniform, label: uniform}}
+      proposed: {{method: famo, label: FAMO}}
+
+tables:
+  - id: table-1
+    title: What the table says
+    place: Table 1
+    experiment: main
+    baseline: single_task
+    repeats: 10
+    columns:
+      - {{label: Left, task: left, metric: accuracy, percent: true, better: higher}}
+      - {{label: Sum, task: sum, metric: mse, better: lower}}
+      - {{label: Δ_m, id: delta_m, metric: delta_m, better: higher}}
+    # Numbers are copied with their precision, as "96.40 ±00.17", and never computed; "-" is none.
+    rows:
+      - {{label: single task, run: single_task, printed: ["-", "-", "-"]}}
+      - {{label: uniform, run: uniform, printed: ["-", "-", "-"]}}
+      - {{label: FAMO, id: proposed, run: proposed, printed: ["-", "-", "-"]}}
+
+claims:
+  - id: better-than-uniform
+    sentence: The sentence as it is printed.
+    place: Section 1
+    reading: What would have to be seen for it to hold, in terms of the table.
+    test:
+      kind: compare
+      comparisons:
+        - {{left: table-1/proposed/delta_m, right: table-1/uniform/delta_m, expect: better}}
+
+assumptions:
+  - id: widths
+    topic: Where the paper is silent, or its text and code disagree
+    paper_says: What it says of it.
+    choice: What is done here.
+    reason: Why; never because a number then agrees.
+    alternatives: [What else could be meant.]
+"""
+
 STUDY = """\
 # yaml-language-server: $schema=../schema/study.json
 # Which balancing method should I trust on {title}? Run it with `counterpoise compare {name}`.
@@ -150,6 +227,20 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
         table=_quoted(table),
     )
     write_text(path, text)
+    return path
+
+
+def new_paper(root: Path, name: str, year: int) -> Path:
+    """Write the file of a paper: an experiment that runs, a table, a claim and an assumption.
+
+    Raises:
+        UserError: the name will not do, or is taken.
+    """
+    path = root / "config" / "papers" / f"{_as_name(name)}.yaml"
+    if path.exists():
+        raise UserError(f"there is a paper {name!r}", where=path, remedy="choose another name")
+    title = _quoted(name.replace("_", " ").replace("-", " ").capitalize())
+    write_text(path, PAPER.format(name=name, title=title, year=year))
     return path
 
 

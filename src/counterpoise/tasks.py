@@ -14,6 +14,7 @@ TOGETHER = (
     ),
     "auroc_micro",
     "sensitivity_90",
+    "sensitivity_90_rare",
     "ece",
 )
 """Scores of several binary tasks together (:mod:`counterpoise.evaluation.joint`)."""

@@ -8,6 +8,18 @@ from pathlib import Path
 
 from counterpoise.spec.tier import Config
 
+MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""glibc keeps the memory that a step has freed for the next one.
+
+By itself it gives the end of its heap back to the system, which then has to clear it anew at every
+step: more than a tenth of the time of LeNet with batches of 1,024 (docs/measurements.md). Blocks of
+32 MiB and more still go back; torch asks for them in large pages, which are fewer.
+"""
+
 
 def job_environment(config: Config) -> dict[str, str]:
     """Environment variables for the jobs.
@@ -20,8 +32,9 @@ def job_environment(config: Config) -> dict[str, str]:
     variables = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "COUNTERPOISE_WORKFLOW": str(os.getpid()),  # a job can tell whether it still runs
+        **MEMORY,
     }
-    for name in ("mirror", "device", "methods", "papers"):
+    for name in ("tier", "mirror", "device", "methods", "papers"):
         value = getattr(config, name)
         if value is not None:
             words = value if isinstance(value, str) else ",".join(value)

@@ -8,19 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from counterpoise import registry
 from counterpoise.training.engine import Replicate
 
-from ..support import small_cell, small_problem
+from ..support import method_cases, small_cell, small_problem
 
 TASKS = ("left", "sum", "density")
 PASSES = {"losses": 1, "features": 1, "last_layer": 1, "gramian": 3, "jacobian": 3}
-"""Backward passes of the trunk a step, for three tasks."""
-CASES = [
-    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, options.values())) or 'default'}")
-    for name in registry.names("methods")
-    for options in [{}, *registry.method(name).variants]
-]
+"""Backward passes of the trunk a step, for three tasks; one more where that is asked for."""
+CASES = method_cases()
 
 
 def counted(name: str, options: dict[str, Any], tmp_path: Any) -> tuple[Replicate, Counter[str]]:
@@ -64,7 +59,7 @@ def test_a_step_costs_what_the_signal_says(
 ) -> None:
     made, count = counted(name, options, tmp_path)
     again = 1 + made.method.looks_back
-    assert count["trunk backward"] == PASSES[made.method.signal]
+    assert count["trunk backward"] == PASSES[made.method.signal] + made.method.passes_again
     assert count["trunk forward"] == again
     assert count["head forward"] == again * len(TASKS), "a head is evaluated once"
     assert count.pop("head backward") == len(TASKS) * (1 + made.method.second_order)
@@ -75,7 +70,7 @@ def test_a_step_costs_what_the_signal_says(
 def test_a_step_moves_the_network_and_stays_finite(
     name: str, options: dict[str, Any], tmp_path: Any
 ) -> None:
-    cell = small_cell(name, options=options, tasks=TASKS)
+    cell = small_cell(name, options=options, tasks=TASKS, epochs=1 if options else 2)
     made = Replicate(small_problem(cell), 0, tmp_path / "state")
     before = made._tensors()
     made.run(lambda _: None, lambda: False)

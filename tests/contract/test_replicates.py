@@ -12,7 +12,7 @@ from torch import Tensor
 from counterpoise import registry
 from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
 
-from ..support import method_of
+from ..support import method_cases, method_of
 
 R, K, B, D = 3, 4, 7, 6
 STEPS = ((0, 0), (1, 0), (2, 0), (20, 1), (21, 2), (40, 4), (41, 4), (50, 5), (1000, 6))
@@ -28,22 +28,13 @@ Function = Callable[[State, Tensors], tuple[Tensors, State]]
 """Of a state and what is shown: all that a method answers, and the following state."""
 
 
-def options_of(name: str) -> list[dict[str, Any]]:
-    """The defaults and the variants."""
-    return [{}, *registry.method(name).variants]
-
-
 def names(*, sequential: bool) -> list[str]:
     return [
         n for n in registry.names("methods") if bool(registry.method(n).sequential) is sequential
     ]
 
 
-CASES = [
-    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, options.values())) or 'default'}")
-    for name in names(sequential=False)
-    for options in options_of(name)
-]
+CASES = method_cases(names(sequential=False))
 
 
 def wide(tensors: Tensors) -> Tensors:
@@ -156,7 +147,7 @@ def test_replicates_side_by_side_have_the_results_of_each_alone(
 def test_what_is_declared_sequential_is(name: str) -> None:
     """A reason that no longer holds is found: torch must refuse to map some option set."""
     try:
-        for options in options_of(name):
+        for options in registry.method(name).option_sets():
             run_both_ways(name, options)
     except RuntimeError:
         return

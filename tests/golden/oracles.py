@@ -71,6 +71,7 @@ ROWS: dict[str, Row] = {
             _of("adversarial", "the_whole_network_by_autograd"),
             because="guards of a division differ",
         ),
+        by_hand("adversarial", "a_step_by_hand", because="guards of a division differ"),
         Oracle(
             "the printed schedule of the reversal",
             also=_of("adversarial", "the_reversal_grows_over_the_epochs"),
@@ -112,6 +113,12 @@ ROWS: dict[str, Row] = {
         Oracle(TORCHJD, _of(GRAMIAN, "config_is_torchjds")),
         by_hand(GRAMIAN, "config_by_hand"),
     ),
+    "cosmos": _row(
+        "Ruchte and Grabocka, ICDM 2021, arXiv 2103.13392",
+        written("cosmos"),
+        Oracle(f"{TORCHJD}'s objective by autograd", _of(LOSSES, "cosmos_is_torchjds")),
+        by_hand(LOSSES, "cosmos_by_hand"),
+    ),
     "d_grad": _row(
         "baseline of the RotoGrad submission, after Yu et al.",
         Oracle(
@@ -127,10 +134,15 @@ ROWS: dict[str, Row] = {
             "Algorithm 1 by autograd, a pass of the whole network a task",
             _of("db_mtl", "algorithm_1_with_one_backward_pass_a_task"),
         ),
+        Oracle(
+            "at the representation: autograd from Z on, a graph a task",
+            _of("db_mtl", "at_the_representation_with_a_graph_a_task"),
+        ),
         by_hand(
             "db_mtl",
             "a_step_by_hand the_average_has_no_bias_correction "
-            "beta_falls_with_the_root_of_the_step the_halves_and_the_scales",
+            "beta_falls_with_the_root_of_the_step the_halves_and_the_scales "
+            "two_steps_at_the_representation_by_hand",
         ),
     ),
     "deepchest": _row(
@@ -246,6 +258,18 @@ ROWS: dict[str, Row] = {
         written("igb"),
         by_hand(LOSSES, "igb_by_hand"),
     ),
+    "igb_v2": _row(
+        "Dai, Fei and Lu, UAI 2023, arXiv 2307.15429",
+        Oracle(
+            "an agent of torch's modules, autograd and Adam, eleven updates",
+            _of("igb_v2", "the_agent_learns_and_acts_as_torchs_own"),
+        ),
+        by_hand(
+            "igb_v2",
+            "two_transitions_by_hand the_first_weights_are_random_by_hand",
+            because="numbers drawn in float32",
+        ),
+    ),
     "imtl": _row(
         "Liu et al., ICLR 2021, OpenReview IMPnRXEWpvr",
         Oracle(
@@ -313,6 +337,12 @@ ROWS: dict[str, Row] = {
         by_hand(FAIR, "nash_mtl_as_the_public_code_has_it"),
         Oracle(f"{TORCHJD}, as near as its solver comes", also=_of(FAIR, "nash_mtl_is_torchjds")),
     ),
+    "pbi": _row(
+        "Zhang and Li, IEEE Trans. Evolutionary Computation 2007",
+        written("pbi"),
+        Oracle(f"{TORCHJD}'s objective by autograd", _of(LOSSES, "pbi_is_torchjds")),
+        by_hand(LOSSES, "pbi_by_hand"),
+    ),
     "pcd": _row(
         "Varam and AlHajri, TMLR 2026, arXiv 2606.29521",
         Oracle(f"{TORCHJD}, four steps", _of(FAIR, "pcd_is_torchjds_step_after_step")),
@@ -352,6 +382,11 @@ ROWS: dict[str, Row] = {
             _of(FAMILY, "a_turn_in_one_plane_is_the_published_formula"),
             also=_of(ROTO, "the_step_of_a_regression_head_is_the_shortcut_for_rank_one"),
         ),
+        Oracle(
+            "the whole network, transcribed in numpy, 25 steps, both translations",
+            _of("rotograd_whole", "a_training_is_that_of_the_transcription"),
+        ),
+        by_hand("rotograd_whole", "a_step_of_both_translations_by_hand"),
         Oracle(
             "a step in the plane by hand",
             _of(ROTO, "a_step_is_the_projection_of_the_straight_way"),
@@ -423,7 +458,11 @@ ROWS: dict[str, Row] = {
             _of(GRAMIAN, "upgrad_is_the_mean_of_the_projections"),
             because="the least regularisation",
         ),
-        by_hand(GRAMIAN, "the_cone_by_hand"),
+        by_hand(GRAMIAN, "the_cone_by_hand smoothed_weights_by_hand"),
+        Oracle(
+            f"{TORCHJD}'s CR-MOGM, five steps with `smoothing`",
+            _of(GRAMIAN, "smoothed_weights_are_torchjds"),
+        ),
     ),
     "uw": _row(
         "Kendall, Gal and Cipolla, CVPR 2018, arXiv 1705.07115",
@@ -433,14 +472,83 @@ ROWS: dict[str, Row] = {
 }
 
 LEFT_OUT: dict[str, str] = {
-    "MOML, FORUM, Auto-λ": "bilevel: an outer loss, on data of its own, decides the weights through "
-    "a copy of the network at every step.",
+    "MOML, FORUM, AutoLambda": "bilevel: an outer loss, on data of its own, decides the weights "
+    "through a copy of the network at every step.",
     "MoDo, SDMGrad": "several independent batches a step. A step here has one batch.",
-    "CR-MOGM": "a wrapper: it smooths the weights of another method over the steps.",
     "DTP (dynamic task prioritisation)": "each task needs a key performance indicator of its own.",
     "URL (universal representations)": "distillation from one trained network a task.",
     "MTAN": "a network, not a weighting.",
-    "IGBv2": "chooses the weights by deep reinforcement learning.",
-    "Krum, trimmed mean": "take the rows for noisy copies of one gradient. Those of tasks are not.",
-    "constant, mean, sum": "`uniform` and `fixed`.",
+    "Krum, TrimmedMean": "take the rows for copies of one gradient, of which some are forged, and "
+    "drop the odd ones. Those of tasks are odd by right: a task that is dropped is not learned.",
 }
+
+TORCHJD_HAS: dict[str, str] = {
+    "aggregation.AlignedMTL": "aligned_mtl",
+    "aggregation.CAGrad": "cagrad",
+    "aggregation.ConFIG": "config",
+    "aggregation.Constant": "fixed",
+    "aggregation.CRMOGM": "upgrad.smoothing",
+    "aggregation.DualProj": "dualproj",
+    "aggregation.ExcessMTL": "excess_mtl",
+    "aggregation.FairGrad": "fairgrad",
+    "aggregation.GradDrop": "graddrop",
+    "aggregation.GradVac": "gradvac",
+    "aggregation.IMTLG": "imtl_g",
+    "aggregation.Krum": "",
+    "aggregation.Mean": "fixed",
+    "aggregation.MGDA": "mgda",
+    "aggregation.MoDo": "",
+    "aggregation.NashMTL": "nash_mtl",
+    "aggregation.PCD": "pcd",
+    "aggregation.PCGrad": "pcgrad",
+    "aggregation.Random": "rgw",
+    "aggregation.SDMGrad": "",
+    "aggregation.Sum": "uniform",
+    "aggregation.TrimmedMean": "",
+    "aggregation.UPGrad": "upgrad",
+    "scalarization.Constant": "fixed",
+    "scalarization.COSMOS": "cosmos",
+    "scalarization.DWA": "dwa",
+    "scalarization.FAMO": "famo",
+    "scalarization.GeometricMean": "gls",
+    "scalarization.IMTLL": "imtl_l",
+    "scalarization.Mean": "fixed",
+    "scalarization.PBI": "pbi",
+    "scalarization.Random": "rlw",
+    "scalarization.STCH": "stch",
+    "scalarization.Sum": "uniform",
+    "scalarization.UW": "uw",
+}
+"""What TorchJD 0.18 offers, without the word Weighting: our method, or one of its options after a
+dot; empty for what is left out."""
+
+LIBMTL_HAS: dict[str, str] = {
+    "EW": "uniform",
+    "UW": "uw",
+    "DWA": "dwa",
+    "RLW": "rlw",
+    "RGW": "rgw",
+    "GLS": "gls",
+    "STCH": "stch",
+    "FAMO": "famo",
+    "GradNorm": "gradnorm",
+    "MGDA": "mgda",
+    "PCGrad": "pcgrad",
+    "GradVac": "gradvac",
+    "CAGrad": "cagrad",
+    "IMTL": "imtl",
+    "GradDrop": "graddrop",
+    "Nash_MTL": "nash_mtl",
+    "MoCo": "moco",
+    "Aligned_MTL": "aligned_mtl",
+    "ExcessMTL": "excess_mtl",
+    "FairGrad": "fairgrad",
+    "UPGrad": "upgrad",
+    "DB_MTL": "db_mtl",
+    "MoDo": "",
+    "SDMGrad": "",
+    "MOML": "",
+    "FORUM": "",
+    "AutoLambda": "",
+}
+"""The same of LibMTL at commit 4336804 (2025-05-14)."""

@@ -1,48 +1,31 @@
-"""docs/methods.md, written by pytest with ``--methods-table`` from what the tests measured."""
+"""docs/methods.md, written by pytest with ``--methods-table`` from what the tests measured.
+
+What each method is held to, and how exactly, is also written where the report's cards read it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
 
 from counterpoise import registry
-from counterpoise.methods._base import Shape
+from counterpoise.methods._catalogue import PROMISES, promises, signals
 
 from ..contract.test_costs import TASKS
 from ..support import ROOT
-from .oracles import LEFT_OUT, ROWS, Oracle, Row
+from .oracles import LEFT_OUT, LIBMTL_HAS, ROWS, TORCHJD_HAS, Oracle, Row
 
 FILE = ROOT / "docs" / "methods.md"
+EVIDENCE = ROOT / "src" / "counterpoise" / "report" / "assets" / "methods.json"
 COMMAND = "python -m pytest tests/golden tests/contract/test_costs.py --methods-table"
 COLUMNS = (
     "method", "paper", "held to", "largest relative error", "signal", "trunk passes back", "promises"
 )  # fmt: skip
-WORDS = {
-    "neutral_start": ("neutral start", "the first step is that of uniform weights"),
-    "weighted_loss": (
-        "weighted loss",
-        "the shared gradient is that of the loss, weighted as the heads are",
-    ),
-    "weights_sum_to_tasks": ("sum K", "weights are positive and sum to K at every step"),
-    "equal_tasks_equal_weights": (
-        "equal tasks",
-        "tasks that cannot be told apart get equal weights",
-    ),
-    "plain_with_one_task": ("one task", "with K = 1 it is plain training"),
-    "blind_to_gradient_scale": (
-        "any scale",
-        "the scale of one task's gradient does not change the direction",
-    ),
-    "never_conflicts": (
-        "no conflict",
-        "the shared gradient has no negative inner product with any task's",
-    ),
-}
-"""Properties in the order of the table, in short and in full."""
-
 Errors = dict[str, dict[str, Any]]
 """By node, what the fixture of these tests says."""
 Counts = dict[str, list[dict[str, Any]]]
@@ -83,23 +66,15 @@ def _either(values: list[str]) -> str:
     return " or ".join(dict.fromkeys(values))
 
 
-def signals_of(name: str) -> str:
-    """Of the defaults and of the variants."""
-    kind = registry.method(name)
-    shape = Shape(3, 4, (5,), ("a", "b", "c"))
-    sets: list[dict[str, Any]] = [{}, *kind.variants]
-    return _either([kind(kind.Options(**options), shape).signal for options in sets])
-
-
 def passes_of(name: str, counts: Counts) -> str:
     """Backward passes of the trunk for K tasks.
 
     Raises:
-        LookupError: they were not counted, or are neither one nor one a task.
+        LookupError: they were not counted, or are neither one nor one a task, nor one more than that.
     """
     if not counts[name]:
         raise LookupError(f"passes of {name} were not counted")
-    kinds = {1: "1", len(TASKS): "K"}
+    kinds = {1: "1", len(TASKS): "K", len(TASKS) + 1: "K + 1"}
     words = []
     for count in counts[name]:
         if count["trunk backward"] not in kinds:
@@ -129,7 +104,8 @@ Written by the tests; the words are in `tests/golden/oracles.py`. The command:
   those at all shared parameters; `jacobian`, those themselves. After *or*: with an option.
 - *trunk passes back*: backward passes of the shared network a step, for K tasks, counted by hooks.
   Where a step takes two forward passes, that is said, too.
-- *promises*, each a contract test over the method and its variants:
+- *promises*, each a contract test over the method and its variants (*some options*: only some of them
+  keep it):
 """
 
 
@@ -137,7 +113,9 @@ def lettered(lines: list[str]) -> str:
     """A cell of several lines, which a narrow column may break."""
     if len(lines) == 1:
         return lines[0]
-    return "<br>".join(f"{letter}) {line}" for letter, line in zip("abcdefgh", lines, strict=False))
+    return "<br>".join(
+        f"{letter}) {line}" for letter, line in zip(ascii_lowercase, lines, strict=False)
+    )
 
 
 NONE_YET = Row("its own file says", ())
@@ -152,9 +130,9 @@ def cells_of(name: str, errors: Errors, counts: Counts) -> tuple[str, ...]:
         row.paper,
         lettered([oracle.what for oracle in row.oracles] or ["nothing yet"]),
         lettered([error_of(oracle, errors) for oracle in row.oracles] or ["-"]),
-        signals_of(name),
+        " or ".join(signals(kind)),
         passes_of(name, counts),
-        ", ".join(short for key, (short, _) in WORDS.items() if key in kind.properties) or "none",
+        ", ".join(promises(kind)) or "none",
     )
 
 
@@ -166,6 +144,37 @@ def table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
     return "".join([row(head), "|" + "---|" * len(head) + "\n", *map(row, rows)])
 
 
+def evidence(errors: Errors) -> str:
+    """Of every method with a row, as JSON: its paper, and each oracle with its largest error.
+
+    Raises:
+        LookupError: something was not measured.
+    """
+    told = {
+        name: {
+            "paper": row.paper,
+            "oracles": [[oracle.what, error_of(oracle, errors)] for oracle in row.oracles],
+        }
+        for name, row in sorted(ROWS.items())
+    }
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def names_elsewhere() -> list[tuple[str, str, str]]:
+    """What is ours, or left out, and what two libraries call it."""
+    targets = {*TORCHJD_HAS.values(), *LIBMTL_HAS.values()}
+    rows = []
+    for target in [*sorted(targets - {""}), ""]:
+        method, _, option = target.partition(".")
+        here = f"`{method}`" + (f" and others, option `{option}`" if option else "")
+        theirs = [
+            ", ".join(dict.fromkeys(n.rpartition(".")[2] for n, o in names.items() if o == target))
+            for names in (TORCHJD_HAS, LIBMTL_HAS)
+        ]
+        rows.append((here if target else "left out", theirs[0] or "-", theirs[1] or "-"))
+    return rows
+
+
 def page(errors: Errors, counts: Counts) -> str:
     """The whole file.
 
@@ -173,11 +182,12 @@ def page(errors: Errors, counts: Counts) -> str:
         LookupError: something was not measured.
     """
     names = sorted(registry.names("methods"), key=lambda name: registry.method(name).label.lower())
-    promises = ";\n".join(f"  - {short}: {full}" for short, full in WORDS.values())
+    meanings = ";\n".join(f"  - {short}: {full}" for short, full in PROMISES.values())
     rows = [cells_of(name, errors, counts) for name in names]
     return (
-        f"{HEAD}{promises}.\n\n{table(COLUMNS, rows)}\n## Left out\n\n"
-        f"{table(('method', 'why'), LEFT_OUT.items())}"
+        f"{HEAD}{meanings}.\n\n{table(COLUMNS, rows)}\n## Left out\n\n"
+        f"{table(('method', 'why'), LEFT_OUT.items())}\n## Names in other libraries\n\n"
+        f"{table(('here', 'TorchJD', 'LibMTL'), names_elsewhere())}"
     )
 
 
@@ -205,12 +215,14 @@ class MethodsTable:
             self.said = f"{FILE} was not written: the tests did not pass"
             return
         try:
-            FILE.write_text(page(self.errors, self.counts), encoding="utf-8")
+            whole, told = page(self.errors, self.counts), evidence(self.errors)
+            FILE.write_text(whole, encoding="utf-8")
+            EVIDENCE.write_text(told, encoding="utf-8")
         except LookupError as error:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self.said = f"{FILE} was not written: {error.args[0]}; the command is: {COMMAND}"
         else:
-            self.said = f"wrote {FILE}"
+            self.said = f"wrote {FILE} and {EVIDENCE}"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Where the file is."""

@@ -84,6 +84,35 @@ def test_the_whole_network_by_autograd(weight: float) -> None:
             torch.testing.assert_close(following[name], expected, rtol=1e-6, atol=1e-9)
 
 
+def test_a_step_by_hand() -> None:
+    """One item, g = (3, 4) and (0, 2); one hidden unit u_1 + 0.1, logits (h, -h).
+
+    Units (0.6, 0.8) and (0, 1): h = 0.7 and 0.1, the right answers' probabilities s(1.4) and
+    1 - s(0.2), s the logistic function. dC/dh = s(1.4) - 1 and s(0.2), each the mean's half of two
+    logits'. At u that times (1, 0), and at g what lies across u, over the length:
+    (0.64, -0.48) / 5 and (1, 0) / 2. p = 1/10, so lambda = 2 / (1 + 1/e) - 1, and w = 1/2.
+    """
+    method = method_of("adversarial", 2, 2, weight=0.5, hidden=1)
+    layers = ([[1.0, 0.0]], [0.1], [[1.0], [-1.0]], [0.0, 0.0])
+    draws = {n: torch.tensor(v, dtype=torch.float64) for n, v in zip(LAYERS, layers, strict=True)}
+    own = torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]]]).double()
+    state = {name: value.double() for name, value in method.initial_state().items()}
+    combined, following = method.combine(state, signal_of(method, state, own, draws=draws))
+    first, second = (1 / (1 + math.exp(-x)) for x in (1.4, 0.2))
+    strength = (2 / (1 + math.exp(-1.0)) - 1) * 0.5
+    at_first, at_second = [0.128 * (first - 1), -0.096 * (first - 1)], [0.5 * second, 0.0]
+    expected = torch.tensor([[at_first], [at_second]], dtype=torch.float64)
+    assert combined.through_gradients is not None and combined.weights.tolist() == [0.5, 0.5]
+    # The guard of 1e-10 beside lengths of one.
+    torch.testing.assert_close(
+        combined.through_gradients, -strength * expected, rtol=1e-8, atol=1e-10
+    )
+    # Adam's first step goes the rate against the sign: both answers lean to the first task.
+    torch.testing.assert_close(
+        following["outer_bias"], torch.tensor([-0.01, 0.01], dtype=torch.float64), rtol=1e-6, atol=0
+    )
+
+
 def test_the_reversal_grows_over_the_epochs() -> None:
     """lambda = 2 / (1 + exp(-10 p)) - 1: 0.46 at a tenth of the training, 0.99991 at its end."""
     method = method_of("adversarial", 2, 3, weight=0.5)

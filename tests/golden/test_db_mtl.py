@@ -11,7 +11,7 @@ from torch import Tensor
 from counterpoise.methods._base import Signal
 from counterpoise.training.step import train_step
 
-from ..support import method_of, same_tensors, small_cell, small_problem
+from ..support import method_of, same_tensors, signal_of, small_cell, small_problem
 
 
 def shown(losses: list[float], jacobian: list[list[float]], step: int) -> Signal:
@@ -74,6 +74,7 @@ def test_beta_falls_with_the_root_of_the_step() -> None:
         ({"log": False, "norm": False}, [3.0, 6.0]),  # the plain sum
         ({"scale": "minimum"}, [0.3, 0.9]),  # both brought to 0.5
         ({"scale": "mean"}, [1.65, 4.95]),  # to 2.75
+        ({"scale": 1.0}, [0.6, 1.8]),  # to a constant
     ],
 )
 def test_the_halves_and_the_scales(options: dict[str, Any], expected: list[float]) -> None:
@@ -82,6 +83,23 @@ def test_the_halves_and_the_scales(options: dict[str, Any], expected: list[float
         method.initial_state(), shown([1.0, 4.0], [[3.0, 4.0], [0.0, 2.0]], 0)
     )
     close(combined.trunk, expected)
+
+
+def test_two_steps_at_the_representation_by_hand() -> None:
+    """Two items; losses 1 and 4, norms at Z 5 and 2, after the log 5 and 0.5; beta = 1/2.
+
+    First norms (2.5, 0.25): the second task is scaled by ten. Then its gradient is three times as
+    long: (3.75, 0.125 + 0.75), so by 30 / 7. v has the log's 1 and 1/4 besides.
+    """
+    method = method_of("db_mtl", 2, 2, level="features", schedule="constant")
+    assert method.signal == "features"
+    own = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 2.0], [0.0, 0.0]]])
+    state, losses = method.initial_state(), torch.tensor([1.0, 4.0])
+    for length, factor in ((1.0, 10.0), (3.0, 30 / 7)):
+        gradients = own * torch.tensor([1.0, length])[:, None, None]
+        combined, state = method.combine(state, signal_of(method, state, gradients, losses=losses))
+        close(combined.mixing, [1.0, factor / 4])
+        close(combined.weights, [1.0, 0.25])
 
 
 def test_a_loss_that_has_no_logarithm_shows() -> None:
@@ -143,3 +161,36 @@ def test_algorithm_1_with_one_backward_pass_a_task() -> None:
     ):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11, msg=key)
     assert not same_tensors(ours.state_dict(), problem.build(0)[0].double().state_dict())
+
+
+def test_at_the_representation_with_a_graph_a_task() -> None:
+    """Five steps against autograd on log(l_k + epsilon) from a Z of each task's own, in float64."""
+    problem = small_problem(small_cell("db_mtl", options={"level": "features", "beta": 0.9}))
+    (ours, method), (other, _) = problem.build(0), problem.build(0)
+    ours, other = ours.double(), other.double()
+    state, normaliser, norms = method.initial_state(), None, torch.zeros(3).double()
+    own, their = (torch.optim.SGD(net.parameters(), lr=1e-3) for net in (ours, other))
+    for step in range(5):
+        inputs, targets = problem.parts["train"].batch(torch.arange(8 * step, 8 * step + 8))
+        inputs = inputs.double()
+        own.zero_grad()
+        state, normaliser, _ = train_step(
+            ours, method, state, problem.tasks, problem.losses(), normaliser, inputs, targets,
+            normalise=False, step=step, epoch=0,
+        )  # fmt: skip
+        own.step()
+        their.zero_grad()
+        z, found = other.trunk(inputs), []
+        for task, loss in zip(problem.tasks, problem.losses(), strict=True):
+            alone = z.detach().requires_grad_()
+            torch.log(loss(other.heads[task.name](alone), targets[task.name]) + 1e-8).backward()
+            assert alone.grad is not None
+            found.append(alone.grad)
+        beta = 0.9 / (step + 1) ** 0.5
+        norms = beta * norms + (1 - beta) * torch.stack([g.norm() for g in found])
+        z.backward(sum(norms.max() / (n + 1e-8) * g for n, g in zip(norms, found, strict=True)))
+        their.step()
+    for (key, value), expected in zip(
+        ours.state_dict().items(), other.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-11, msg=key)

@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import polar
 from scipy.optimize import minimize, nnls
 from torch import Tensor
-from torchjd import aggregation
+from torchjd import aggregation, linalg
 
 from counterpoise.methods._gramian import gradients_of
 from counterpoise.training.signals import gramian_of
@@ -228,13 +228,13 @@ def test_imtl_of_two_tasks_by_hand() -> None:
     of the raw gradients 8/11 and 6/11; d l'/ds = 3 - 1 and 2 - 1."""
     jacobian = rows([3.0, 0.0], [0.0, 4.0])
     method, _ = made("imtl", jacobian)
-    state = {"s": torch.tensor([0.0, np.log(2)], dtype=torch.float64)}
+    state = {"log_scale": torch.tensor([0.0, np.log(2)], dtype=torch.float64)}
     losses = torch.tensor([3.0, 1.0], dtype=torch.float64)
     combined, following = method.combine(state, shown(jacobian, losses=losses))
     close(combined.mixing, [8 / 11, 6 / 11])
     close(combined.weights, [1.0, 2.0])
-    close(combined.gradients["s"], [2.0, 1.0])
-    assert torch.equal(following["s"], state["s"])
+    close(combined.gradients["log_scale"], [2.0, 1.0])
+    assert torch.equal(following["log_scale"], state["log_scale"])
 
 
 @independent
@@ -243,9 +243,9 @@ def test_imtl_descends_its_scaled_losses(jacobian: Tensor) -> None:
     method, _ = made("imtl", jacobian)
     s = normal(1, len(jacobian)).requires_grad_()
     losses = normal(2, len(jacobian)).abs() + 0.1
-    combined, _ = method.combine({"s": s.detach()}, shown(jacobian, losses=losses))
+    combined, _ = method.combine({"log_scale": s.detach()}, shown(jacobian, losses=losses))
     (expected,) = torch.autograd.grad((s.exp() * losses - s).sum(), s)
-    close(combined.gradients["s"], expected, 1e-12)
+    close(combined.gradients["log_scale"], expected, 1e-12)
     scaled = s.detach().exp()[:, None] * jacobian
     assert combined.mixing is not None
     projections = scaled @ (combined.mixing @ jacobian) / scaled.norm(dim=1)
@@ -309,6 +309,38 @@ def test_the_cone_by_hand() -> None:
 def test_torchjds_own_regularisation_is_an_option(jacobian: Tensor) -> None:
     for name, kind in (("upgrad", aggregation.UPGrad), ("dualproj", aggregation.DualProj)):
         close(update(name, jacobian, regularisation=1e-4), kind()(jacobian), 1e-9)
+
+
+def test_smoothed_weights_by_hand() -> None:
+    """(1, 0) and (0, 1), then the gradients above: v = (1/2, 1/2), and then (1, 3/4).
+
+    There (1, 0) becomes g1 + g2 / 2 and (-1, 1) becomes g1 + g2. With nine tenths of the past:
+    (0.45 + 0.1, 0.45 + 0.075).
+    """
+    method, state = made("upgrad", rows([1.0, 0.0], [0.0, 1.0]), smoothing=0.9, **EXACT)
+    nothing = rows([0.0, 0.0], [0.0, 0.0])  # takes the plain sum, and is not remembered
+    for jacobian, expected in (
+        (nothing, [1.0, 1.0]),
+        (rows([1.0, 0.0], [0.0, 1.0]), [0.5, 0.5]),
+        (nothing, [1.0, 1.0]),
+        (rows([1.0, 0.0], [-1.0, 1.0]), [0.55, 0.525]),
+    ):
+        combined, state = method.combine(state, shown(jacobian))
+        assert combined.mixing is not None
+        close(combined.mixing, expected)
+
+
+def test_smoothed_weights_are_torchjds() -> None:
+    projector = linalg.QuadprogProjector(reg_eps=1e-8)
+    theirs = aggregation.CRMOGMWeighting(aggregation.UPGradWeighting(projector=projector), 0.7)
+    method, state = made("upgrad", normal(0, 4, 6), smoothing=0.7)
+    for step in range(5):
+        jacobian = normal(step, 4, 6)
+        combined, state = method.combine(state, shown(jacobian, step=step))
+        assert combined.mixing is not None
+        gramian = jacobian @ jacobian.T
+        # Its own regularisation is relative to the trace, ours to the largest norm.
+        close(combined.mixing, theirs(gramian))
 
 
 # ConFIG --------------------------------------------------------------------------------------

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torchjd import scalarization
 
 from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
 from counterpoise.tasks import Task
 from counterpoise.training.engine import Replicate
 
 from ..support import method_of, small_cell, small_problem
-from .transcription import Written, agree, difference, followed, transcribed
+from .transcription import Displacement, Written, agree, difference, followed, transcribed
 
 TOLERANCE = 1e-6
 LOGARITHMIC = [
@@ -80,6 +82,62 @@ def test_rlw_has_the_moments_of_its_distribution(distribution: str) -> None:
         independent = torch.randn(200_000, 4, generator=draws).double().exp()
         expected = (independent[:, 0] / independent.sum(1)).var()
         assert weights.var(0).tolist() == pytest.approx([float(expected)] * 4, rel=0.15)
+
+
+def test_cosmos_by_hand() -> None:
+    """Losses 3 and 4, of length 5; r = (1/2, 1/2), of length 1 / sqrt 2; cosine 7 / (5 sqrt 2).
+
+    Its derivatives: (1 - (7 / 5) (3 / 5)) / (5 sqrt 2) = 4 / (125 sqrt 2), and -3 / (125 sqrt 2).
+    """
+    unit = 125 * math.sqrt(2)
+    combined, _ = step_of("cosmos", [3.0, 4.0], {"strength": 2.0})
+    close(combined.weights, [0.5 - 8 / unit, 0.5 + 6 / unit])
+    # Where losses stand to each other as is wanted, only the weighted sum is left.
+    combined, _ = step_of("cosmos", [1.0, 3.0], {"preference": {"task1": 3.0}})
+    close(combined.weights, [0.25, 0.75])
+
+
+def test_pbi_by_hand() -> None:
+    """Losses 3 and 1: (2, 2) on the line and (1, -1) beside it.
+
+    w = (1, 3) / sqrt 10 and 3.5 - 0.5: (0.6, 1.8) on the line and (2.4, -0.8) = 0.8 (3, -1) beside.
+    """
+    close(step_of("pbi", [3.0, 1.0])[0].weights, [6 / math.sqrt(2), -4 / math.sqrt(2)])
+    options = {"theta": 2.0, "preference": {"task1": 3.0}, "min_losses": {"task0": 0.5}}
+    close(step_of("pbi", [3.5, 1.0], options)[0].weights, [7 / 10**0.5, 1 / 10**0.5])
+
+
+def by_torchjd(scalarizer: scalarization.Scalarizer, losses: Tensor) -> Tensor:
+    values = losses.clone().requires_grad_()
+    (found,) = torch.autograd.grad(scalarizer(values), values)
+    return found
+
+
+LOSSES = torch.rand(20, 4, generator=torch.Generator().manual_seed(1)).double() + 0.1
+WANTED = {"task0": 2.0, "task2": 0.5}
+PREFERENCE = torch.tensor([2.0, 1.0, 0.5, 1.0]).double() / 4.5
+LEAST = torch.tensor([0.0, 0.05, 0.0, 0.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 8.0])
+def test_cosmos_is_torchjds(strength: float) -> None:
+    theirs = scalarization.COSMOS(strength, PREFERENCE)
+    for losses in LOSSES:
+        combined, _ = step_of(
+            "cosmos", losses.tolist(), {"strength": strength, "preference": WANTED}
+        )
+        torch.testing.assert_close(combined.weights, by_torchjd(theirs, losses), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("theta", [0.0, 0.3, 5.0])
+def test_pbi_is_torchjds(theta: float) -> None:
+    theirs = scalarization.PBI(theta, PREFERENCE, LEAST)
+    options = {"theta": theta, "preference": WANTED, "min_losses": {"task1": 0.05}}
+    for losses in [*LOSSES, PREFERENCE + LEAST]:
+        combined, _ = step_of("pbi", losses.tolist(), options)
+        torch.testing.assert_close(
+            combined.weights, by_torchjd(theirs, losses), rtol=1e-9, atol=1e-9
+        )
 
 
 def epoch_of(losses: list[float], number: int) -> Epoch:
@@ -236,7 +294,12 @@ def test_famo_measures_losses_from_their_lower_bounds() -> None:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("famo", {"min_losses": {"oedema": 0.1}}), ("uw", {"regression": ("oedema",)})],
+    [
+        ("famo", {"min_losses": {"oedema": 0.1}}),
+        ("uw", {"regression": ("oedema",)}),
+        ("cosmos", {"preference": {"oedema": 0.1}}),
+        ("pbi", {"min_losses": {"oedema": 0.1}}),
+    ],
 )
 def test_an_option_that_names_no_task_is_told(name: str, options: dict[str, Any]) -> None:
     tasks = (Task("edema", "Edema", 1, "bce", ("auroc",), classes=2),)
@@ -314,6 +377,28 @@ class DynamicAverage(Written):
 
     def ended(self, losses: Tensor) -> None:
         self.means.append(losses)
+
+
+class Cosine(Written):
+    """The mean of the losses, less their cosine with ones."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def total(self, losses: Tensor, shared: list[Tensor], step: int, epoch: int) -> Tensor:
+        cosine = torch.nn.functional.cosine_similarity(losses, torch.ones_like(losses), dim=0)
+        return losses.mean() - self.strength * cosine
+
+
+class Boundary(Written):
+    """The way along the diagonal, and theta times the distance from it."""
+
+    def __init__(self, theta: float) -> None:
+        self.theta = theta
+
+    def total(self, losses: Tensor, shared: list[Tensor], step: int, epoch: int) -> Tensor:
+        along = losses.sum() / 3**0.5
+        return along + self.theta * (losses - losses.mean()).norm()
 
 
 class Uncertainty(Written):
@@ -401,6 +486,9 @@ def written() -> list[tuple[str, dict[str, Any], Callable[[], Written], bool]]:
     return [
         ("rlw", {}, lambda: RandomWeights("normal"), False),
         ("rlw", {"distribution": "dirichlet"}, lambda: RandomWeights("dirichlet"), False),
+        ("cosmos", {}, lambda: Cosine(1.0), False),
+        ("cosmos", {"strength": 3.0}, lambda: Cosine(3.0), True),
+        ("pbi", {}, lambda: Boundary(5.0), False),
         ("dwa", {}, DynamicAverage, False),
         ("dwa", {}, DynamicAverage, True),
         # The problem's tasks: left (classes), sum and density (regression).
@@ -423,6 +511,11 @@ def written() -> list[tuple[str, dict[str, Any], Callable[[], Written], bool]]:
     ]
 
 
+@cache
+def plain(normalise: bool) -> Displacement:
+    return followed("uniform", {}, normalise=normalise)[0]
+
+
 @pytest.mark.parametrize(("name", "options", "rule", "normalise"), written())
 def test_the_network_moves_as_autograd_on_the_written_loss_moves_it(
     name: str, options: dict[str, Any], rule: Callable[[], Written], normalise: bool
@@ -430,8 +523,7 @@ def test_the_network_moves_as_autograd_on_the_written_loss_moves_it(
     """Twelve steps in four epochs, in float64."""
     found, _ = followed(name, options, normalise=normalise)
     agree(found, transcribed(rule(), normalise=normalise), TOLERANCE)
-    plain, _ = followed("uniform", {}, normalise=normalise)
-    assert difference(found, plain) > 1e-4, "it does something"
+    assert difference(found, plain(normalise)) > 1e-4, "it does something"
 
 
 @pytest.mark.parametrize("normalise", [False, True])

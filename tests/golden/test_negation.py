@@ -37,14 +37,17 @@ def final_row(plan: Plan, run: str, split: Path, folder: Path, seed: int) -> dic
     return made.history[-1]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+SEEDS = pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@SEEDS
 def test_rotograd_learns_both(demo_plan: Plan, split_file: Path, tmp_path: Path, seed: int) -> None:
     row = final_row(demo_plan, "rotograd", split_file, tmp_path, seed)
     for task in TASKS:
         assert row[f"validation_metric/{task}"] > 0.95
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@SEEDS
 def test_uniform_learns_neither(
     demo_plan: Plan, split_file: Path, tmp_path: Path, seed: int
 ) -> None:

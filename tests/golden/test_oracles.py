@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -11,15 +12,28 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from torchjd import aggregation, scalarization
 
 from counterpoise import registry
 from counterpoise.methods._base import Property
+from counterpoise.methods._catalogue import PROMISES
 
 from ..contract import test_costs
 from ..support import ROOT, method_of
 from . import measured
-from .oracles import ROWS
-from .table import COLUMNS, FILE, WORDS, Counts, Errors, covers, digit, error_of, page
+from .oracles import LEFT_OUT, LIBMTL_HAS, ROWS, TORCHJD_HAS
+from .table import (
+    COLUMNS,
+    EVIDENCE,
+    FILE,
+    Counts,
+    Errors,
+    covers,
+    digit,
+    error_of,
+    evidence,
+    page,
+)
 
 NAMES = registry.names("methods")
 HELD = [name for name in NAMES if name in ROWS]
@@ -93,9 +107,12 @@ def test_the_page_is_up_to_date(request: pytest.FixtureRequest) -> None:
     }
     counts: Counts = {}
     for name in NAMES:
-        made = [method_of(name, 3, 4, **o) for o in [{}, *registry.method(name).variants]]
+        made = [method_of(name, 3, 4, **o) for o in registry.method(name).option_sets()]
         counts[name] = [
-            {"trunk backward": test_costs.PASSES[m.signal], "trunk forward": 1 + m.looks_back}
+            {
+                "trunk backward": test_costs.PASSES[m.signal] + m.passes_again,
+                "trunk forward": 1 + m.looks_back,
+            }
             for m in made
         ]
     found = FILE.read_text(encoding="utf-8")
@@ -104,10 +121,41 @@ def test_the_page_is_up_to_date(request: pytest.FixtureRequest) -> None:
     assert all(any(place in line for line in made) for place in own), "it would be in the table"
     made = [line for line in made if not any(place in line for place in own)]
     assert without_errors(found) == made, "run the command in it"
+    told = [json.loads(text) for text in (EVIDENCE.read_text(encoding="utf-8"), evidence(errors))]
+    for methods in told:
+        for row in methods.values():
+            row["oracles"] = [what for what, _ in row["oracles"]]
+    assert told[0] == told[1], "run the command in docs/methods.md"
 
 
 def test_every_promise_has_its_words() -> None:
-    assert set(WORDS) == set(get_args(Property))
+    assert set(PROMISES) == set(get_args(Property))
+
+
+BASES = {"Aggregator", "GramianWeightedAggregator", "Scalarizer", "WeightedAggregator", "Weighting"}
+"""What TorchJD's methods are made of."""
+
+
+def test_all_that_torchjd_offers_is_here_or_left_out_with_a_reason() -> None:
+    offered = {
+        f"{module.__name__.rpartition('.')[2]}.{name.removesuffix('Weighting') or name}"
+        for module in (aggregation, scalarization)
+        for name in module.__all__
+        if name not in BASES
+    }
+    assert offered <= set(TORCHJD_HAS), "say in oracles.py what they are here, or why they are not"
+    assert len(offered) > 30
+
+
+@pytest.mark.parametrize("names", [TORCHJD_HAS, LIBMTL_HAS], ids=["torchjd", "libmtl"])
+def test_names_of_other_libraries_lead_to_what_there_is(names: dict[str, str]) -> None:
+    for theirs, ours in names.items():
+        method, _, option = ours.partition(".")
+        if not ours:
+            assert any(theirs.rpartition(".")[2] in key.split(", ") for key in LEFT_OUT), theirs
+        else:
+            assert method in NAMES, theirs
+            assert not option or option in registry.method(method).Options.model_fields, theirs
 
 
 def test_errors_are_relative_to_the_largest_value() -> None:

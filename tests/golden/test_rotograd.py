@@ -271,11 +271,12 @@ def test_two_tasks_find_a_common_direction() -> None:
     assert float(combined.shared.norm()) == pytest.approx(2 * float(base.norm()), rel=1e-4)
 
 
-def test_ten_thousand_steps_keep_rotations_rotations() -> None:
+@pytest.mark.parametrize("steps", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_many_steps_keep_rotations_rotations(steps: int) -> None:
     """Stored in float32 after each, as a method's state is."""
     draws = torch.from_numpy(normal(20, 2, 1, 3, 4))
     rotation = torch.eye(4)[None]
-    for step in range(10_000):
+    for step in range(steps):
         own, shared = draws[step % 20]
         current = rotation.double()
         goal = target_rotation(own, shared[0], current, "proximal")

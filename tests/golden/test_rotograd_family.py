@@ -176,12 +176,13 @@ def test_thirty_steps_do_not_depend_on_the_way(
     assert (short["rotation"] - torch.eye(8)).abs().max() > 0.1
 
 
-def test_five_thousand_turns_keep_rotations_rotations() -> None:
+@pytest.mark.parametrize("steps", [1_050, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_many_turns_keep_rotations_rotations(steps: int) -> None:
     """In float32, as a method's state is; every thousandth step renews them."""
     method = method_of("rotograd", 2, 4, leader_learning_rate=0.1, decay=1.0, magnitudes="none")
     gradients = [tensor(one_output(2, 6, 4, seed=s)).float() for s in range(20)]
     state = method.initial_state()
-    for step in range(5000):
+    for step in range(steps):
         _, state = method.combine(state, signal_of(method, state, gradients[step % 20], step=step))
     # A thousand roundings of 6e-8 add up as a random walk does.
     assert is_rotation(state["rotation"].double().numpy(), 2e-5)
@@ -381,13 +382,13 @@ def test_forty_steps_of_the_library_agree_with_a_transcription() -> None:
 
 def test_rotations_of_the_library_come_to_agree() -> None:
     """g^k = Q_k h for ever, as in the test of RotoGrad: R_1 R_2^T becomes Q_1 Q_2^T."""
-    method = method_of("rotograd_library", 2, 3, leader_learning_rate=0.02, decay=0.99)
+    method = method_of("rotograd_library", 2, 3, leader_learning_rate=0.04, decay=0.98)
     planted, base = rotations(2, 3, seed=8), normal(12, 3)
     own, state = np.einsum("kij,bj->kbi", planted, base), double(method.initial_state())
-    for step in range(500):
+    for step in range(250):
         _, state = decided(method, state, own, step=step)
     found = state["rotation"][0] @ state["rotation"][1].T
-    # Adam's rate has decayed to 1e-4, which is how close it gets.
+    # Adam's rate has decayed to 3e-4, which is how close it gets.
     np.testing.assert_allclose(found, planted[0] @ planted[1].T, atol=1e-3)
 
 
@@ -638,7 +639,7 @@ def test_a_layer_below_gives_no_bound() -> None:
 def test_rotations_stay_rotations(name: str) -> None:
     options = {"rotation_learning_rate": 0.1} if name == "rotograd_sgd" else {}
     method = method_of(name, 3, 5, leader_learning_rate=0.1, decay=1.0, **options)
-    state = random_signals(method, method.initial_state(), 300)
+    state = random_signals(method, method.initial_state(), 100)
     # Stored in float32.
     assert is_rotation(state["rotation"].double().numpy(), 1e-5)
     assert (state["rotation"] - torch.eye(5)).abs().max() > 0.1

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from counterpoise import registry
+from counterpoise.project import Project
 from counterpoise.tasks import Task
 from counterpoise.training.modules import Network
 
@@ -29,11 +30,15 @@ KNOWN: dict[tuple[str, int | None], tuple[str, int]] = {
     ("resnet", 101): ("resnet101", 44_549_160),
     ("resnet", 152): ("resnet152", 60_192_808),
 }
+BETWEEN = ("resnet34", "resnet101")
+"""Made of the same blocks as those that are shallower and deeper."""
 CASES = [
-    pytest.param(name, {"depth": depth} if depth else {}, *facts, id=facts[0])
+    pytest.param(
+        name, {"depth": depth} if depth else {}, *facts, id=facts[0],
+        marks=[pytest.mark.slow] * (facts[0] in BETWEEN),
+    )
     for (name, depth), facts in KNOWN.items()
-]
-every = pytest.mark.parametrize(("name", "options", "published", "parameters"), CASES)
+]  # fmt: skip
 CLASSES = 1000
 
 
@@ -74,23 +79,17 @@ def size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@every
-def test_the_trunk_has_all_parameters_but_those_of_the_replaced_layers(
+@pytest.mark.parametrize(("name", "options", "published", "parameters"), CASES)
+def test_parameters_and_a_forward_pass_are_torchvisions(
     name: str, options: dict[str, Any], published: str, parameters: int
 ) -> None:
-    network, model = build(name, options), theirs(published)
+    """The trunk has all parameters but those of the layers that heads replace."""
+    network, model = build(name, options).eval(), theirs(published)
     assert size(model) == parameters
     assert size(network.trunk) == parameters - sum(map(size, last_layers(published, model)))
     # A head of one output for each of 14 findings has the parameters of one layer with 14.
     widths = [layer.weight.shape[1] for layer in last_layers(published, model)]
     assert size(network.heads) == sum(14 * width + 14 for width in widths)
-
-
-@every
-def test_a_forward_pass_is_torchvisions(
-    name: str, options: dict[str, Any], published: str, parameters: int
-) -> None:
-    network, model = build(name, options).eval(), theirs(published)
     filled(network, model)
     (last, *_) = last_layers(published, model)
     if published == "squeezenet1_1":  # without the ReLU after the last convolution
@@ -107,6 +106,53 @@ def test_a_forward_pass_is_torchvisions(
         assert float(ours.min()) < 0  # which the published network cannot give
     # The same sums in another memory order, up to 152 layers deep.
     torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+EARLY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # Stages that are frozen, in the thoracic paper where it has the network, and how the names of
+    # their parameters begin in torchvision's network.
+    "alexnet": (
+        ("conv1", "conv2", "conv3", "conv4"),
+        ("features.0.", "features.3.", "features.6.", "features.8."),
+    ),
+    "resnet": (
+        ("stem", "layer1", "layer2", "layer3"),
+        ("conv1.", "bn1.", "layer1.", "layer2.", "layer3."),
+    ),
+    "inception": (("stem", "mixed5", "mixed6"), ("Conv2d_", "Mixed_5", "Mixed_6")),
+    "squeezenet": (("stem", "fire1"), ("features.0.", "features.3.", "features.4.")),
+    "densenet": (
+        ("stem", "block1"),
+        ("features.conv0.", "features.norm0.", "features.denseblock1.", "features.transition1."),
+    ),
+    "efficientnet": (
+        ("stem", *(f"block{n}" for n in range(1, 7))),
+        tuple(f"features.{n}." for n in range(7)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_frozen_parameters_are_those_of_torchvisions_early_layers(
+    name: str, project: Project
+) -> None:
+    options = {"depth": 152} if name == "resnet" else {}
+    published, parameters = KNOWN[name, options.get("depth")]
+    frozen, early = EARLY[name]
+    for experiment in project.papers["thoracic"].experiments.values():
+        if (experiment.network.name, experiment.network.options) == (name, options):
+            stages = [run.protocol.frozen for run in experiment.runs.values()]
+            assert set(stages) - {None} <= {frozen}
+    network, model = build(name, options), theirs(published)
+    network.freeze(frozen)
+    expected = {n: p.numel() for n, p in model.named_parameters() if n.startswith(early)}
+    held = dict(network.named_parameters())
+    names = network.trunk.published
+    found = {names[key.removeprefix("trunk.")]: held[key].numel()
+             for key in network.frozen_parameters()}  # fmt: skip
+    assert found == expected and 0 < sum(found.values()) < parameters
+    trained = sum(parameter.numel() for parameter in network.trained_parameters())
+    assert trained + sum(found.values()) == size(network)
 
 
 def test_inceptions_auxiliary_features_are_torchvisions() -> None:
@@ -157,7 +203,7 @@ def test_a_grey_picture_is_a_colour_picture_of_three_equal_channels(name: str) -
     ("name", "options", "pixels", "last", "expected"),
     [
         ("alexnet", {}, 224, "conv5", (256, 13, 13)),
-        ("resnet", {"depth": 152}, 224, "layer4", (2048, 7, 7)),
+        ("resnet", {"depth": 50}, 224, "layer4", (2048, 7, 7)),
         ("inception", {}, 299, "mixed7", (2048, 8, 8)),
         ("efficientnet", {}, 224, "top", (1280, 7, 7)),
         ("squeezenet", {}, 224, "fire3", (512, 13, 13)),

@@ -10,7 +10,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-from counterpoise.report.numbers import decimals_for, decimals_of, fixed
+from counterpoise.report.numbers import (
+    decimals_for,
+    decimals_of,
+    duration,
+    fixed,
+    signed,
+    split_printed,
+)
 from tests.checkouts import Checkout
 
 
@@ -107,56 +114,113 @@ def test_every_csv_holds_the_numbers_of_the_json(page_file: Path, results: dict[
     ]
 
 
+def printed(number: dict[str, Any]) -> str:
+    """The paper's number as it must be written."""
+    return " ".join(part for part in split_printed(number["printed"]) if part)
+
+
+def difference(number: dict[str, Any]) -> str:
+    """The difference as it must be written."""
+    if number["difference"] is None:
+        return ""
+    return signed(number["difference"], decimals_of(number["printed"]) or 0)
+
+
 def plain(node: ET.Element) -> str:
-    """The text of one number of the page: value and spread."""
+    """The text of one number of the page: value and spread, without footnotes and words."""
     grid = node.find(".//span[@class='n']")
     if grid is None:
-        return " ".join("".join(node.itertext()).split())
+        return (node.text or "").strip()
     parts = ("".join(part.itertext()).strip() for part in grid)
     return " ".join(part for part in parts if part)
 
 
 def test_the_page_holds_the_numbers_of_the_json(parsed: Any, results: dict[str, Any]) -> None:
     tree, _ = parsed
-    lines = {node.get("id"): node for node in tree.iter("tbody") if node.get("id")}
-    seen = 0
+    lines = {node.get("id"): node for node in tree.iter() if node.tag in ("tbody", "tr")}
+    columns: dict[str, list[str]] = {}
     for number in results["numbers"]:
-        line = lines.get(number["link"])
-        if line is None or number["ours"] is None:
-            continue
-        columns = list(dict.fromkeys(
-            n["column"] for n in results["numbers"] if n["link"] == number["link"]
-        ))  # fmt: skip
-        (row,) = [tr for tr in line.iter("tr") if tr.get("class") == "ours"]
-        cell = row.findall("td")[columns.index(number["column"])]
-        link = cell.find("a")
-        assert link is not None
-        assert plain(link) == shown(number)
-        assert link.get("href") == f"#run:{number['paper']}:{number['run'].replace('/', ':')}"
-        seen += 1
-    assert seen == sum(number["ours"] is not None for number in results["numbers"])
+        columns.setdefault(number["link"], []).append(number["column"])
+    seen = {"printed": 0, "ours": 0, "difference": 0}
+    for number in results["numbers"]:
+        line, place = lines[number["link"]], columns[number["link"]].index(number["column"])
+        rows = {str(row.get("class")): row.findall("td") for row in line.iter("tr")}
+        if line.tag == "tr":
+            rows = {"printed": line.findall("td")}  # nothing of the table is run
+        if number["printed"] is not None:
+            assert plain(rows["printed"][place]) == printed(number)
+            seen["printed"] += 1
+        if number["ours"] is not None:
+            link = rows["ours"][place].find("a")
+            assert link is not None and plain(link) == shown(number)
+            assert link.get("href") == f"#run:{number['paper']}:{number['run'].replace('/', ':')}"
+            seen["ours"] += 1
+        if number["difference"] is not None:
+            assert plain(rows["difference"][place]) == difference(number)
+            seen["difference"] += 1
+    for what, count in seen.items():
+        assert count == sum(number[what] is not None for number in results["numbers"]) > 0
+
+
+def test_each_number_leads_to_all_that_it_was_made_from(
+    parsed: Any, results: dict[str, Any]
+) -> None:
+    """Of every run: commands, digests, commit, machine, seeds, cost and logs, on its card or once
+    for its experiment.
+    """
+    tree, _ = parsed
+    cards = {node.get("id"): node for node in tree.iter("details")}
+    for run in results["runs"]:
+        shared = cards.get(f"shared:{run['paper']}:{run['experiment']}")
+        found = [node for node in (cards[run["link"]], shared) if node is not None]
+        text = " ".join(" ".join(part.split()) for node in found for part in node.itertext())
+        for key in {*run["cells"].values()}:
+            record, name = results["cells"][key]["record"], key.replace("/", "-")
+            made = record["environment"]
+            for words in (
+                f"counterpoise train {key} --tier demo", f"counterpoise evaluate {key} --tier demo",
+                f"results/demo/cells/{key}", f"logs/demo/train/{name}.log",
+                record["files"]["weights.safetensors"], record["data"]["split"],
+                results["cells"][key]["data"], record["commit"]["id"] or "not under version control",
+                made["processor"], f"Python {made['python']}", f"torch {made['libraries']['torch']}",
+                f"{fixed(record['peak_memory_mib'], 0)} MiB", duration(record["seconds"]),
+            ):  # fmt: skip
+                assert " ".join(words.split()) in text, (key, words)
+            dirty = "with changes that are not committed" in text
+            assert dirty == bool(record["commit"]["dirty"])
+            table = cards[run["link"]].find(".//tbody")
+            assert table is not None
+            assert {*record["seeds"]} <= {"".join(n.itertext()) for n in table.iter() if n.text}
 
 
 def test_latex_and_markdown_hold_the_numbers_of_the_json(
     page_file: Path, results: dict[str, Any]
 ) -> None:
     read = 0
+    kinds = {"paper": printed, "ours": shown, "difference": difference}
     for name, wanted in tables_of(results).items():
-        by_row: dict[str, list[str]] = {}
+        by_row: dict[str, list[dict[str, Any]]] = {}
         for number in wanted:
-            by_row.setdefault(number["row"], []).append(shown(number))
-        expected = [cells for cells in by_row.values() if any(cells)]
+            by_row.setdefault(number["row"], []).append(number)
+        expected = {
+            kind: [c for row in by_row.values() if any(c := [text(number) for number in row])]
+            for kind, text in kinds.items()
+        }
         stem = page_file.parent / "tables" / name
         latex = stem.with_name(f"{name}.tex").read_text(encoding="utf-8")
-        latex = latex.replace("$-$", "−").replace(r"$\pm$", "±")
+        latex = latex.replace("$-$", "−").replace(r"$\pm$", "±").replace(r"$\approx$", "≈")
         body = latex.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
         rows = [line.removesuffix(r" \\").split(" & ") for line in body.strip().splitlines()]
-        assert [[c.strip() for c in r[2:]] for r in rows if r[1].strip() == "ours"] == expected
         markdown = stem.with_name(f"{name}.md").read_text(encoding="utf-8")
         cells = [line.strip("|").split("|") for line in markdown.splitlines() if line[:1] == "|"]
-        assert [[c.strip() for c in r[2:]] for r in cells if r[1].strip() == "ours"] == expected
-        read += len(expected)
-    assert read > 50
+        for kind, lines in expected.items():
+            for file in (rows, cells):
+                found = [
+                    [c.strip() for c in r[2:]] for r in file if r[1:2] and r[1].strip() == kind
+                ]
+                assert [row for row in found if any(row)] == lines, (name, kind)
+            read += len(lines)
+    assert read > 150
 
 
 def test_every_paper_can_be_cited(page_file: Path, results: dict[str, Any]) -> None:
@@ -169,7 +233,7 @@ def test_every_paper_can_be_cited(page_file: Path, results: dict[str, Any]) -> N
 def test_views_are_of_runs_that_exist(results: dict[str, Any]) -> None:
     views = {f["id"]: f for f in results["figures"] if f["link"].startswith("view:")}
     assert {name.rpartition("-")[2] for name in views} == {
-        "tradeoff", "gains", "weights", "conflict", "imbalance",
+        "equal", "tradeoff", "gains", "weights", "conflict", "imbalance",
     }  # fmt: skip
     labels = {r["run"]: r for r in results["runs"] if r["experiment"] == "reduced"}
     view = next(f for f in views.values() if f["link"] == "view:rotograd:reduced:tradeoff")

@@ -72,6 +72,10 @@ def test_a_reference_is_shown_beside_ours_and_grows_stale(clone: Checkout) -> No
         assert number["references"]["small"]["ours"]["mean"] == number["ours"]["mean"]
         assert "stale" not in number["references"]["small"]["marks"]
     assert '<tr class="reference">' in page and "tier smoke" in page
+    said = [n for n in results["numbers"] if "small" in n["references"] and n["printed"]]
+    assert f", tier smoke, with {len(said)}\N{NO-BREAK SPACE}printed numbers: " in page
+    assert "<dt>Cost</dt><dd>2\N{NO-BREAK SPACE}cells with 2\N{NO-BREAK SPACE}seeds, " in page
+    assert page.count("Beside ours: ") == len({(n["paper"], n["table"]) for n in ours.values()})
     assert results["references"]["small"]["note"] == "A *test*."
     header = (clone.root / "reports/smoke/tables/rotograd-table-3.csv").read_text().splitlines()[0]
     assert header.endswith("small_mean,small_sd,small_n,small_state,small_marks")

@@ -12,6 +12,7 @@ import pytest
 from counterpoise.datasets.chestxray14 import Options, tasks
 from counterpoise.files import read_json, write_json
 from counterpoise.plan import Plan, load_plan
+from counterpoise.reproduction.claims import make_claims
 from counterpoise.reproduction.drawings.roc import FALSE_POSITIVES, mean_curve
 from counterpoise.reproduction.figures import make_figure
 from counterpoise.reproduction.tables import make_tables
@@ -51,10 +52,12 @@ def drawn(task: str, seeds: tuple[int, ...]) -> dict[str, Any]:
 class Results:
     """Made-up results of the experiments on chest X-rays."""
 
-    def __init__(self, root: Path, tiers: str = TIER) -> None:
+    def __init__(
+        self, root: Path, tiers: str = TIER, papers: tuple[str, ...] = ("deepchest", "rotograd")
+    ) -> None:
         (root / "config/tiers.yaml").write_text(tiers, encoding="utf-8")
         self.root = root
-        self.plan: Plan = load_plan(root, {"tier": "chest"})
+        self.plan: Plan = load_plan(root, {"tier": "chest", "papers": list(papers)})
         for training in self.plan.trainings.values():
             names, seeds = training.cell.tasks, training.cell.seeds
             scores = {
@@ -203,3 +206,32 @@ def test_curves_come_with_areas_and_intervals(results: Results) -> None:
     assert row["AUROC"] == pytest.approx(value(1, "mass", "auroc"), abs=1e-4)
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.01)
     assert path.read_text(encoding="utf-8").count("Hernia") >= 1
+
+
+def test_a_correlation_over_swept_weights_is_judged(config_copy: Path) -> None:
+    """Norms whose spread falls from setting to setting while the gain rises, seed by seed alike."""
+    results = Results(config_copy, papers=("imbalance",))
+    runs = [r for r in results.plan.runs if r[:2] == ("imbalance", "chest") and r[2][0:2] == "w_"]
+    assert len(runs) == 9
+    for n, run in enumerate(runs):
+        training = results.plan.trainings[results.plan.runs[run].cells["nodule"]]
+        first, names = training.cell.tasks[0], training.cell.tasks
+        rows = [
+            (seed, epoch, "gradient_norm", task, 2.0 + 9 - n if task == first else 1.0)
+            for seed in training.cell.seeds for epoch in range(2) for task in names
+        ]  # fmt: skip
+        rows += [(s, e, q, t, 1.0) for s, e, _, t, _ in rows for q in ("weight", "cosine")]
+        seen = pd.DataFrame(rows, columns=["seed", "epoch", "quantity", "task", "value"])
+        seen.to_parquet(results.root / training.file("history.parquet"))
+        content = read_json(results.root / training.scores)
+        for parts in content["scores"].values():
+            for scores in parts["test"].values():
+                scores["auroc"] += 0.01 * n
+        write_json(results.root / training.scores, content)
+    entry = results.table("imbalance", "sweep")["w-10-10"]
+    assert entry["spread"]["ours"]["mean"] < 1 and entry["delta_m"]["ours"]["mean"] > 0
+    make_claims(results.root, results.plan, "imbalance")
+    claims = read_json(results.root / results.plan.papers["imbalance"].claims)["claims"]
+    found = next(claim for claim in claims if claim["id"] == "gradient-norm-correlation")
+    assert "9 settings: -1.00" in found["runs"]["steps"][0]
+    assert found["word"] == "inconclusive", "the rival does not vary"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,7 +29,7 @@ class Said:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
     def call(folder: Path, *words: str) -> Said:
-        for name in ("MIRROR", "METHODS", "PAPERS", "DEVICE"):
+        for name in ("TIER", "MIRROR", "METHODS", "PAPERS", "DEVICE"):
             monkeypatch.delenv(f"COUNTERPOISE_{name}", raising=False)
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["counterpoise", *words])
@@ -119,6 +121,17 @@ def test_raw_files_are_put_where_the_plan_looks_for_them(run, config_copy: Path)
 def test_a_missing_mirror(run, config_copy: Path) -> None:
     said = run(config_copy, "download", "mnist", "--mirror", "nowhere")
     check_error(said, "the mirror folder does not exist", "what to do")
+
+
+def test_a_tier_must_find_room_for_what_it_prepares(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a file is looked for: those of a copy on disk are linked and take nothing."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000_000))
+    words = ("download", "nih", "--mirror", "nowhere")
+    said = run(config_copy, *words, "--tier", "paper", "--papers", "deepchest")
+    check_error(said, "needs 1.8 GB (1.8 GB of images prepared at 128 pixels)", "1.0 GB free")
+    check_error(run(config_copy, *words), "the mirror folder does not exist")
 
 
 def test_an_unknown_command_is_not_a_users_error_of_ours(run, tmp_path: Path) -> None:

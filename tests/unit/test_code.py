@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,25 @@ def test_layers_are_kept() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"a": 1}', '{"a": "../../x"}'])
+def test_remembered_digests_change_nothing(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies there: the digests are the same, and the file is whole at the end."""
+    expected = code_digests(["counterpoise.plan"])
+    store = tmp_path / "digests.json"
+    if content is not None:
+        store.write_text(content, encoding="utf-8")
+    program = (
+        "import pathlib; from counterpoise import code;"
+        f"code.REMEMBERED = pathlib.Path({str(store)!r});"
+        "print(code.code_digests(['counterpoise.plan']) == " + repr(expected) + ")"
+    )
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "True", done.stderr
+        assert set(expected.values()) <= set(json.loads(store.read_text("utf-8")).values())

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from counterpoise import download, registry
-from counterpoise.download import fetch_source
+from counterpoise import registry
+from counterpoise.download import batch, fetch_source, to_prepare
+from counterpoise.layout import Data
 from counterpoise.spec.cell import Component
 from counterpoise.spec.dataset import DataSource, SourceFile
 from counterpoise.transfer import digests_of
@@ -247,7 +248,7 @@ def test_what_was_verified_is_not_read_again(
         read.append(path.name)
         return digests_of(path)
 
-    monkeypatch.setattr(download, "digests_of", spy)
+    monkeypatch.setattr(batch, "digests_of", spy)
     marker.unlink()
     check_complete(fetch(tmp_path, None, (mirror,)))
     assert read == [] and server.asked == []
@@ -309,6 +310,40 @@ def test_a_disk_that_is_too_small_is_told_before(
     assert "free" in error.what and error.remedy and server.asked == []
 
 
+def chest(side: int, **options: Any) -> Data:
+    """112,120 images to be prepared from the source ``numbers``."""
+    every = {"size": side, "label_file": 2020, "damaged": 0, "split": "stratified", **options}
+    digest = hashlib.sha256(repr(every).encode()).hexdigest()[:12]
+    return Data("chestxray14", "numbers", every, 0, "0", digest, {}, {"images": 112_120})
+
+
+def test_what_is_prepared_later_must_find_room_too(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Sizes that a plan wants, each once whatever the splits, without those that are there."""
+    every = [chest(128), chest(224), chest(224, split="official"), chest(299)]
+    later = to_prepare(tmp_path, "numbers", every)
+    assert later == {128: 1_836_974_080, 224: 5_625_733_120, 299: 10_023_640_120}
+    assert to_prepare(tmp_path, "others", every) == {}
+    done = tmp_path / every[2].prepared
+    done.parent.mkdir(parents=True)
+    done.write_text("{}", encoding="utf-8")
+    assert set(to_prepare(tmp_path, "numbers", every)) == {128, 299}
+    marker = tmp_path / "raw" / "numbers-0" / "source.json"
+    made = source((server.serve("a", contents()),))
+    fill(tmp_path / "mirror")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=17_000_000_000))
+    for mirror in (None, str(tmp_path / "mirror")):
+        error = error_of(lambda m=mirror: fetch_source("numbers", made, marker, m, later))  # type: ignore[misc]
+        assert "17.5 GB of images prepared at 128, 224 and 299 pixels" in error.what
+        assert "17.0 GB free" in error.what and error.remedy
+    assert server.asked == [] and files_in(marker.parent) == []
+    with caplog.at_level("INFO"):
+        fetch_source("numbers", made, marker, None, {128: later[128]})
+    assert "11.4 kB of files and 1.8 GB of images prepared at 128 pixels" in caplog.text
+    check_complete(marker)
+
+
 def test_files_that_are_not_there_make_one_message(tmp_path: Path, server: Server) -> None:
     error = error_of(lambda: fetch(tmp_path, None, (f"{server.address}/gone/",)))
     assert error.what.count("404") == 1 and "nor was there two.bin" in error.what
@@ -360,11 +395,13 @@ def test_unpacked_images_of_ones_own_are_linked(tmp_path: Path, layout: str) -> 
 # Generated -----------------------------------------------------------------------------------
 
 
+FEW = {"chest_phantom": {"images": 40, "size": 32}, "chest_phantom_npz": {"images": 40}}
+
+
 # A folder of somebody's own is no file of ours: tests/unit/test_image_folder.py has it.
 @pytest.mark.parametrize("name", sorted({*registry.names("generators")} - {"local_folder"}))
 def test_a_generated_source_lists_what_it_wrote(tmp_path: Path, name: str) -> None:
-    options = {"images": 40, "size": 32} if name == "chest_phantom" else {}
-    maker = Component(name=name, options=options)
+    maker = Component(name=name, options=FEW.get(name, {}))
     made = DataSource(title="t", description="d", licence="l", generator=maker)
     told = []
     for folder in ("one", "two"):

@@ -15,23 +15,33 @@ from torch import Tensor, nn
 
 from counterpoise import registry
 from counterpoise.datasets import chestxray14
-from counterpoise.evaluation.localised import localised
+from counterpoise.evaluation.localised import above_centre, estimate, localised
 from counterpoise.explain.job import explain
 from counterpoise.explain.localisation import (
     SHARES,
     centre_prior,
+    empty,
     energy,
     overlap,
     pointing,
     random_maps,
 )
 from counterpoise.explain.regions import mask, read_boxes
-from counterpoise.explain.saliency import WAYS, Answer, Question, activation, enlarged, map_stages
-from counterpoise.files import write_json
+from counterpoise.explain.saliency import (
+    WAYS,
+    Answer,
+    Question,
+    activation,
+    enlarged,
+    first_blocks,
+    map_stages,
+)
+from counterpoise.files import read_json, write_json
 from counterpoise.generators import chest_phantom
 from counterpoise.prepared import prepare, split
+from counterpoise.reproduction.drawings.activations import _chosen
 from counterpoise.spec.cell import Cell, Component, Protocol, Schedule
-from counterpoise.spec.paper import Explanation
+from counterpoise.spec.paper import ActivationsFigure, Explanation
 from counterpoise.training.job import train
 from counterpoise.training.modules import Network
 from counterpoise.training.problem import Job
@@ -201,6 +211,13 @@ def test_a_flat_map_scores_as_guessing_does() -> None:
         assert energy(flat, region) == pytest.approx([3 / 16])
 
 
+def test_maps_that_show_nothing_are_counted() -> None:
+    maps = np.zeros((3, 4, 4))
+    maps[1] = 1.0
+    maps[2, 0, 0] = 1e-9
+    assert empty(maps).tolist() == [1, 0, 0]
+
+
 def test_random_maps_score_the_share_of_the_region_where_nothing_enlarges_them() -> None:
     region = np.zeros((4000, 16, 16), bool)
     region[:, 2:8, 5:9] = True
@@ -228,7 +245,8 @@ def test_boxes_become_masks_in_the_frame_of_the_picture() -> None:
 def scores_of(ways: dict[str, list[float]]) -> pd.DataFrame:
     rows = [
         {"seed": seed, "task": "mass", "item": item, "patient": item // 2, "way": way,
-         "pointing": value, "energy": value, **{f"overlap.{s}": value for s in SHARES}}
+         "pointing": value, "energy": value, "empty": 0.0,
+         **{f"overlap.{s}": value for s in SHARES}}
         for way, values in ways.items()
         for seed in (0, 1)
         for item, value in enumerate(values)
@@ -238,18 +256,31 @@ def scores_of(ways: dict[str, list[float]]) -> pd.DataFrame:
 
 def test_intervals_are_over_patients_and_differences_in_pairs() -> None:
     values = np.random.default_rng(0).random(60)
-    found = {r.way: r for r in localised(scores_of({
+    found = localised(scores_of({
         "grad_cam": list(values + 0.3), "untrained/grad_cam": list(values[::-1]),
         "centre": list(values), "random": list(values),
-    }))}  # fmt: skip
-    assert found["grad_cam"].trained and not found["untrained/grad_cam"].trained
-    mean, low, high = found["grad_cam"].scores["pointing"]
+    }))  # fmt: skip
+    assert list(found) == ["grad_cam", "untrained/grad_cam", "centre", "random"]
+    mean, low, high = estimate(found["grad_cam"]["pointing"])
     assert mean == pytest.approx(values.mean() + 0.3) and low < mean < high
     pairs = values.reshape(30, 2).mean(1)
     error = pairs.std(ddof=1) / np.sqrt(30)  # of the mean over patients
-    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
-    assert found["grad_cam"].beyond_centre["pointing"] == pytest.approx((0.3, 0.3, 0.3))
-    assert "pointing" not in found["centre"].beyond_centre
+    half = scipy.stats.t.ppf(0.975, 29) * error
+    assert high - low == pytest.approx(2 * half, rel=0.1)
+    above = above_centre(found, "grad_cam", "pointing")
+    assert estimate(above) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_seeds_that_differ_widen_an_interval_and_draws_are_averaged() -> None:
+    table = scores_of({"grad_cam": [0.2, 0.4] * 10, "centre": [0.3] * 20})
+    moved = table.assign(pointing=table["pointing"] + 0.1 * table["seed"])
+    alike, apart = (localised(t)["grad_cam"]["pointing"] for t in (table, moved))
+    assert apart.values == pytest.approx({"0": 0.3, "1": 0.4})
+    (_, low, high), (_, least, most) = estimate(alike), estimate(apart)
+    assert most - least > high - low
+    twice = pd.concat([table.assign(draw=0), table.assign(draw=1, pointing=0.0)])
+    found = localised(twice)["grad_cam"]["pointing"].values
+    assert found == pytest.approx({"0": 0.15, "1": 0.15})
 
 
 def test_data_without_boxes_say_so(tmp_path: Path) -> None:
@@ -260,10 +291,10 @@ def test_data_without_boxes_say_so(tmp_path: Path) -> None:
 # A trained network ---------------------------------------------------------------------------
 
 
-def trained_on_the_phantom(folder: Path) -> Job:
-    """A residual stand-in that has learned the phantom's findings, some minutes of training."""
-    options = {"size": 64, "validation_share": 0.1, "test_share": 0.1}
-    source = {"size": 64, "images": 2400}
+def trained_on_the_phantom(folder: Path, size: int, images: int, epochs: int) -> Job:
+    """A residual stand-in that has seen the phantom."""
+    options = {"size": size, "validation_share": 0.1, "test_share": 0.1}
+    source = {"size": size, "images": images}
     raw, prepared = folder / "raw", folder / "prepared"
     raw.mkdir()
     chest_phantom.generate(raw, chest_phantom.Options(**source))
@@ -280,7 +311,7 @@ def trained_on_the_phantom(folder: Path) -> Job:
         method=Component(name="uniform"),
         tasks=tuple(chestxray14.TASKS),
         protocol=Protocol(
-            epochs=25, batch_size=32, learning_rate=3e-3, schedule=Schedule(kind="cosine")
+            epochs=epochs, batch_size=32, learning_rate=3e-3, schedule=Schedule(kind="cosine")
         ),
         seeds=(0,),
     )
@@ -291,22 +322,85 @@ def trained_on_the_phantom(folder: Path) -> Job:
     return job
 
 
+def test_the_first_block_of_a_row_of_blocks_is_a_layer_of_its_own() -> None:
+    module = registry.find("networks", "resnet")
+    options, tasks = module.Options(depth=18), chestxray14.tasks(chestxray14.Options())
+    network = Network(module, options, (1, 64, 64), tasks, ("words",))
+    stages = map_stages(network, (1, 64, 64))
+    blocks = first_blocks(stages)  # the stem's modules differ: it is no row of blocks
+    assert list(blocks) == [f"layer{n}[0]" for n in range(1, 5)]
+    assert blocks["layer1[0]"] is next(iter(stages["layer1"].children()))
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked", "shown"),
+    [
+        (
+            ["stem", "layer1", "layer2", "layer3", "layer4", "layer1[0]"],
+            True,
+            ["layer1[0]", "layer2", "layer4"],
+        ),
+        (["stem", "layer1", "layer2", "layer3", "layer4"], True, ["layer1", "layer2", "layer4"]),
+        (["conv1", "conv2", "conv3", "conv2[0]"], True, ["conv1", "conv2", "conv3"]),
+        (
+            ["stem", "layer1", "layer2", "layer3", "layer4", "layer1[0]"],
+            False,
+            ["stem", "layer2", "layer4"],
+        ),
+    ],
+)
+def test_the_layers_that_a_paper_names_are_shown(
+    kept: list[str], asked: bool, shown: list[str]
+) -> None:
+    layers = ("layer1[0]", "layer2", "layer4") if asked else None
+    content = ActivationsFigure(kind="activations", explanation="x", task="mass", layers=layers)
+    assert _chosen(kept, content) == dict(zip(shown, ("early", "middle", "last"), strict=True))
+
+
+def test_an_explanation_scores_all_maps_of_the_same_pictures(tmp_path: Path) -> None:
+    """Of a network as it starts: the form of what is written, and that nothing depends on chance."""
+    job = trained_on_the_phantom(tmp_path, 32, 300, epochs=0)
+    spec = Explanation(
+        experiment="chest", run="uniform", tasks=("effusion",), most=1, untrained=2,
+        ways=("grad_cam",),
+    )  # fmt: skip
+    for name in ("first", "again"):
+        explain(job, spec, tmp_path / f"{name}.parquet", "cpu")
+    scores = pd.read_parquet(tmp_path / "first.parquet")
+    assert scores.equals(pd.read_parquet(tmp_path / "again.parquet"))
+    assert list(scores["way"].unique()) == list(spec.maps) and set(scores["seed"]) == {0}
+    pairs = scores.groupby(["way", "draw"])[["task", "item"]].apply(
+        lambda rows: sorted(map(tuple, rows.to_numpy().tolist()))
+    )
+    assert all(found == pairs.iloc[0] for found in pairs)
+    assert scores.groupby(["way", "draw", "task"]).size().max() == 1
+    assert set(pairs.index) == {
+        *((maps, 0) for maps in spec.maps), *((m, 1) for m in spec.maps if "untrained" in m)
+    }  # fmt: skip
+    with np.load(tmp_path / "first.npz") as arrays:
+        assert {key.split("/")[0] for key in arrays.files} == {"effusion"}
+        assert {array.shape for array in arrays.values()} == {(32, 32)}
+        assert f"effusion/{spec.ways[0]}" in arrays and "effusion/layer/layer4" in arrays
+    assert "first.npz" in read_json(tmp_path / "first.json")["files"]
+
+
 DRAWS = 10
 
 
 @pytest.mark.slow
 def test_grad_cam_finds_the_lesions_of_the_phantom(tmp_path: Path) -> None:
     """Of a trained network; with weights drawn anew it finds them no oftener than noise does."""
-    job = trained_on_the_phantom(tmp_path)
+    job = trained_on_the_phantom(tmp_path, 64, 2400, epochs=25)
     spec = Explanation(
         experiment="chest", run="uniform", tasks=("effusion",), ways=("grad_cam",), untrained=DRAWS
     )
     explain(job, spec, tmp_path / "scores.parquet", "cpu")
     scores = pd.read_parquet(tmp_path / "scores.parquet")
-    found = {result.way: result for result in localised(scores)}
-    for way, result in found.items():
-        print(way, result.scores["pointing"], result.beyond_centre.get("pointing"))
-    gain, low, _ = found["grad_cam"].beyond_centre["pointing"]
+    found = localised(scores)
+    for way, by_score in found.items():
+        print(way, estimate(by_score["pointing"]))
+    gain, low, high = estimate(above_centre(found, "grad_cam", "pointing"))
+    print("above the centre", gain, low, high)
     assert gain >= 0.2 and low > 0
     # The networks with weights drawn anew are the unit: each has its own favourite place.
     drawn = scores[scores["way"] == "untrained/grad_cam"].groupby("draw")["pointing"].mean()

@@ -121,6 +121,24 @@ def test_domain_pretraining_is_a_cell_of_its_own(checkout: Path) -> None:
     assert training.cell.dataset_options == plain.trainings[random].cell.dataset_options
 
 
+def test_pretraining_has_a_loss_and_epochs_of_its_own(checkout: Path) -> None:
+    """What differs in its loss, or is not trained at all, starts from the same weights."""
+    start = "initial: {kind: pretrained, source: phantom"
+    with_protocol(checkout, "{" + start + "}, loss: {kind: sigmoid_twice}, epochs: 0}")
+    plan = plan_of(checkout)
+    (key,) = set(plan.runs[KEY].cells.values())
+    cell = plan.trainings[key].cell
+    assert (cell.protocol.loss.kind, cell.protocol.epochs) == ("sigmoid_twice", 0)
+    before = plan.preliminary[str(cell.pretraining)].cell.protocol
+    assert (before.loss.kind, before.epochs) == ("bce", 20)
+    assert "epochs" not in "".join(plan.runs[KEY].reductions), "none were to be trained"
+    edit(checkout / THORACIC, f"{start}}}", f"{start}, loss: {{kind: sigmoid_twice}}}}")
+    plan = plan_of(checkout)
+    (key,) = set(plan.runs[KEY].cells.values())
+    other = plan.preliminary[str(plan.trainings[key].cell.pretraining)]
+    assert other.key != cell.pretraining and other.cell.protocol.loss.kind == "sigmoid_twice"
+
+
 def test_a_tier_may_put_other_data_in_the_place_of_imagenet(checkout: Path) -> None:
     with_protocol(checkout, "{initial: {kind: imagenet}}")
     edit(

@@ -32,7 +32,7 @@ from counterpoise.training import engine
 from counterpoise.training.engine import Interrupted
 from counterpoise.training.job import PATIENCE, RESULTS, STOPPED, WORKFLOW, Job, train
 from counterpoise.training.predict import predict
-from counterpoise.training.problem import device_of
+from counterpoise.training.problem import Problem, device_of, tasks_of
 
 from ..support import error_of, files_in
 
@@ -100,6 +100,27 @@ def test_a_cell_leaves_weights_history_and_record(tmp_path: Path, split_file: Pa
     assert {s["status"] for s in record["seeds"].values()} == {"finished"}
     assert record["seeds"]["1"]["steps"] == 2 * 256 / 64
     assert record["peak_memory_mib"] > 0 and record["environment"]["libraries"]["torch"]
+
+
+@pytest.mark.parametrize("replicates", ["alone", "together"])
+def test_without_epochs_a_network_is_scored_as_it_starts(
+    replicates: str, tmp_path: Path, split_file: Path
+) -> None:
+    made = job(tmp_path, split_file, epochs=0, selection="last")
+    train(made, "cpu", replicates=replicates)
+    tensors = load_file(made.out / "weights.safetensors")
+    part = prepared.load_part("toy", OPTIONS, split_file, "validation")
+    problem = Problem(made.cell, tasks_of(made.cell), {"validation": part}, device_of("cpu"))
+    for seed in made.cell.seeds:
+        network, _ = problem.build(seed)
+        for name, value in network.state_dict().items():
+            assert torch.equal(tensors[f"{seed}/network.{name}"], value), name
+    record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
+    assert {seed["steps"] for seed in record["seeds"].values()} == {0}
+    assert {seed["status"] for seed in record["seeds"].values()} == {"finished"}
+    history = pd.read_parquet(made.out / "history.parquet")
+    assert list(history.columns) == ["seed", "epoch", "quantity", "task", "value"]
+    assert history.empty and len(pd.read_parquet(made.out / "predictions.parquet"))
 
 
 def test_seeds_side_by_side_give_what_each_gives_alone(tmp_path: Path, split_file: Path) -> None:
@@ -187,6 +208,24 @@ def test_a_step_that_does_not_end_is_left_in_time(tmp_path: Path) -> None:
     assert process.wait(30) == STOPPED and time.monotonic() - started < 5
     process.stdout.close()
     assert PATIENCE < 10
+
+
+def test_a_second_signal_while_the_first_is_heard_is_no_error() -> None:
+    program = """
+import os, signal, threading
+from counterpoise.training.job import Stop
+
+start = threading.Timer.start
+def interrupted(timer):
+    os.kill(os.getpid(), signal.SIGINT)
+    start(timer)
+threading.Timer.start = interrupted
+with Stop() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(stop.wished)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "True\n", "")
 
 
 def test_the_state_of_an_orphan_is_kept_for_the_rerun(

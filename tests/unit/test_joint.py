@@ -17,7 +17,6 @@ from torchvision.ops import sigmoid_focal_loss
 from counterpoise import registry
 from counterpoise.evaluation.evaluate import evaluate
 from counterpoise.evaluation.joint import (
-    BINS,
     JOINT,
     best_thresholds,
     diagram,
@@ -25,8 +24,9 @@ from counterpoise.evaluation.joint import (
     joint_scores,
 )
 from counterpoise.files import read_json, write_json
-from counterpoise.metrics import METRICS, reliability
-from counterpoise.tasks import TOGETHER, Task
+from counterpoise.metrics import CALIBRATION_BINS, METRICS, reliability
+from counterpoise.tasks import Task
+from counterpoise.together import TOGETHER
 
 from .test_evaluate import cell_of
 
@@ -102,7 +102,7 @@ def test_unknown_labels_have_no_part() -> None:
     assert joint_scores(other) == found
 
 
-@pytest.mark.parametrize("name", [name for name, joint in JOINT.items() if joint.resampled])
+@pytest.mark.parametrize("name", JOINT)
 def test_a_weight_of_two_is_an_item_twice(name: str) -> None:
     logits, targets = drawn(7, 60)
     rng = np.random.default_rng(8)
@@ -111,7 +111,7 @@ def test_a_weight_of_two_is_an_item_twice(name: str) -> None:
     data = findings(logits, targets, thresholds)
     again = np.repeat(np.arange(60), weights)
     expected = joint_scores(findings(logits[again], targets[again], thresholds))[name]
-    found = JOINT[name].weighted(data, np.stack([weights.astype(float), np.ones(60)]))
+    found = JOINT[name](data, np.stack([weights.astype(float), np.ones(60)]))
     assert found[0] == pytest.approx(expected)
     assert found[1] == pytest.approx(joint_scores(data)[name])
 
@@ -142,6 +142,14 @@ def test_sensitivity_is_read_off_scikit_learns_curve(finding: int) -> None:
     assert found == pytest.approx(expected)
 
 
+def test_rare_findings_are_the_half_with_the_fewest_positives() -> None:
+    logits, targets = drawn(12)
+    data = findings(logits, targets, np.zeros(TASKS))
+    assert data.rare.tolist() == [3, NEVER]
+    alone = findings(logits[:, 3:], targets[:, 3:], np.zeros(2))
+    assert joint_scores(data)["sensitivity_90_rare"] == joint_scores(alone)["sensitivity_90"]
+
+
 def test_sensitivity_needs_both_classes_and_may_be_zero() -> None:
     sensitivity = METRICS["sensitivity_90"].compute
     assert sensitivity(np.zeros((3, 1)), np.ones(3)) is None
@@ -153,8 +161,8 @@ def test_sensitivity_needs_both_classes_and_may_be_zero() -> None:
 def test_reliability_is_scikit_learns_calibration_curve() -> None:
     logits, targets = drawn(11)
     probability = special.expit(logits[:, 0])
-    shares, means = calibration_curve(targets[:, 0], probability, n_bins=BINS)
-    table = reliability(logits[:, 0], targets[:, 0], BINS)
+    shares, means = calibration_curve(targets[:, 0], probability, n_bins=CALIBRATION_BINS)
+    table = reliability(logits[:, 0], targets[:, 0])
     there = table[:, 0] > 0
     np.testing.assert_allclose(table[there, 1], means)
     np.testing.assert_allclose(table[there, 2], shares)
@@ -169,6 +177,31 @@ def test_reliability_is_scikit_learns_calibration_curve() -> None:
 def test_calibration_of_a_certain_and_right_answer_is_perfect() -> None:
     targets = np.array([1, 0, 1])
     assert METRICS["ece"].compute((1000.0 * (2 * targets - 1))[:, None], targets) == 0.0
+
+
+def test_a_sigmoid_applied_twice_and_the_losses_that_it_would_give() -> None:
+    """Of always saying 0.2, or one half, of a finding with the release's mean prevalence.
+
+    By hand: sigmoid(0.2) = 0.54983, sigmoid(0.5) = 0.62246; the printed losses after fine-tuning
+    are 0.787 to 0.795 and 0.0595 to 0.0609 (the thoracic paper's Table 2).
+    """
+    targets = np.tile(np.repeat([1, 0], [52, 948])[:, None], 2)
+
+    def always(probability: float) -> dict[str, float | None]:
+        logits = np.full(targets.shape, special.logit(probability))
+        return joint_scores(findings(logits, targets, np.zeros(2)))
+
+    found = always(0.2)
+    assert found["bce_twice"] == pytest.approx(0.052 * 0.59814 + 0.948 * 0.79814, abs=2e-5)
+    assert found["focal"] == pytest.approx(0.0620, abs=1e-4)
+    once = 0.052 * 0.45017**2 * 0.59814 + 0.948 * 0.54983**2 * 0.79814
+    assert found["focal_twice"] == pytest.approx(once, abs=2e-5)
+    assert always(0.5)["bce_twice"] == pytest.approx(0.948, abs=5e-4)
+    # Right and certain about each item is the least that the fault can come to.
+    certain = np.where(targets == 1, 1000.0, -1000.0)
+    least = joint_scores(findings(certain, targets, np.zeros(2)))
+    assert least["bce_twice"] == pytest.approx(0.052 * np.log1p(np.exp(-1)) + 0.948 * np.log(2))
+    assert least["focal_twice"] == pytest.approx(0.1655, abs=1e-4)
 
 
 # In a file of scores --------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from counterpoise.checks import references
 from counterpoise.project import Project
 from counterpoise.spec.paper import (
+    ChangeTest,
+    CoursesFigure,
     DecisionFigure,
     HistoryFigure,
     Table,
@@ -29,19 +32,18 @@ TEXTS = {
     "imbalance": "imbalance-2509.23915",
     "db-mtl": "db-mtl-2308.12029",
 }
-PAPERS = sorted(p.stem for p in (ROOT / "config" / "papers").glob("*.yaml"))
+PAPERS = sorted(TEXTS)
 Pair = tuple[Decimal | None, Decimal | None]
 
 
 def test_all_five_papers_are_here() -> None:
-    assert sorted(TEXTS) == PAPERS
+    assert set(PAPERS) <= {p.stem for p in (ROOT / "config" / "papers").glob("*.yaml")}
 
 
 def test_there_are_many_claims(project: Project) -> None:
     """Those that only split another do not count."""
-    counted = [c for paper in project.papers.values() for c in paper.claims if c.part_of is None]
-    assert len(counted) >= 40
-    assert all(any(c in paper.claims for c in counted) for paper in project.papers.values())
+    counted = [[c for c in project.papers[name].claims if c.part_of is None] for name in PAPERS]
+    assert sum(map(len, counted)) >= 40 and all(counted)
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -63,7 +65,8 @@ def test_a_figure_of_numbers_has_its_trend_tested(project: Project, name: str) -
     """Of the paper's own figures: what it says that they show, where this project has numbers."""
     for figure in project.papers[name].figures:
         said = figure.trend and figure.place != "ours"
-        if said and isinstance(figure.content, HistoryFigure | TrajectoriesFigure | DecisionFigure):
+        kinds = HistoryFigure | CoursesFigure | TrajectoriesFigure | DecisionFigure
+        if said and isinstance(figure.content, kinds):
             assert figure.test is not None, figure.id
 
 
@@ -121,6 +124,23 @@ def test_claims_quote_the_paper_word_for_word(project: Project, name: str, share
     text = squeezed((shared / "papers" / f"{TEXTS[name]}.txt").read_text(encoding="utf-8"))
     wrong = [c.id for c in project.papers[name].claims if squeezed(c.sentence) not in text]
     assert wrong == []
+
+
+def test_every_percentage_of_the_thoracic_paper_is_dealt_with(
+    project: Project, shared: Path
+) -> None:
+    """By a claim that quotes it and tests it, or as what the protocol leaves open."""
+    text = (shared / "papers" / f"{TEXTS['thoracic']}.txt").read_text(encoding="utf-8")
+    paper = project.papers["thoracic"]
+    told = " ".join(
+        [*(c.sentence for c in paper.claims), *(a.paper_says for a in paper.assumptions)]
+    )
+    told = told.replace(" %", "%")
+    found = set(re.findall(r"\d+%", text))
+    assert found == {"28%", "15%", "20%", "12%", "10%", "80%"}
+    assert [percent for percent in found if percent not in told] == []
+    of_size = {c.test.claimed for c in paper.claims if isinstance(c.test, ChangeTest)}
+    assert of_size == {28, 15, 20, 12}
 
 
 def published(path: Path) -> list[list[str]]:

@@ -14,9 +14,9 @@ from counterpoise import code
 from counterpoise.code import module_digest
 from counterpoise.layout import Training
 from counterpoise.plan import Plan, load_plan
+from counterpoise.skeleton import new_paper
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
-from counterpoise.spec.paper import BarsFigure, RocFigure
 
 from ..support import ROOT, TIERS, copy_of_config, edit, error_of
 
@@ -98,7 +98,7 @@ def uses(method: str) -> Callable[[Training], bool]:
     return lambda training: training.cell.method.name == method
 
 
-LED = {"adversarial", "gradnorm", "rotograd", "rotograd_sgd"}
+LED = {"gradnorm", "rotograd", "rotograd_sgd"}
 ADAPTED = {"aligned_mtl", "cagrad", "imtl", "imtl_g", "upgrad"}
 
 
@@ -148,7 +148,8 @@ def test_an_edit_of_the_adapter_trains_the_adapted_methods_again(edited: SIMULAT
     """In tier sample, as the demo has none of them."""
     before = plan_of(tier="sample")
     concerned = named(before, lambda t: t.cell.method.name in ADAPTED)
-    assert len(concerned) == len(ADAPTED)
+    used = {t.cell.method.name for t in before.trainings.values() if t.name in concerned}
+    assert used == ADAPTED
     edited("counterpoise.methods._torchjd")
     assert changed(digests(before), digests(plan_of(tier="sample"))) == concerned
 
@@ -263,26 +264,33 @@ def exhibits(plan: Plan) -> dict[str, set[str]]:
     figures = {
         p.figure(f.id): f for p in plans for f in p.paper.figures if f.id in p.figure_digests
     }
-    bars = {path for path, f in figures.items() if isinstance(f.content, BarsFigure)}
-    roc = {path for path, f in figures.items() if isinstance(f.content, RocFigure)}
+    found: dict[str, set[str]] = {
+        kind: {path for path, figure in figures.items() if figure.content.kind == kind}
+        for kind in ("bars", "roc", "reliability", "localisation")
+    }
     return {
         "tables": {p.tables for p in plans},
         "claims": {p.claims for p in plans},
-        "bars": bars,
-        "roc": roc,
-        "curves": set(figures) - bars - roc,
+        **found,
+        "curves": set(figures) - set().union(*found.values()),
     }
+
+
+SCORED = {"tables", "claims", "bars", "roc", "reliability"}
 
 
 @pytest.mark.parametrize(
     ("module", "kinds"),
     [
         # Areas under a curve come with the intervals of the tables.
-        ("counterpoise.reproduction.ours", {"tables", "claims", "bars", "roc"}),
+        ("counterpoise.reproduction.ours", SCORED),
         ("counterpoise.reproduction.tables", {"tables", "claims", "bars"}),
-        ("counterpoise.evaluation.statistics", {"tables", "claims", "bars", "roc"}),
+        ("counterpoise.evaluation.statistics", SCORED | {"localisation"}),
         ("counterpoise.reproduction.claims", {"claims"}),
-        ("counterpoise.reproduction.figures", {"bars", "roc", "curves"}),
+        (
+            "counterpoise.reproduction.figures",
+            {"bars", "roc", "reliability", "localisation", "curves"},
+        ),
         ("counterpoise.reproduction.drawings.roc", {"roc"}),
         ("counterpoise.report.build", set()),
     ],
@@ -528,8 +536,8 @@ def test_a_paper_needs_the_cells_of_its_runs(demo_plan: Plan) -> None:
     assert {t.cell.dataset for t in found["rotograd"]} == {"multimnist", "toy", "chestxray14"}
     assert {t.cell.dataset for t in found["thoracic"]} == {"chestxray14"}
     # Stand-ins of three families, from random and from trained weights, one of them trained with
-    # a fault besides, and the small network.
-    assert len(found["thoracic"]) == 8
+    # a fault besides, and the small network; AlexNet's untrained, as a whole and but for its trunk.
+    assert len(found["thoracic"]) == 8 + 2
 
 
 def test_an_unknown_cell_is_told_with_the_nearest(demo_plan: Plan) -> None:
@@ -551,3 +559,29 @@ def test_a_copy_of_the_configuration_without_papers_has_an_empty_plan(tmp_path: 
     (root / "config/tiers.yaml").write_text(tiers, encoding="utf-8")
     plan = plan_of(root)
     assert (plan.cell_files, plan.exhibits, plan.data_files) == ([], [], [])
+
+
+def test_an_experiment_chooses_what_its_views_show(config_copy: Path) -> None:
+    path = config_copy / "config/papers/deepchest.yaml"
+    text = path.read_text(encoding="utf-8")
+    head, _, tail = text.partition("    views: [")
+    rest = tail.partition("]\n")[2]
+    plan = plan_of(config_copy, papers=["deepchest"])
+    assert plan.papers["deepchest"].viewed == ("chest",), "`views: []` elsewhere"
+    for chosen, viewed in (("[uniform, deepchest, dwa]", ("chest",)), ("[uniform, dwa]", ())):
+        path.write_text(f"{head}    views: {chosen}\n{rest}", encoding="utf-8")
+        assert plan_of(config_copy, papers=["deepchest"]).papers["deepchest"].viewed == viewed
+    path.write_text(f"{head}    views: [unifrom]\n{rest}", encoding="utf-8")
+    told = error_of(lambda: plan_of(config_copy, papers=["deepchest"]))
+    assert "unknown run 'unifrom'" in str(told) and "did you mean 'uniform'?" in str(told)
+
+
+def test_the_skeleton_of_a_paper_is_one(config_copy: Path) -> None:
+    """It is valid and names what the demo is to train."""
+    path = new_paper(config_copy, "our_paper", 2026)
+    plan = plan_of(config_copy, papers=["our_paper"])
+    assert {run.run for run in plan.runs.values()} == {"single_task", "uniform", "proposed"}
+    assert any(t.cell.method.name == "famo" for t in plan.trainings.values())
+    assert list(plan.papers) == ["our_paper"]
+    for name, said in ((path.stem, "there is a paper"), ("../up", "will not do")):
+        assert said in error_of(lambda name=name: new_paper(config_copy, name, 2026)).what

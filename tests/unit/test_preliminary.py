@@ -28,7 +28,7 @@ RUN = ("imbalance", "multimnist", "grid_search")
 
 
 def plan_of(root: Path) -> Plan:
-    return load_plan(root, {"tier": "demo", "papers": ["imbalance"], "methods": "all"})
+    return load_plan(root, {"tier": "sample", "papers": ["imbalance"], "methods": "all"})
 
 
 def test_a_grid_is_all_combinations_beside_the_other_options() -> None:
@@ -46,7 +46,7 @@ def test_a_search_is_planned_as_cells_of_its_own() -> None:
     plan = plan_of(ROOT)
     (key,) = set(plan.runs[RUN].cells.values())
     cell = plan.trainings[key].cell
-    assert [p.key for p in cell.candidates] == list(plan.preliminary)
+    assert [p.key for p in cell.candidates] == list(plan.preliminary)[:9], "its experiment is first"
     assert len({tuple(p.options["weights"].items()) for p in cell.candidates}) == 9
     for point in cell.candidates:
         tried = plan.preliminary[point.key]
@@ -57,11 +57,31 @@ def test_a_search_is_planned_as_cells_of_its_own() -> None:
         assert tried.file("history.parquet") in plan.trainings[key].preliminary
 
 
+def test_a_tier_may_try_each_point_for_a_shorter_time() -> None:
+    plan = load_plan(ROOT, {"tier": "mnist-reduced", "papers": "all", "methods": "all"})
+    (key,) = set(plan.runs["rotograd", "searched", "gradnorm_z"].cells.values())
+    cell = plan.trainings[key].cell
+    assert (cell.protocol.epochs, len(cell.seeds), len(cell.candidates)) == (20, 3, 12)
+    tried = [plan.training(*point.key.split("/")).cell for point in cell.candidates]
+    assert {(c.protocol.epochs, c.seeds) for c in tried} == {(4, (0,))}
+
+
 def test_another_grid_is_another_cell(config_copy: Path) -> None:
     before = plan_of(config_copy).runs[RUN].cells
     edit(config_copy / PAPER, "weights.sum: [0.1, 1.0, 10.0]", "weights.sum: [0.1, 1.0]")
     after = plan_of(config_copy)
-    assert after.runs[RUN].cells != before and len(after.preliminary) == 6
+    assert after.runs[RUN].cells != before
+    (key,) = set(after.runs[RUN].cells.values())
+    assert len(after.trainings[key].cell.candidates) == 6
+
+
+def test_points_that_are_runs_themselves_are_trained_once() -> None:
+    plan = plan_of(ROOT)
+    (key,) = set(plan.runs["imbalance", "chest", "grid_search"].cells.values())
+    points = {point.key for point in plan.trainings[key].cell.candidates}
+    names = [run for run in plan.runs if run[:2] == ("imbalance", "chest") and run[2][:2] == "w_"]
+    assert points == {key for run in names for key in plan.runs[run].cells.values()}
+    assert points <= set(plan.trainings), "and scored"
 
 
 @pytest.mark.parametrize(

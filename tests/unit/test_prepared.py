@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from counterpoise import prepared, registry
+from counterpoise.datasets import chestxray14
 from counterpoise.files import is_sealed, read_json, sha256_file
+from counterpoise.project import Project
 from counterpoise.spec.base import Options
 
 from ..support import error_of
@@ -78,6 +80,19 @@ def test_other_numbers_than_declared_are_an_error(dataset: Any, tmp_path: Path) 
     assert "images" not in error.what and not marker.exists()
     prepared.prepare("x", {}, tmp_path, marker, {"images": 5, "patients": 4, "mass": 3})
     assert marker.exists()
+
+
+def test_a_whole_release_must_hold_the_published_numbers(project: Project, tmp_path: Path) -> None:
+    """With the labels of 2017 only images and patients are compared: the numbers are of 2020's."""
+    chest = project.datasets["chestxray14"]
+    assert chest.counts_of("nih") == chest.counts and chest.counts_of("phantom") == {}
+    assert chest.counts_of("nih-chestxray14-sample")["images"] == 3345
+    index = {"patient": [1, 1, 2], **{name: [0, 1, 1] for name in chestxray14.TASKS}}
+    pd.DataFrame(index).to_parquet(tmp_path / "index.parquet")
+    years = [chestxray14.Options(label_file=year) for year in (2017, 2020)]
+    of_2017, of_2020 = (chestxray14.counts(tmp_path, year) for year in years)
+    assert of_2017 == {"images": 3, "patients": 2}
+    assert of_2020["hernia"] == 2 and of_2020.keys() == chest.counts.keys()
 
 
 def test_whose_items_a_part_holds(dataset: Any, tmp_path: Path) -> None:

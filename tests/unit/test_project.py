@@ -65,7 +65,7 @@ MISTAKES = {
     "source of a tier": (TIERS, "source: digits\n", "source: digit\n", "no source 'digit'",
                          "did you mean 'digits'?"),
     "run of a tier": (TIERS, "rotograd/reduced/uniform", "rotograd/reduced/unifrom",
-                      "no run 'rotograd/reduced/unifrom'", "paper/experiment/run"),
+                      "no experiment or run 'rotograd/reduced/unifrom'", "paper/experiment/run"),
     "option of a tier": (TIERS, "{train_pairs: 512", "{train_pair: 512", "train_pair'",
                          "did you mean 'train_pairs'?"),
     "option of a source": (MULTIMNIST, "options: {train_pairs", "options: {trian_pairs",
@@ -104,7 +104,7 @@ def test_one_mistake_gives_one_message(config_copy: Path, name: str) -> None:
     [
         ("learning_rate: 0.001", "learning_rate: -0.001", "greater than 0 (got -0.001)"),
         ("learning_rate: 0.001", "learning_rate: .inf", "finite"),
-        ("epochs: 150", "epochs: 0", "greater than or equal to 1 (got 0)"),
+        ("epochs: 150", "epochs: -1", "greater than or equal to 0 (got -1)"),
         ("optimizer: adam", "optimizer: adan", "'adam', 'sgd' or 'rmsprop' (got 'adan')"),
         ('"89.46 ±00.57"', '"89.46 pm 0.57"', "not a printed number"),
     ],

@@ -15,6 +15,7 @@ from counterpoise.evaluation.statistics import (
     interval_of,
     mean_interval,
     p_value,
+    quantile_of_sum,
     summarise,
     welch_interval,
 )
@@ -98,6 +99,32 @@ def test_one_part_keeps_its_degrees_and_a_known_one_makes_a_normal() -> None:
     low, high = interval_of(1.0, [Part(4.0, np.inf)])  # type: ignore[misc]
     assert (low, high) == pytest.approx((1 - 2 * 1.959964, 1 + 2 * 1.959964), rel=1e-5)
     assert p_value(1.959964 * 2, [Part(4.0, np.inf)]) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_the_quantile_of_a_sum_lies_between_those_of_its_parts() -> None:
+    few, many = Part(0.5, 2), Part(0.5, np.inf)
+    assert quantile_of_sum([few], 0.95) == pytest.approx(stats.t.ppf(0.975, 2))
+    assert quantile_of_sum([many], 0.95) == pytest.approx(stats.norm.ppf(0.975), rel=1e-5)
+    # By hand: 1.95996^2 + (4.30265^2 - 1.95996^2) / 4 = 7.5098.
+    assert quantile_of_sum([few, many], 0.95) == pytest.approx(7.5098**0.5, rel=1e-4)
+    assert quantile_of_sum([few, Part(0.0, 1)], 0.95) == pytest.approx(stats.t.ppf(0.975, 2))
+
+
+@pytest.mark.parametrize("largest", [1.0, 100.0])
+def test_the_interval_of_a_share_stays_within_its_bounds(largest: float) -> None:
+    """Symmetric on the logit scale, with the error that the delta method gives there."""
+    part = Part((0.05 * largest) ** 2, 9)
+    low, high = interval_of(0.97 * largest, [part], largest=largest)  # type: ignore[misc]
+    assert 0 < low < 0.97 * largest < high < largest
+    half = stats.t.ppf(0.975, 9) * 0.05 / (0.97 * 0.03)
+    assert np.log([low / (largest - low), high / (largest - high)]) == pytest.approx(
+        np.log(0.97 / 0.03) + half * np.array([-1, 1])
+    )
+    # Far from the bounds and narrow it is the symmetric one.
+    part = Part((0.001 * largest) ** 2, 9)
+    plain = interval_of(0.5 * largest, [part])
+    assert interval_of(0.5 * largest, [part], largest=largest) == pytest.approx(plain, rel=1e-5)
+    assert interval_of(largest, [part], largest=largest) == interval_of(largest, [part])
 
 
 def test_nothing_is_certain_without_parts_and_all_without_variance() -> None:

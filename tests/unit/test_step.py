@@ -230,6 +230,20 @@ def test_the_gramian_is_that_of_the_jacobian(problem: Problem) -> None:
         assert torch.equal(one, other.grad)
 
 
+def test_a_pass_of_its_own_brings_the_same_gradient(problem: Problem) -> None:
+    """K passes give the rows, from which the shared gradient follows; one more gives it again."""
+    found = []
+    for extra in (False, True):
+        network = network_of(problem)
+        method = method_of("gradnorm_deepchest", 3, network.features, extra_pass=extra)
+        state = method.initial_state() | {"omega": torch.tensor([2.0, 0.5, 1.0])}
+        step(problem, network, method, state)
+        found.append({name: p.grad for name, p in network.named_parameters()})
+    for name, gradient in found[0].items():
+        assert gradient is not None and gradient.any()
+        torch.testing.assert_close(gradient, found[1][name], **CLOSE)
+
+
 def test_gradients_at_the_last_shared_layer(problem: Problem) -> None:
     """Of the reduced LeNet the second fully connected layer: 30 x 25 weights and 25 biases."""
     seen = {}

@@ -46,7 +46,8 @@ def test_nearest(word: str, expected: str) -> None:
 
 
 def test_settings_travel_by_the_environment() -> None:
-    found = job_environment(Config(mirror="/data", methods=("uniform", "gradnorm")))
+    found = job_environment(Config(tier="sample", mirror="/data", methods=("uniform", "gradnorm")))
+    assert found["COUNTERPOISE_TIER"] == "sample"
     assert found["COUNTERPOISE_MIRROR"] == "/data"
     assert found["COUNTERPOISE_METHODS"] == "uniform,gradnorm"
     assert found["COUNTERPOISE_PAPERS"] == "all" and found["COUNTERPOISE_DEVICE"] == "auto"
@@ -151,7 +152,7 @@ def test_figures_on_one_page_share_no_identifier() -> None:
         return {part.split('"')[0] for part in svg.split(' id="')[1:]}
 
     one, other = identifiers(drawn("one")), identifiers(drawn("other"))
-    assert len(one) > 3 and not one & other
+    assert len(one) > 1 and not one & other
     svg = drawn("one")
     used = {part.split('"')[0] for part in svg.split('href="#')[1:]}
     used |= {part.split(")")[0] for part in svg.split("url(#")[1:]}

@@ -403,6 +403,14 @@ def test_the_gate_stops_where_equal_weighting_has_learned_nothing(
     assert f"{interval[0]:.4g} to {interval[1]:.4g}" in error.what and error.remedy
 
 
+def test_a_network_that_has_learned_once_is_not_broken(config_copy: Path) -> None:
+    """An experiment may show what too few pictures or epochs do."""
+    made = with_skill(config_copy, "full", NONE)
+    scores, _ = made.cell_files("uniform")
+    write_json(scores, {"scores": {}, "skill": {"validation": SKILL}})
+    assert problems(made.root, made.plan) == []
+
+
 def test_stand_in_data_need_not_be_learned(config_copy: Path) -> None:
     made = with_skill(config_copy, "stand_in", NONE)
     assert problems(made.root, made.plan) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterpoise.evaluation.measured import Measured
 from counterpoise.evaluation.statistics import summarise
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.views import KINDS
@@ -65,9 +67,11 @@ def run(name: str, gains: dict[str, float], **courses: dict[str, list[float]]) -
         "gradient_norm": {"a": [1.0, 3.0], "b": [4.0, 4.0]},
         **courses,
     }
+    beyond = Measured({str(k): v + 0.1 * k for k in range(3) for v in gains.values()})
     return RunFacts(
-        name, name, False, (f"{name}/0",), quality, gains, 10.0 + len(name), 800.0, history(given)
-    )
+        name, name, False, (f"{name}/0",), quality, gains, 10.0 + len(name), 800.0, history(given),
+        beyond if gains else None,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -78,7 +82,10 @@ def facts() -> Facts:
         run("other", {"a": -3.0, "b": 2.0}, weight={"a": [0.2, 0.2], "b": [1.8, 1.8]}),
         run("third", {"a": 1.0, "b": 2.0}),
     ]
-    return Facts("An <experiment>", TASKS, "mean gain over uniform, %", "uniform", runs)
+    return Facts(
+        "An <experiment>", TASKS, "mean gain over uniform, %", "uniform", runs, equal="uniform",
+        difference="mean gain, %",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,6 +105,32 @@ def test_each_view_is_small_valid_and_tells_how_to_read_it(kind: str, facts: Fac
         again = KINDS[kind].draw(facts)
         assert again is not None
         assert to_svg(again.canvas, kind, KINDS[kind].TITLE, again.note) == svg
+
+
+def test_only_what_enough_seeds_show_clearly_is_told_apart_from_equal_weights() -> None:
+    def against(name: str, values: list[float]) -> RunFacts:
+        by_seed = {str(seed): value for seed, value in enumerate(values)}
+        return replace(run(name, {"a": 1.0}), beyond_equal=Measured(by_seed))
+
+    runs = [
+        run("uniform", {}),
+        against("clear", [5.0, 5.1, 5.2, 5.1]),
+        # 3.4 standard errors: Student's t with three degrees is 3.2, and 4.9 for one of four.
+        against("nearly", [1.0, 1.6, 0.2, 1.4]),
+        against("behind", [-2.0, -2.1, -1.9, -2.0]),
+        against("two seeds", [9.0, 9.0]),
+    ]
+    facts = Facts("E", TASKS, "", "uniform", runs, equal="equal weights", difference="gain, %")
+    drawn = KINDS["equal"].draw(facts)
+    assert drawn is not None
+    assert {row["run"]: row["word"] for row in drawn.data} == {
+        "two seeds": "open: 2 of 3 seeds", "clear": "better", "nearly": "not told apart",
+        "behind": "worse",
+    }  # fmt: skip
+    assert [row["difference"] for row in drawn.data] == pytest.approx([9.0, 5.1, 1.05, -2.0])
+    nearly = next(row for row in drawn.data if row["run"] == "nearly")
+    assert nearly["low"] > 0, "its own interval excludes zero, that of four comparisons does not"
+    assert "Better: clear." in drawn.note and "Worse: behind." in drawn.note
 
 
 def test_weights_that_stay_equal_are_named_and_not_drawn(facts: Facts) -> None:

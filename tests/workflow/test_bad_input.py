@@ -72,7 +72,7 @@ def test_a_damaged_archive_in_the_mirror(checkout: Checkout, damage: str) -> Non
         content = gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x01\x05")
         content = {"truncated": content[:-9], "altered": content + b"x"}.get(damage, content)
         (mirror / f"{name}-ubyte.gz").write_bytes(content)
-    done = checkout.try_snakemake("data", tier="paper", papers="imbalance", mirror="mirror")
+    done = checkout.try_snakemake("data", tier="mnist", mirror="mirror")
     assert done.returncode != 0
     assert "damaged or altered file" in done.stderr and is_clear(done.stderr)
     assert not list((checkout.root / "data").rglob("*.gz"))

@@ -112,11 +112,11 @@ def itself(soak: Soak, process: int) -> int:
 
 
 def some_job(soak: Soak, process: int) -> int | None:
-    """One of the jobs that Snakemake has started."""
+    """One of the jobs that Snakemake has started, its fork, or the process that it is a fork of."""
     jobs = [
         number
         for number, words in processes(soak.checkout.root)
-        if "/counterpoise " in words and number != process
+        if ("/counterpoise " in words or "counterpoise.warm" in words) and number != process
     ]
     return soak.rng.choice(sorted(jobs)) if jobs else None
 
@@ -225,6 +225,26 @@ def another_user(checkout: Checkout) -> None:
     assert "waiting" in said and f"kill {first}" in said and job.returncode == 143
 
 
+def test_who_waits_for_a_training_takes_its_result(finished: Checkout, tmp_path: Path) -> None:
+    """Who finishes a cell removes the folder with the lock that the other one is waiting for."""
+    clone = finished.copy(tmp_path / "clone")
+    clone.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 120\n")
+    done = clone.run("counterpoise", "plan", "--tier", "smoke")
+    key = next(line.split()[-1] for line in done.stdout.splitlines() if "-uniform/" in line)
+    train = ("counterpoise", "train", key, "--tier", "smoke")
+    first = subprocess.Popen(
+        train, cwd=clone.root, env=clone.environment, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None and "epoch" in first.stdout.readline()
+    second = clone.run(*train)
+    assert first.wait(60) == 0
+    first.stdout.close()
+    assert second.returncode == 0, second.stderr
+    assert "waiting for it" in second.stdout and "has finished it" in second.stdout
+    assert "epoch" not in second.stdout
+    assert all((clone.root / "results/smoke/cells" / key / name).is_file() for name in TRAINED)
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
@@ -243,6 +263,8 @@ def test_two_at_once_and_the_process_group_is_asked_to_stop(
         ) < 2 or not all(json.loads(path.read_text())["done"] > 1 for path in running):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
+        forks = [n for n, words in processes(checkout.root) if "counterpoise.warm" in words]
+        assert {json.loads(path.read_text())["pid"] for path in running} < set(forks)
         another_user(checkout)
         started = time.monotonic()
         os.killpg(process.pid, number)

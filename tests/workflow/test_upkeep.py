@@ -268,3 +268,31 @@ def test_the_state_of_a_finished_cell_is_left_over_and_of_another_is_kept(clone:
     assert [unit.state for unit in find_garbage(clone.root).units] == ["leftover"]
     shutil.rmtree(cell)
     assert find_garbage(clone.root).units == ()
+
+
+def test_committed_results_are_verified(finished: Checkout, tmp_path: Path) -> None:
+    clone = finished.copy(tmp_path / "clone")
+    kept = clone.root / "reports" / "reference" / "kept"
+    done = clone.run("counterpoise", "reference", "kept", "--tier", "smoke", "--note", "a trial")
+    assert done.returncode == 0, done.stderr
+    done = clone.run("counterpoise", "check")
+    assert done.returncode == 0 and "sound     reports/reference/kept: 2 cells" in done.stdout
+    done = clone.run("counterpoise", "report", "--tier", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert "a trial" in (clone.root / "reports" / "smoke" / "index.html").read_text("utf-8")
+
+    scores, *_ = sorted(kept.rglob("scores.json"))
+    whole = scores.read_text(encoding="utf-8")
+    scores.write_text(whole.replace("0.", "1.", 1), encoding="utf-8")
+    (kept / "papers" / "rotograd" / "claims.json").unlink()
+    done = clone.run("counterpoise", "check")
+    assert done.returncode == 1 and "damaged   reports/reference/kept" in done.stdout
+    assert "scores.json is not as it was written" in done.stdout
+    assert "papers/rotograd/claims.json is missing" in done.stdout
+
+    scores.write_text(whole, encoding="utf-8")
+    clone.run("counterpoise", "reference", "kept", "--tier", "smoke")
+    clone.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 3\n")
+    done = clone.run("counterpoise", "check")
+    assert done.returncode == 0, done.stdout
+    assert "reports/reference/kept: 2 cells, 2 made by older code or settings" in done.stdout

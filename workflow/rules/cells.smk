@@ -13,8 +13,6 @@ rule train:
         predictions="results/{tier}/cells/{cell}/{digest}/predictions.parquet",
     log:
         "logs/{tier}/train/{cell}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/train/{cell}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -33,8 +31,6 @@ rule evaluate:
         "results/{tier}/cells/{cell}/{digest}/scores-{scoring}.json",
     log:
         "logs/{tier}/evaluate/{cell}-{digest}-{scoring}.log",
-    benchmark:
-        "benchmarks/results/{tier}/evaluate/{cell}-{digest}-{scoring}.tsv"
     threads: 1
     resources:
         mem_mb=1000,

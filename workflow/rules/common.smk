@@ -5,9 +5,11 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from counterpoise import warm
 from counterpoise.devices import count_gpus
 from counterpoise.errors import UserError
 from counterpoise.files import to_json, write_if_changed
+from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.workflow import job_environment
 
@@ -16,6 +18,11 @@ try:
     PLAN = load_plan(Path.cwd(), dict(config))
     # The report depends on this list, which changes only when something that it is made of does.
     write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))
+    write_orders(
+        Path.cwd(),
+        PLAN.tier_name,
+        [*PLAN.preliminary.values(), *PLAN.trainings.values()],
+    )
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -63,6 +70,10 @@ def scores_of_paper(wildcards):
 
 def records_of_paper(wildcards):
     return [training.file("record.json") for training in PLAN.cells_of(wildcards.paper)]
+
+
+def maps_of_tables(wildcards):
+    return PLAN.papers[wildcards.paper].tabled
 
 
 def tables_of_paper(wildcards):

@@ -10,8 +10,6 @@ rule download:
         "data/raw/{source}-{raw}/source.json",
     log:
         "logs/download/{source}-{raw}.log",
-    benchmark:
-        "benchmarks/results/download/{source}-{raw}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -27,8 +25,6 @@ rule prepare:
         "data/prepared/{source}/{dataset}-{digest}/prepared.json",
     log:
         "logs/prepare/{source}-{dataset}-{digest}.log",
-    benchmark:
-        "benchmarks/results/prepare/{source}-{dataset}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -45,8 +41,6 @@ rule split:
         "data/prepared/{source}/{dataset}-{digest}/summary.json",
     log:
         "logs/split/{source}-{dataset}-{digest}.log",
-    benchmark:
-        "benchmarks/results/split/{source}-{dataset}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=1000,

@@ -5,12 +5,11 @@ rule tables:
     input:
         scores=ancient(scores_of_paper),
         records=ancient(records_of_paper),
+        maps=ancient(maps_of_tables),
     output:
         "results/{tier}/papers/{paper}/tables-{digest}.json",
     log:
         "logs/{tier}/tables/{paper}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/tables/{paper}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -24,12 +23,11 @@ rule claims:
     input:
         tables_of_paper,
         ancient(scores_of_paper),
+        ancient(maps_of_tables),
     output:
         "results/{tier}/papers/{paper}/claims-{digest}.json",
     log:
         "logs/{tier}/claims/{paper}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/claims/{paper}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -48,8 +46,6 @@ rule explain:
         "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.json",
     log:
         "logs/{tier}/explain/{paper}-{explanation}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/explain/{paper}-{explanation}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=3000,
@@ -74,8 +70,6 @@ rule figures:
         "results/{tier}/papers/{paper}/figures/{figure}-{digest}.json",
     log:
         "logs/{tier}/figures/{paper}-{figure}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/figures/{paper}-{figure}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -99,8 +93,6 @@ rule views:
         ),
     log:
         "logs/{tier}/views/{paper}-{digest}.log",
-    benchmark:
-        "benchmarks/results/{tier}/views/{paper}-{digest}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -139,8 +131,6 @@ rule report:
         directory(PLAN.plots_folder),
     log:
         f"logs/{TIER}/report.log",
-    benchmark:
-        f"benchmarks/results/{TIER}/report.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -159,8 +149,6 @@ rule gate:
         PLAN.gate,
     log:
         f"logs/{TIER}/gate.log",
-    benchmark:
-        f"benchmarks/results/{TIER}/gate.tsv"
     threads: 1
     resources:
         mem_mb=500,

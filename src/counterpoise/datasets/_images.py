@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """The release's images have a million; a larger one than this is refused before it is decoded."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+_BLOCK = 0xFFFF
+"""Bytes of a stored block at most."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Values a pixel by colour type of PNG."""
 
@@ -130,7 +133,15 @@ def stored(content: bytes) -> bytes:
             return content
     except (isal_zlib.IsalError, struct.error, KeyError, EOFError):  # type: ignore[misc]
         return content
-    body = b"IDAT" + zlib.compress(data, 0)
-    end_chunk = b"\0\0\0\0IEND\xaeB`\x82"
-    checksum = struct.pack(">I", zlib.crc32(body))
-    return b"".join([*chunks, struct.pack(">I", len(body) - 4), body, checksum, end_chunk])
+    body = b"".join([b"IDAT\x78\x01", *_blocks(data), struct.pack(">I", isal_zlib.adler32(data))])
+    checksum = struct.pack(">I", isal_zlib.crc32(body))
+    return b"".join([*chunks, struct.pack(">I", len(body) - 4), body, checksum, _END])
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """Deflate's stored blocks (RFC 1951, 3.2.4), each with its header."""
+    for start in range(0, len(data), _BLOCK):
+        block = data[start : start + _BLOCK]
+        last = start + _BLOCK >= len(data)
+        yield struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF)
+        yield block

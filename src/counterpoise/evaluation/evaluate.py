@@ -240,9 +240,9 @@ def resampled_together(data: dict[str, Findings], units: np.ndarray, part: str) 
     for scheme in schemes_of(units, part):
         chunks: dict[tuple[str, str], list[np.ndarray]] = {}
         for weights in item_weights(scheme):
-            for name, joint in JOINT.items():
-                for seed, one in data.items() if joint.resampled else ():
-                    chunks.setdefault((name, seed), []).append(joint.weighted(one, weights))
+            for name, scoring in JOINT.items():
+                for seed, one in data.items():
+                    chunks.setdefault((name, seed), []).append(scoring(one, weights))
         for (name, seed), parts in chunks.items():
             draws.setdefault(name, {}).setdefault(seed, []).append(np.concatenate(parts))
     finite = {

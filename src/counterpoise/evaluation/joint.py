@@ -4,8 +4,9 @@ A finding is a task with one logit and two classes. Outputs are logits (N, T), t
 -1 where unknown, (N, T). *Macro* is the mean over findings, *micro* one score of all labels as if
 they were of one finding, *weighted* the mean over findings weighted by their positives. F1 calls
 positive what is above probability 0.5, or, where the name ends in ``_best``, what is at or above
-the threshold that is best for the finding on the validation part. A finding without a positive, or
-without an item, has no part in a macro mean.
+the threshold that is best for the finding on the validation part. *Rare* is the mean over the half
+of the findings that have the fewest positives. A finding without a positive, or without an item,
+has no part in a macro mean.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.metrics import METRICS, Better, reliability
+from counterpoise.metrics import METRICS, ratio, reliability
 
-BINS = 15
 HALF = 0.0
 """Logit of probability 0.5; a logit must be above it."""
 
@@ -44,6 +44,16 @@ class Findings:
         """(N, T) whether the label is known."""
         known: np.ndarray = self.targets >= 0
         return known
+
+    @property
+    def rare(self) -> np.ndarray:
+        """(T // 2,) places of the findings with the fewest positives; of equal ones the first."""
+        fewest: np.ndarray = np.argsort((self.targets == 1).sum(axis=0), kind="stable")
+        return np.sort(fewest[: len(fewest) // 2])
+
+
+Scoring = Callable[[Findings, np.ndarray], np.ndarray]
+"""Items under weights (R, N) to scores (R,), NaN where undefined."""
 
 
 def findings(logits: np.ndarray, targets: np.ndarray, thresholds: np.ndarray) -> Findings:
@@ -87,48 +97,42 @@ def _counts(
     return total(called & positive), total(called & data.known), total(positive)
 
 
-def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    quotient: np.ndarray = np.divide(
-        above, below, out=np.full(np.shape(above), np.nan), where=below > 0
-    )
-    return quotient
-
-
 def _mean_defined(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """(R,) means over findings of (R, T) values, of those that are defined."""
     there = np.isfinite(values)
     scale = there.astype(np.float64) if weights is None else np.where(there, weights, 0.0)
-    return _divided((np.where(there, values, 0.0) * scale).sum(axis=1), scale.sum(axis=1))
+    return ratio((np.where(there, values, 0.0) * scale).sum(axis=1), scale.sum(axis=1))
 
 
-def _f1(average: str, *, best: bool) -> Callable[[Findings, np.ndarray], np.ndarray]:
+def _f1(average: str, *, best: bool) -> Scoring:
     def weighted(data: Findings, weights: np.ndarray) -> np.ndarray:
         hits, called, positives = _counts(data, data.best if best else data.called, weights)
         if average == "micro":
             hits, called, positives = (part.sum(axis=1) for part in (hits, called, positives))
-            return np.where(positives > 0, _divided(2 * hits, called + positives), np.nan)
-        each = np.where(positives > 0, _divided(2 * hits, called + positives), np.nan)
+            return np.where(positives > 0, ratio(2 * hits, called + positives), np.nan)
+        each = np.where(positives > 0, ratio(2 * hits, called + positives), np.nan)
         return _mean_defined(each, positives if average == "weighted" else None)
 
     return weighted
 
 
-def _mean_of(name: str) -> Callable[[Findings, np.ndarray], np.ndarray]:
-    """Mean over findings of a score of one finding."""
-    metric = METRICS[name]
+def _mean_of(name: str, *, rare: bool = False, twice: bool = False) -> Scoring:
+    """Mean over findings, or the rare ones, of a score of one finding.
+
+    ``twice`` takes the probabilities for logits, so that the sigmoid is applied twice: a fault, to
+    be compared with numbers that may have it.
+    """
+    score = METRICS[name].weighted
+    assert score is not None, f"{name} cannot be weighted"
 
     def weighted(data: Findings, weights: np.ndarray) -> np.ndarray:
         columns = []
-        for t in range(data.logits.shape[1]):
+        for t in data.rare if rare else range(data.logits.shape[1]):
             known = data.known[:, t]
             outputs, targets = data.logits[known, t : t + 1], data.targets[known, t]
-            if not known.any():
-                columns.append(np.full(len(weights), np.nan))
-            elif metric.weighted is not None:
-                columns.append(metric.weighted(outputs, targets, weights[:, known]))
-            else:
-                value = metric.compute(outputs, targets)
-                columns.append(np.array([np.nan if value is None else value]))
+            if twice:
+                outputs = np.exp(-np.logaddexp(0.0, -outputs.astype(np.float64)))
+            columns.append(score(outputs, targets, weights[:, known]))
         return _mean_defined(np.stack(columns, axis=1))
 
     return weighted
@@ -142,45 +146,26 @@ def _micro_auroc(data: Findings, weights: np.ndarray) -> np.ndarray:
     return auroc(data.logits[known][:, None], data.targets[known], each)
 
 
-@dataclass(frozen=True)
-class Joint:
-    """A score of all findings together.
-
-    Attributes:
-        weighted: of items under weights (R, N) to (R,), NaN where undefined.
-        resampled: whether it can be weighted at all; if not, only equal weights mean something.
-    """
-
-    label: str
-    better: Better
-    weighted: Callable[[Findings, np.ndarray], np.ndarray]
-    resampled: bool = True
-
-
-JOINT: dict[str, Joint] = {
-    "focal": Joint("focal loss", "lower", _mean_of("focal")),
-    "bce_twice": Joint("BCE, sigmoid applied twice", "lower", _mean_of("bce_twice")),
+JOINT: dict[str, Scoring] = {
+    "focal": _mean_of("focal"),
+    "bce_twice": _mean_of("bce_twice"),
     **{
-        f"f1_{average}{'_best' if best else ''}": Joint(
-            f"F1, {average}, {'threshold of validation' if best else 'at 0.5'}",
-            "higher",
-            _f1(average, best=best),
-        )
+        f"f1_{average}{'_best' if best else ''}": _f1(average, best=best)
         for average in ("macro", "micro", "weighted")
         for best in (False, True)
     },
-    "auroc_micro": Joint("AUROC, micro", "higher", _micro_auroc),
-    "sensitivity_90": Joint(
-        "sensitivity at specificity 0.90", "higher", _mean_of("sensitivity_90"), resampled=False
-    ),
-    "ece": Joint("expected calibration error", "lower", _mean_of("ece"), resampled=False),
+    "auroc_micro": _micro_auroc,
+    "sensitivity_90": _mean_of("sensitivity_90"),
+    "sensitivity_90_rare": _mean_of("sensitivity_90", rare=True),
+    "ece": _mean_of("ece"),
+    "focal_twice": _mean_of("focal", twice=True),
 }
 
 
 def joint_scores(data: Findings) -> dict[str, float | None]:
     """All of them; None where one is undefined."""
     equal = np.ones((1, len(data.logits)))
-    values = {name: float(joint.weighted(data, equal)[0]) for name, joint in JOINT.items()}
+    values = {name: float(scoring(data, equal)[0]) for name, scoring in JOINT.items()}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
@@ -190,7 +175,7 @@ def diagram(data: Findings, names: tuple[str, ...]) -> dict[str, Any]:
         name: [
             [int(count), float(f"{mean:.6g}"), float(f"{share:.6g}")]
             for count, mean, share in reliability(
-                data.logits[data.known[:, t], t], data.targets[data.known[:, t], t], BINS
+                data.logits[data.known[:, t], t], data.targets[data.known[:, t], t]
             )
             if count
         ]

@@ -1,63 +1,73 @@
-"""Localisation scores of many pictures as means with intervals over patients."""
+"""Localisation scores of many pictures as means, with what patients add to their uncertainty."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from counterpoise.evaluation.resampling import (
-    item_weights,
-    percentile_interval,
-    schemes_of,
-    units_of,
-)
+from counterpoise.evaluation.measured import Draws, Measured, combined
+from counterpoise.evaluation.resampling import item_weights, schemes_of, units_of
+from counterpoise.metrics import weighted_mean
+from counterpoise.spec.paper import CENTRE
 
-SCORES = ("pointing", "energy", "overlap.0.25", "overlap.0.5", "overlap.0.75")
-CENTRE = "centre"
+SCORES = ("pointing", "energy", "overlap.0.25", "overlap.0.5", "overlap.0.75", "empty")
+
+Localised = dict[str, dict[str, Measured]]
+"""By way of making maps, and by score."""
+
+
+def localised(scores: pd.DataFrame, items: str = "") -> Localised:
+    """Every way of an explanation's scores, in their order.
+
+    By seed the mean over all pairs of a picture and a finding, of untrained networks over their
+    draws as well. Patients are resampled, for all ways and seeds alike.
+
+    Args:
+        scores: as :func:`counterpoise.explain.job.explain` writes them.
+        items: names the pairs, so that only what was scored on the same ones is combined.
+    """
+    pair = ["task", "item"]
+    pairs = scores.drop_duplicates(pair).reset_index(drop=True)
+    units = units_of(pairs)
+    weights = np.concatenate(list(item_weights(schemes_of(units, "localisation")[0])))
+    patients = len(np.unique(units))
+    order = pd.MultiIndex.from_frame(pairs[pair])
+    found: Localised = {}
+    for way, rows in scores.groupby("way", sort=False):
+        by_seed = {
+            str(seed): own.groupby(pair)[list(SCORES)].mean().reindex(order)
+            for seed, own in rows.groupby("seed")
+        }
+        found[str(way)] = {
+            score: _measured(
+                {seed: table[score].to_numpy() for seed, table in by_seed.items()},
+                weights,
+                patients,
+                items,
+            )
+            for score in SCORES
+        }
+    return found
+
+
+def _measured(
+    by_seed: dict[str, np.ndarray], weights: np.ndarray, patients: int, items: str
+) -> Measured:
+    draws = np.stack([weighted_mean(values, weights) for values in by_seed.values()])
+    values = {seed: float(values.mean()) for seed, values in by_seed.items()}
+    return Measured(values, Draws(draws[None], (1,), patients, items))
+
+
+def above_centre(found: Localised, way: str, score: str) -> Measured:
+    """The score of a way less that of pointing at the centre, pair by pair."""
+    return combined([found[way][score], found[CENTRE][score]], lambda values: values[0] - values[1])
+
 
 Estimate = tuple[float, float, float]
 """A mean with the ends of its 95 % interval."""
 
 
-@dataclass(frozen=True)
-class Localised:
-    """One way of making maps.
-
-    Attributes:
-        trained: whether the maps are of the trained network.
-        scores: of all pairs of a picture and a finding, the mean over seeds first.
-        beyond_centre: the same of the difference from the centre prior, pair by pair.
-    """
-
-    way: str
-    trained: bool
-    scores: dict[str, Estimate]
-    beyond_centre: dict[str, Estimate]
-
-
-def localised(scores: pd.DataFrame) -> Iterator[Localised]:
-    """Every way of an explanation's scores, in their order; patients are resampled together."""
-    pair = ["task", "item"]
-    averaged = scores.groupby(["way", *pair], sort=False)[list(SCORES)].mean()
-    first = scores.drop_duplicates(pair).set_index(pair)
-    scheme = schemes_of(units_of(first.reset_index()), "localisation")[0]
-    weights = np.concatenate(list(item_weights(scheme)))
-    ways = list(dict.fromkeys(scores["way"]))
-    tables = {way: averaged.loc[way].reindex(first.index) for way in ways}
-    for way in ways:
-        own, centre = tables[way], tables.get(CENTRE)
-        trained = "/" not in way and way not in (CENTRE, "random")
-        beyond = {}
-        if centre is not None and way != CENTRE:
-            beyond = {s: _estimate((own[s] - centre[s]).to_numpy(), weights) for s in SCORES}
-        yield Localised(
-            way, trained, {s: _estimate(own[s].to_numpy(), weights) for s in SCORES}, beyond
-        )
-
-
-def _estimate(values: np.ndarray, weights: np.ndarray) -> Estimate:
-    resampled = (weights @ values) / weights.sum(axis=1)
-    return float(values.mean()), *percentile_interval(resampled)
+def estimate(measured: Measured) -> Estimate:
+    """The mean over seeds with its interval over seeds and patients."""
+    mean = measured.sample.mean
+    return mean, *(measured.interval() or (mean, mean))

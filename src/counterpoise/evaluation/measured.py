@@ -48,10 +48,15 @@ class Draws:
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity by seed, with its resamples where it can be resampled."""
+    """A quantity by seed, with its resamples where it can be resampled.
+
+    Attributes:
+        largest: of a share (an accuracy, an area under a curve), its largest value.
+    """
 
     values: dict[str, float]
     draws: Draws | None = None
+    largest: float | None = None
 
     @property
     def sample(self) -> Sample:
@@ -86,11 +91,14 @@ class Measured:
 
         One seed has no spread of its own, so that then only its items are covered.
         """
-        return None if self.items is None else interval_of(self.sample.mean, self.parts, level)
+        if self.items is None:
+            return None
+        return interval_of(self.sample.mean, self.parts, level, self.largest)
 
     def scaled(self, factor: float) -> Measured:
         """In another unit."""
-        return combined([self], lambda values: factor * values[0])
+        found = combined([self], lambda values: factor * values[0])
+        return replace(found, largest=None if self.largest is None else factor * self.largest)
 
 
 def _between_seeds(draws: np.ndarray) -> float:
@@ -141,7 +149,8 @@ def mean_of(parts: Sequence[Measured]) -> Measured:
         found: np.ndarray = np.divide(total, known.sum(axis=0), out=empty, where=known.any(axis=0))
         return found
 
-    return combined(parts, mean)
+    bounds = {part.largest for part in parts}
+    return replace(combined(parts, mean), largest=bounds.pop() if len(bounds) == 1 else None)
 
 
 def gain_of(

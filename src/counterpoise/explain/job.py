@@ -5,7 +5,6 @@ It needs torch and the data; figures are drawn from what it saves, without eithe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,25 @@ from counterpoise.errors import UserError
 from counterpoise.explain.localisation import (
     SHARES,
     centre_prior,
+    empty,
     energy,
     overlap,
     pointing,
     random_maps,
 )
 from counterpoise.explain.regions import mask, read_boxes
-from counterpoise.explain.saliency import WAYS, Answer, Question, activation, enlarged, map_stages
+from counterpoise.explain.saliency import (
+    WAYS,
+    Answer,
+    Question,
+    activation,
+    enlarged,
+    first_blocks,
+    map_stages,
+)
 from counterpoise.files import atomic, sha256_file, write_sealed
 from counterpoise.prepared import load_items, load_part
-from counterpoise.spec.paper import Explanation
+from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, Explanation
 from counterpoise.training.modules import Network
 from counterpoise.training.predict import read_weights, replicates_of
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
@@ -37,7 +45,6 @@ PART = "test"
 BATCH = 16
 EXPECTED = 16
 """Training pictures that SHAP takes as what is to be expected."""
-CENTRE, RANDOM, UNTRAINED = "centre", "random", "untrained"
 
 
 def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> None:
@@ -47,11 +54,12 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
 
     Columns of the scores: ``seed``, ``draw`` (of untrained weights), ``task``, ``item``, the
     split's other columns, ``way`` (of :data:`WAYS`, ``centre``, ``random``, and each way after
-    ``untrained/``), ``pointing``, ``energy`` and ``overlap.<share>``, of up to ``spec.most`` test
-    pictures that have a box of the finding, the first in the order of the split. Arrays of the
+    ``untrained/``), ``pointing``, ``energy``, ``overlap.<share>`` and ``empty``, of up to
+    ``spec.most`` test pictures that have a box of the finding, the first in the order of the split.
+    Arrays of the
     maps, each (H, W): ``<task>/picture`` and ``<task>/mask`` of the first of these pictures,
-    ``<task>/<way>`` and ``<task>/layer/<stage>``, the mean over the channels of what a stage gives;
-    of the first seed.
+    ``<task>/<way>`` and ``<task>/layer/<stage>``, the mean over the channels of what a stage gives,
+    and ``<stage>[0]`` of what the first of its blocks gives; of the first seed.
 
     Raises:
         UserError: no picture of a finding has a box, or the network has no maps to look at.
@@ -62,49 +70,42 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
     parts = {n: load_part(job.cell.dataset, job.cell.dataset_options, job.split, n).to(where)
              for n in ("train", PART)}  # fmt: skip
     problem = Problem(job.cell, tasks_of(job.cell), parts, where)
-    chosen = _regions(job, spec, parts[PART])
+    names = [task.name for task in problem.tasks]
+    part, chosen = parts[PART], _regions(job, spec, parts[PART])
+    expected, _ = parts["train"].batch(torch.arange(min(EXPECTED, len(parts["train"]))))
     arrays: dict[str, np.ndarray] = {}
     frames: list[pd.DataFrame] = []
     for seed, network, method, state in replicates_of(problem, tensors):
-        network.eval()
-        names = [task.name for task in problem.tasks]
-        last = list(_stages(network, parts[PART].shape))[-1]
-        coarse = network.maps(parts[PART].shape)[last][1:]
-        expected, _ = parts["train"].batch(torch.arange(min(EXPECTED, len(parts["train"]))))
-        forgotten = [_forgotten(problem, seed, draw) for draw in range(spec.untrained)]
+        anew = [_forgotten(problem, seed, draw) for draw in range(spec.untrained)]
+        coarse = network.maps(part.shape)[list(_stages(network, part.shape))[-1]][1:]
         for task, (items, masks) in chosen.items():
             rows = torch.tensor(items["item"].tolist())
-            place = names.index(task)
-            shape = (masks.shape[1], masks.shape[2])
-            noise = torch.from_numpy(
-                random_maps(len(items), coarse, seed_of("explain", "random", task, seed))
+            own, *others = (
+                Answer(one, method, state, names.index(task)) for one in (network.eval(), *anew)
             )
-            known: dict[str, np.ndarray] = {
-                CENTRE: centre_prior(len(items), shape),
-                RANDOM: enlarged(noise, torch.empty(1, 1, *shape)).numpy(),
-            }
-            own = Answer(network, method, state, place)
-            known |= {way: _maps(way, own, parts[PART], rows, expected) for way in spec.ways}
-            every = [(way, 0, found) for way, found in known.items()]
-            for draw, other in enumerate(forgotten):
-                answer = Answer(other, method, state, place)
-                every += [
-                    (f"{UNTRAINED}/{way}", draw, _maps(way, answer, parts[PART], rows, expected))
-                    for way in spec.ways
-                ]
+            known = {way: _maps(way, own, part, rows, expected) for way in spec.ways}
+            guesses = _guesses(len(items), part.shape[1:], coarse, (task, seed))
+            every = [(way, 0, found) for way, found in (known | guesses).items()]
+            every += [
+                (f"{UNTRAINED}{way}", draw, _maps(way, other, part, rows, expected))
+                for draw, other in enumerate(others)
+                for way in spec.ways
+            ]
             frames += [
                 _scores(items, masks, found).assign(seed=seed, task=task, way=way, draw=draw)
                 for way, draw, found in every
             ]
             if seed == job.cell.seeds[0] and task in spec.tasks:
-                first = rows[:1]
-                arrays |= _pictures(task, own, parts[PART], first, masks[0])
+                arrays |= _pictures(task, own, part, rows[:1], masks[0])
                 arrays |= {f"{task}/{way}": known[way][0].astype(np.float32) for way in spec.ways}
+    _write(job, target, arrays, pd.concat(frames, ignore_index=True))
+
+
+def _write(job: Job, target: Path, arrays: dict[str, np.ndarray], scores: pd.DataFrame) -> None:
     with atomic(target.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    table = pd.concat(frames, ignore_index=True)
     with atomic(target) as temporary:
-        table.to_parquet(temporary, index=False, compression="zstd")
+        scores.to_parquet(temporary, index=False, compression="zstd")
     made = (target, target.with_suffix(".npz"))
     write_sealed(
         target.with_suffix(".json"),
@@ -113,6 +114,19 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
             "files": {path.name: sha256_file(path) for path in made},
         },
     )
+
+
+def _guesses(
+    count: int, shape: tuple[int, ...], coarse: tuple[int, ...], words: tuple[str, int]
+) -> dict[str, np.ndarray]:
+    """Maps that know nothing: the centre, and noise of the size (h, w) of the last map."""
+    height, width = shape
+    seed = seed_of("explain", "random", *words)
+    noise = torch.from_numpy(random_maps(count, (coarse[0], coarse[1]), seed))
+    return {
+        CENTRE: centre_prior(count, (height, width)),
+        RANDOM: enlarged(noise, torch.empty(1, 1, height, width)).numpy(),
+    }
 
 
 def _regions(job: Job, spec: Explanation, part: Part) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
@@ -142,19 +156,13 @@ def _regions(job: Job, spec: Explanation, part: Part) -> dict[str, tuple[pd.Data
 def _maps(
     way: str, answer: Answer, part: Part, rows: torch.Tensor, expected: torch.Tensor
 ) -> np.ndarray:
-    """(N, H, W) maps of one way."""
-    questions = _questions(answer, part, rows, expected)
-    return np.concatenate([WAYS[way](question).cpu().numpy() for question in questions])
-
-
-def _questions(
-    answer: Answer, part: Part, rows: torch.Tensor, expected: torch.Tensor
-) -> Iterator[Question]:
-    for start in range(0, len(rows), BATCH):
-        block = rows[start : start + BATCH]
+    """(N, H, W) maps of one way, of the pictures in these rows of a part."""
+    layer = list(_stages(answer.network, part.shape).values())[-1]
+    blocks = []
+    for block in torch.split(rows, BATCH):
         inputs, _ = part.batch(block.to(part.inputs.device))
-        stages = _stages(answer.network, part.shape)
-        yield Question(answer, list(stages.values())[-1], inputs, expected)
+        blocks.append(WAYS[way](Question(answer, layer, inputs, expected)).cpu().numpy())
+    return np.concatenate(blocks)
 
 
 def _stages(network: Network, shape: tuple[int, ...]) -> dict[str, torch.nn.Module]:
@@ -181,6 +189,7 @@ def _forgotten(problem: Problem, seed: int, draw: int) -> Network:
 def _scores(items: pd.DataFrame, masks: np.ndarray, maps: np.ndarray) -> pd.DataFrame:
     numbers: dict[str, Any] = {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
     numbers |= {f"overlap.{share}": overlap(maps, masks, share) for share in SHARES}
+    numbers["empty"] = empty(maps)
     return items.assign(**numbers).reset_index(drop=True)
 
 
@@ -191,7 +200,8 @@ def _pictures(
     inputs, _ = part.batch(row.to(part.inputs.device))
     grey = inputs[0].mean(0) * part.std + part.mean
     found = {f"{task}/picture": grey.cpu().numpy(), f"{task}/mask": region}
-    for name, stage in _stages(answer.network, part.shape).items():
+    stages = _stages(answer.network, part.shape)
+    for name, stage in {**stages, **first_blocks(stages)}.items():
         mean = activation(answer, stage, inputs).abs().mean(1)
         found[f"{task}/layer/{name}"] = enlarged(mean, inputs)[0].cpu().numpy()
     return found

@@ -1,4 +1,4 @@
-"""Whether a map finds the marked region: three numbers of one map and one mask.
+"""Whether a map finds the marked region: three numbers of one map and one mask; and if it is empty.
 
 Arrays: maps (N, H, W), not negative; masks (N, H, W) of bool, none empty.
 """
@@ -38,6 +38,12 @@ def overlap(maps: np.ndarray, masks: np.ndarray, share: float) -> np.ndarray:
     called = maps >= share * maps.max(axis=(1, 2), keepdims=True)
     both = (called & masks).sum(axis=(1, 2))
     found: np.ndarray = both / (called | masks).sum(axis=(1, 2))
+    return found
+
+
+def empty(maps: np.ndarray) -> np.ndarray:
+    """(N,) 1.0 where a map shows nothing: where nothing speaks for the finding, Grad-CAM is so."""
+    found: np.ndarray = (maps.max(axis=(1, 2)) <= 0).astype(np.float64)
     return found
 
 

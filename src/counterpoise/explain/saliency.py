@@ -60,6 +60,15 @@ def map_stages(network: Network, shape: tuple[int, ...]) -> dict[str, nn.Module]
     }
 
 
+def first_blocks(stages: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """``<stage>[0]``, the first block of every stage that is a row of blocks of one kind."""
+    return {
+        f"{name}[0]": stage[0]
+        for name, stage in stages.items()
+        if isinstance(stage, nn.Sequential) and len(stage) > 1 and len(set(map(type, stage))) == 1
+    }
+
+
 def activation(module: nn.Module, layer: nn.Module, inputs: Tensor) -> Tensor:
     """(B, C, h, w) output of a layer while ``module`` answers."""
     seen: list[Tensor] = []

@@ -33,22 +33,15 @@ Property = Literal[
     "neutral_start",
     "weighted_loss",
     "weights_sum_to_tasks",
+    "weights_sum_to_one",
     "equal_tasks_equal_weights",
     "plain_with_one_task",
     "blind_to_gradient_scale",
+    "blind_to_loss_scale",
     "never_conflicts",
+    "never_lengthens",
 ]
-"""What a method promises; each picks a contract test.
-
-- neutral_start: the first step is that of uniform weights;
-- weighted_loss: the shared gradient is that of the loss weighted as the heads are;
-- weights_sum_to_tasks: the task weights are positive and sum to K at every step;
-- equal_tasks_equal_weights: tasks that cannot be told apart get equal weights;
-- plain_with_one_task: with K = 1 it is plain training;
-- blind_to_gradient_scale: scaling one task's gradient leaves the shared gradient's direction as it
-  is;
-- never_conflicts: the shared gradient has no negative inner product with any task's.
-"""
+"""What a method promises; each picks a contract test, and `_catalogue` has the words."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ class Signal:
         last_layer: (K, p) gradients of the l_k with respect to the last shared layer W.
         gramian: (K, K) inner products of the gradients with respect to all shared parameters, in
             float64.
-        jacobian: (K, P) those gradients themselves.
+        jacobian: (K, P) those gradients themselves, in memory that a method may make its own.
         draws: what :meth:`Method.draw` gave for this step.
     """
 
@@ -174,10 +167,12 @@ class Method:
         descends: the gradient of the shared parameters is the step itself; no optimizer comes
             between it and the learning rate.
         looks_back: the method is shown the losses of the same batch after the update.
+        passes_again: the trunk's gradient is asked for by a backward pass of its own, although it
+            follows from the Gramian's rows; for the cost of public code, not for its result.
         sequential: why the method's functions cannot run under torch.func.vmap over an axis of
             replicates, in words; empty if they can, with the results that each replicate has alone.
         ordered: why the order of the tasks matters, in words; empty if it does not.
-        properties: what it promises.
+        properties: what it promises; an instance may set its own, where an option decides.
         variants: option sets that the contract tests try besides the defaults.
         options: validated hyper-parameters.
         shape: sizes of the problem.
@@ -190,9 +185,10 @@ class Method:
     second_order: ClassVar[bool] = False
     descends: ClassVar[bool] = False
     looks_back: ClassVar[bool] = False
+    passes_again: bool = False
     sequential: ClassVar[str] = ""
     ordered: ClassVar[str] = ""
-    properties: ClassVar[frozenset[Property]] = frozenset()
+    properties: frozenset[Property] = frozenset()
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
 
     class Options(base.Options):
@@ -201,6 +197,11 @@ class Method:
     def __init__(self, options: base.Options, shape: Shape) -> None:
         self.options = options
         self.shape = shape
+
+    @classmethod
+    def option_sets(cls) -> list[dict[str, Any]]:
+        """The defaults and the variants."""
+        return [{}, *cls.variants]
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:

@@ -1,8 +1,10 @@
-"""Tasks that a paper file names, and weights that it gives them."""
+"""Tasks that a paper file names, and numbers that it gives them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from counterpoise.errors import nearest
 from counterpoise.lazy import torch
@@ -15,9 +17,21 @@ if TYPE_CHECKING:
     from counterpoise.tasks import Task
 
 
-def given_weights(weights: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
-    """(K,) weights in the tasks' order; one for a task that is not named."""
-    return torch.tensor([weights.get(name, 1.0) for name in names])
+Preference = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""How much a task matters beside the others."""
+
+
+def given_numbers(
+    numbers: Mapping[str, float], names: tuple[str, ...], otherwise: float = 1.0
+) -> Tensor:
+    """(K,) numbers in the tasks' order, in float64; another for a task that is not named."""
+    return torch.tensor([numbers.get(name, otherwise) for name in names], dtype=torch.float64)
+
+
+def preferred(given: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
+    """(K,) preferences that sum to one, in float64; those not given are one before that."""
+    found = given_numbers(given, names)
+    return found / found.sum()
 
 
 def unknown_tasks(option: str, given: Iterable[str], tasks: tuple[Task, ...]) -> list[str]:

@@ -16,10 +16,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from counterpoise.lazy import torch
-from counterpoise.methods._base import Combined, Method, Signal, SignalKind, State
+from counterpoise.methods._base import (
+    Combined,
+    Method,
+    Property,
+    Signal,
+    SignalKind,
+    State,
+)
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -117,6 +126,16 @@ class LevelOptions(base.Options):
     passes of the trunk, or those at the shared representation Z, at none."""
 
 
+class GramianOptions(LevelOptions):
+    """Hyper-parameters of every method whose v follows from the Gramian of one step."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """CR-MOGM (Zhou et al., NeurIPS 2022, "On the Convergence of Stochastic Multi-Objective
+    Gradient Manipulation and Beyond"): the share of the last step's v that stays in this step's. It
+    stops noise of the batch from turning the update; 0, the other papers' own, is none, and TorchJD
+    takes 0.9. Promises about the update of one step do not hold then."""
+
+
 class LevelMethod(Method):
     """A method that looks at gradients at the level that its options name."""
 
@@ -131,8 +150,34 @@ class LevelMethod(Method):
             self.signal = "features"
 
 
+PROMISED_OF_ONE_STEP: frozenset[Property] = frozenset(
+    {"never_conflicts", "never_lengthens", "blind_to_gradient_scale", "blind_to_loss_scale"}
+)
+"""What an average over several steps does not keep."""
+
+
 class GramianMethod(LevelMethod, ABC):
     """v follows from the Gramian of this step alone; subclasses say how."""
+
+    class Options(GramianOptions):
+        """Where to look."""
+
+    def __init__(self, options: GramianOptions, shape: Shape) -> None:
+        super().__init__(options, shape)
+        self.smoothing = options.smoothing
+        if options.smoothing:
+            self.properties = self.properties - PROMISED_OF_ONE_STEP
+
+    def promise(self, *more: Property) -> None:
+        """Promise more than the class, where an option decides and no smoothing forbids it."""
+        kept = frozenset(more) - (PROMISED_OF_ONE_STEP if self.smoothing else frozenset())
+        self.properties = self.properties | kept
+
+    def initial_state(self) -> State:
+        """No v yet, where the last one is remembered."""
+        if not self.smoothing:
+            return {}
+        return {"mixing": torch.zeros(self.shape.tasks), "begun": torch.zeros(())}
 
     @abstractmethod
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
@@ -142,5 +187,16 @@ class GramianMethod(LevelMethod, ABC):
         """The mixing of this step; the plain sum if the Gramian tells nothing."""
         gradients = seen_gradients(self, signal)
         plain = torch.ones_like(signal.losses)
-        mixing = torch.where(gradients.told, self.mix(gradients, signal), 1.0)
-        return Combined(plain, mixing=within_range(mixing, plain)), state
+        found = torch.where(gradients.told, self.mix(gradients, signal), 1.0)
+        mixing = within_range(found, plain)
+        if self.smoothing:
+            mixing, state = self._smoothed(mixing, gradients.told.to(plain.device), state)
+        return Combined(plain, mixing=mixing), state
+
+    def _smoothed(self, mixing: Tensor, told: Tensor, state: State) -> tuple[Tensor, State]:
+        """The average with the last v; a step whose Gramian tells nothing leaves that as it is."""
+        begun, last = state["begun"], state["mixing"]
+        past = torch.where(begun > 0, last, mixing)
+        mixing = torch.where(told, self.smoothing * past + (1 - self.smoothing) * mixing, mixing)
+        kept = torch.where(told, mixing, last)
+        return mixing, {"mixing": kept, "begun": torch.where(told, 1, begun)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from counterpoise.lazy import torch
+from counterpoise.methods._adam import adam
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Target = Literal["norm_of_mean", "mean_of_norms"]
 SMALLEST_WEIGHT = 1e-4
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
 
 class LeaderOptions(base.Options):
@@ -56,22 +56,6 @@ def initial_weights(tasks: int) -> State:
         "omega_second_moment": torch.zeros(tasks, dtype=torch.float64),
         "initial_losses": torch.zeros(tasks),
     }
-
-
-def norms_of(gradients: Tensor) -> Tensor:
-    """(n,) Frobenius norms of n gradients; squares of large ones leave the range of float32."""
-    norms: Tensor = gradients.flatten(1).double().norm(dim=1)
-    return norms
-
-
-def adam(first: Tensor, second: Tensor, slope: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of Adam, counted from zero: both moments, and the direction to go against."""
-    one, two = ADAM_BETAS
-    first = one * first + (1 - one) * slope
-    second = two * second + (1 - two) * slope.square()
-    count = step + 1
-    direction = (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + ADAM_EPSILON)
-    return first, second, direction
 
 
 def update_weights(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from counterpoise.errors import UserError
-from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._gramian import Gradients, GramianMethod, GramianOptions
 from counterpoise.methods._solving import solving
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape, Signal
 
 
-class ConeOptions(LevelOptions):
+class ConeOptions(GramianOptions):
     """Hyper-parameters of the methods that project onto the cone without conflicts."""
 
     regularisation: Annotated[float, Field(ge=1e-12, le=1)] = 1e-8
@@ -63,7 +63,14 @@ class ConeMethod(GramianMethod):
 
     weighting: ClassVar[str]
     sequential = "TorchJD's solver, quadprog, runs on the host"
-    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_conflicts"})
+    properties = frozenset(
+        {
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+            "never_conflicts",
+            "never_lengthens",
+        }
+    )
     variants = ({"level": "features"},)
 
     class Options(ConeOptions):

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from counterpoise.lazy import torch
+from counterpoise.methods._adam import adam
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._leader import adam
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class Adversarial(Method):
     label = "Adversarial"
     signal = "features"
     second_order = True
-    properties = frozenset()
 
     class Options(base.Options):
         """Hyper-parameters; the defaults are ASTMT's."""

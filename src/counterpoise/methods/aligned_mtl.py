@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._gramian import Gradients, GramianMethod, GramianOptions
 from counterpoise.methods._torchjd import torchjd_weights
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AlignedMTL(GramianMethod):
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
     variants = ({"scale": "mean", "preference": "sum"}, {"scale": "median"}, {"level": "features"})
 
-    class Options(LevelOptions):
+    class Options(GramianOptions):
         """Hyper-parameters of Algorithm 1."""
 
         scale: Literal["minimum", "median", "mean"] = "minimum"
@@ -48,6 +48,8 @@ class AlignedMTL(GramianMethod):
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        if options.preference == "mean":  # sqrt(scale) ||w|| is no more than the largest norm
+            self.promise("never_lengthens")
 
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
         """TorchJD's weights."""

@@ -47,6 +47,7 @@ class AvgNorm(Method):
             "equal_tasks_equal_weights",
             "plain_with_one_task",
             "blind_to_gradient_scale",
+            "blind_to_loss_scale",
         }
     )
     variants = ({"numerator": "mean"}, {"numerator": "avgnorm"})

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from counterpoise.lazy import torch
-from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._gramian import Gradients, GramianMethod, GramianOptions
 from counterpoise.methods._torchjd import torchjd_weights
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ class CAGrad(GramianMethod):
 
     label = "CAGrad"
     sequential = "TorchJD's solver, Clarabel, runs on the host"
+    # Of two tasks or more: within the ball it is shorter than 2 ||g_0||.
+    properties = frozenset({"never_lengthens"})
     variants = ({"rescale": "linear"}, {"c": 0.2, "rescale": "square", "level": "features"})
 
-    class Options(LevelOptions):
+    class Options(GramianOptions):
         """Hyper-parameters of Algorithm 1."""
 
         c: Annotated[float, Field(ge=0, lt=1)] = 0.5

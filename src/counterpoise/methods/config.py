@@ -36,13 +36,15 @@ class ConFIG(GramianMethod):
     """v_k = (sum_j g_j.e) x_k / (||g_k|| ||d||), with x = C^+ 1."""
 
     label = "ConFIG"
-    # The last two for linearly independent gradients.
+    # All but the first three for linearly independent gradients.
     properties = frozenset(
         {
             "equal_tasks_equal_weights",
             "plain_with_one_task",
+            "never_lengthens",
             "never_conflicts",
             "blind_to_gradient_scale",
+            "blind_to_loss_scale",
         }
     )
     variants = ({"level": "features"},)

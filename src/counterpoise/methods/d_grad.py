@@ -34,7 +34,13 @@ class DGrad(Method):
     signal = "features"
     kept = trained = ("matrix", "shift")
     properties = frozenset(
-        {"neutral_start", "weighted_loss", "weights_sum_to_tasks", "equal_tasks_equal_weights"}
+        {
+            "neutral_start",
+            "weighted_loss",
+            "weights_sum_to_tasks",
+            "equal_tasks_equal_weights",
+            "never_lengthens",
+        }
     )
 
     def initial_state(self) -> State:

@@ -8,7 +8,7 @@ shared parameters, g_k = grad_theta log(l_k + epsilon) and g^_k = 0 before the f
 
 Each head receives grad log(l_k + epsilon) and is not rescaled, so that its weight is
 1 / (l_k + epsilon). It needs the gradients of all shared parameters: K backward passes of the
-trunk, and two K x P matrices of memory.
+trunk, and two K x P matrices of memory, unless it is told to look at the representation.
 
 - The paper searches beta over {0.1, 0.5, 0.9} and the same divided by the square root of the step,
   and does not report what was chosen. Its figure for Office-31 is best near 0.5 / sqrt(t), which is
@@ -16,7 +16,13 @@ trunk, and two K x P matrices of memory.
   figure. Steps count from one, as in the public code (the paper counts from zero, where the root
   cannot be divided by).
 - ``log`` and ``norm`` switch the two halves off (Tables of ablations); ``scale`` replaces the
-  maximum in alpha.
+  maximum in alpha, or alpha by a constant.
+- ``level: features`` measures at the shared representation Z instead, at one backward pass of the
+  trunk: g_k = grad_Z log(l_k + epsilon) over the items of the batch. Such gradients belong to these
+  items, so that it is their norms n_k that are averaged, from zero as g^_k is, and this step's
+  gradients that are scaled: Z receives sum_k (alpha / (n_k + epsilon)) g_k, alpha = max_k n_k. With
+  beta = 0 this is Algorithm 1 with Z in place of theta. The paper takes the parameters, and the
+  public library refuses the representation; without ``norm`` it is ``scale_invariant``.
 - The log needs positive losses: others end the run as a recorded result.
 """
 
@@ -28,27 +34,31 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._norms import norms_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from counterpoise.methods._base import Shape
+    from counterpoise.methods._base import Shape, SignalKind
 
 EPSILON = 1e-8
+
+Constant = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class DBMTL(Method):
     """Shared gradient alpha sum_k g^_k / ||g^_k||; heads descend log l_k."""
 
     label = "DB-MTL"
-    signal = "jacobian"
+    signal: SignalKind = "jacobian"
     # With one task, too, it descends the log of the loss and smooths the gradient.
     properties = frozenset({"equal_tasks_equal_weights"})
     variants = (
         {"log": False, "beta": 0.0},
         {"norm": False, "schedule": "constant", "beta": 0.9},
         {"scale": "median"},
+        {"scale": 0.5, "level": "features"},
     )
 
     class Options(base.Options):
@@ -63,15 +73,26 @@ class DBMTL(Method):
         """Take gradients of log(l_k + epsilon) rather than of l_k (Algorithm 1)."""
         norm: bool = True
         """Bring all smoothed gradients to one norm (Algorithm 1); else they are just summed."""
-        scale: Literal["maximum", "minimum", "mean", "median"] = "maximum"
-        """Which of the K norms that is (Algorithm 1: the maximum)."""
+        scale: Literal["maximum", "minimum", "mean", "median"] | Constant = "maximum"
+        """Which of the K norms that is (Algorithm 1: the maximum), or a constant (its ablation)."""
+        level: Literal["parameters", "features"] = "parameters"
+        """Whose gradients are brought to one norm: those of all shared parameters (Algorithm 1), or
+        those at the shared representation Z."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        if options.level == "features":
+            self.signal = "features"
+        if options.norm:
+            self.properties = self.properties | {"blind_to_gradient_scale"}
+        if options.norm or options.log:
+            self.properties = self.properties | {"blind_to_loss_scale"}
 
     def initial_state(self) -> State:
         """No gradient yet."""
+        if self.rule.level == "features":
+            return {"norms": torch.zeros(self.shape.tasks, dtype=torch.float64)}
         return {"average": torch.zeros(self.shape.tasks, self.shape.parameters)}
 
     def usable(self, losses: Tensor) -> Tensor:
@@ -79,8 +100,7 @@ class DBMTL(Method):
         return losses + EPSILON > 0 if self.rule.log else super().usable(losses)
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """The heads' weights and the trunk's gradient, both from this step's losses."""
-        assert signal.jacobian is not None
+        """The heads' weights and the shared gradient, both from this step's losses."""
         rule = self.rule
         weights = torch.ones_like(signal.losses)
         if rule.log:
@@ -90,19 +110,38 @@ class DBMTL(Method):
         beta = rule.beta
         if rule.schedule == "inverse_sqrt":
             beta /= (signal.step + 1) ** 0.5
-        # In place on a fresh matrix: there is room for two of them, not for four.
-        average = weights[:, None] * signal.jacobian
-        average.mul_(1 - beta).add_(state["average"], alpha=beta)
-        if rule.norm:
-            # Squares of large gradients leave the range of float32.
-            norms = torch.linalg.vector_norm(average, dim=1, dtype=torch.float64)
-            trunk = (self._scale(norms) / (norms + EPSILON)).to(average.dtype) @ average
+        if rule.level == "features":
+            return self._at_features(state, signal, weights, beta)
+        return self._at_parameters(state, signal, weights, beta)
+
+    def _at_parameters(
+        self, state: State, signal: Signal, weights: Tensor, beta: float
+    ) -> tuple[Combined, State]:
+        """Algorithm 1."""
+        assert signal.jacobian is not None
+        # In the Jacobian's own memory: fresh pages for a K x P matrix cost more than filling them.
+        average = signal.jacobian.mul_(((1 - beta) * weights)[:, None])
+        average.add_(state["average"], alpha=beta)
+        if self.rule.norm:
+            trunk = self._factors(norms_of(average)).to(average.dtype) @ average
         else:
             trunk = average.sum(0)
         return Combined(weights, trunk=trunk), {"average": average}
 
-    def _scale(self, norms: Tensor) -> Tensor:
-        """Alpha, from the (K,) norms."""
+    def _at_features(
+        self, state: State, signal: Signal, weights: Tensor, beta: float
+    ) -> tuple[Combined, State]:
+        """Its counterpart at Z."""
+        norms = weights * norms_of(signal.gradients)
+        norms = beta * state["norms"] + (1 - beta) * norms
+        factors = self._factors(norms).to(weights.dtype) if self.rule.norm else 1
+        return Combined(weights, mixing=factors * weights), {"norms": norms}
+
+    def _factors(self, norms: Tensor) -> Tensor:
+        """(K,) alpha / (n_k + epsilon), from the norms n_k."""
+        scale = self.rule.scale
+        if isinstance(scale, float):
+            return scale / (norms + EPSILON)
         kinds = {"maximum": "max", "minimum": "min", "mean": "mean", "median": "median"}
-        alpha: Tensor = getattr(norms, kinds[self.rule.scale])()
-        return alpha
+        alpha: Tensor = getattr(norms, kinds[scale])()
+        return alpha / (norms + EPSILON)

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
-from counterpoise.methods._given import given_weights, unknown_tasks
+from counterpoise.methods._given import given_numbers, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class DeepChest(Method):
         given = self.rule.initial_weights
         assert given != "single_task", "the training job has put accuracies in its place"
         return {
-            "omega": given_weights(given, self.shape.names),
+            "omega": given_numbers(given, self.shape.names).to(torch.get_default_dtype()),
             "last_losses": torch.zeros(self.shape.tasks),
         }
 

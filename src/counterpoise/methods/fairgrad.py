@@ -23,7 +23,7 @@ from pydantic import Field
 
 from counterpoise.methods._base import Combined, Signal, State
 from counterpoise.methods._fairness import SEQUENTIAL, fair_weights
-from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._gramian import Gradients, GramianMethod, GramianOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class FairGrad(GramianMethod):
         {"level": "features"},
     )
 
-    class Options(LevelOptions):
+    class Options(GramianOptions):
         """What is fair."""
 
         alpha: Annotated[float, Field(ge=0.5, le=20)] = 1.0
@@ -56,6 +56,8 @@ class FairGrad(GramianMethod):
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        if options.alpha == 1:  # Nash-MTL's equation
+            self.promise("blind_to_gradient_scale", "blind_to_loss_scale")
 
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
         """The fair a."""

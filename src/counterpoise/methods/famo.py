@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from counterpoise.errors import nearest
 from counterpoise.lazy import torch
+from counterpoise.methods._adam import adam
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._given import unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from counterpoise.tasks import Task
 
 EPSILON = 1e-8
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -50,7 +50,17 @@ class FAMO(Method):
     label = "FAMO"
     signal = "losses"
     looks_back = True
-    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "plain_with_one_task"})
+    # A bound other than zero has a unit.
+    properties = frozenset(
+        {
+            "weighted_loss",
+            "weights_sum_to_one",
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+            "blind_to_loss_scale",
+            "never_lengthens",
+        }
+    )
     variants = ({"learning_rate": 0.1, "decay": 0.0},)
 
     class Options(base.Options):
@@ -72,12 +82,7 @@ class FAMO(Method):
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Bounds for unknown tasks."""
         assert isinstance(options, cls.Options)
-        names = [task.name for task in tasks]
-        return [
-            f"min_losses names no task of this dataset with {name!r}; {nearest(name, names)}"
-            for name in options.min_losses
-            if name not in names
-        ]
+        return unknown_tasks("min_losses", options.min_losses, tasks)
 
     def initial_state(self) -> State:
         """Equal logits with their optimizer's moments and its count of steps."""
@@ -104,17 +109,14 @@ class FAMO(Method):
         delta = self._above(state["losses_before"]).log() - self._above(losses.double()).log()
         shares = logits.softmax(0)
         slope = shares * (delta - (shares * delta).sum()) + rule.decay * logits
-        one, two = ADAM_BETAS
-        count = state["count"] + 1
-        first = one * state["first_moment"] + (1 - one) * slope
-        second = two * state["second_moment"] + (1 - two) * slope.square()
-        move = (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + ADAM_EPSILON)
+        count = state["count"]
+        first, second, move = adam(state["first_moment"], state["second_moment"], slope, count)
         return {
             **state,
             "logits": logits - rule.learning_rate * move,
             "first_moment": first,
             "second_moment": second,
-            "count": count,
+            "count": count + 1,
         }
 
     def _over(self, losses: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._given import given_weights, unknown_tasks
+from counterpoise.methods._given import given_numbers, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Fixed(Method):
     def initial_state(self) -> State:
         """The weights."""
         assert isinstance(self.options, self.Options)
-        return {"omega": given_weights(self.options.weights, self.shape.names)}
+        return {"omega": given_numbers(self.options.weights, self.shape.names).float()}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The given weights."""

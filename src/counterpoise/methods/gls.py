@@ -32,7 +32,14 @@ class GLS(Method):
 
     label = "GLS"
     signal = "losses"
-    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "plain_with_one_task"})
+    properties = frozenset(
+        {
+            "weighted_loss",
+            "equal_tasks_equal_weights",
+            "plain_with_one_task",
+            "blind_to_loss_scale",
+        }
+    )
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those that have a logarithm."""

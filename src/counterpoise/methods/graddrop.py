@@ -38,7 +38,7 @@ class GradDrop(Method):
 
     label = "GradDrop"
     signal = "features"
-    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
+    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_lengthens"})
     variants = ({"pooling": "batch"}, {"leak": 0.3})
 
     class Options(base.Options):

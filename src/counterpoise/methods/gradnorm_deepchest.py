@@ -11,9 +11,9 @@ since the epoch began::
 where GradNorm has loss ratios in place of counts and rescales the weights to sum to K. c_k^0.12 is
 above one (1.8 after a batch of 128, near 4 after an epoch) and n_k grows with omega_k, so that the
 weights grow without bound, exponentially at first; their ratios stay near one. Adam hides it in the
-network, the weighted losses do not. The code's cost is shown as it is: a backward pass for every
-task (14 for chest radiographs) and one more; the engine here writes the last from the same
-Jacobian, so that it takes K, not K + 1, passes of the trunk.
+network, the weighted losses do not. The code's cost is shown as it is: a backward pass of the
+trunk for every task (14 for chest radiographs), and one more for the weighted loss, although its
+gradient is known by then; ``extra_pass: false`` spares that one.
 
 Differences from the code:
 
@@ -43,7 +43,7 @@ class GradNormDeepChest(Method):
     label = "GradNorm (DeepChest's code)"
     signal = "gramian"
     properties = frozenset({"neutral_start", "weighted_loss", "equal_tasks_equal_weights"})
-    variants = ({"learning_rate": 0.01, "alpha": 0.5},)
+    variants = ({"learning_rate": 0.01, "alpha": 0.5, "extra_pass": False},)
 
     class Options(base.Options):
         """Hyper-parameters; the defaults are the public code's."""
@@ -54,10 +54,13 @@ class GradNormDeepChest(Method):
         """Exponent on the count of right answers (the code)."""
         floor: Positive = 1e-6
         """Smallest weight (the code)."""
+        extra_pass: bool = True
+        """Pass the trunk K + 1 times, not K (the code)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        self.passes_again = options.extra_pass
 
     def initial_state(self) -> State:
         """Equal weights; nothing seen."""

@@ -9,7 +9,7 @@ batches of epoch ``base_epoch`` (counted from zero) and an ideal loss of zero, f
 
 and w_k = 1 up to then, which is the scale-invariant loss.
 
-- The second algorithm, IGBv2, chooses w by deep reinforcement learning; it is not here.
+- The second algorithm, which chooses w by reinforcement learning, is ``igb_v2``.
 - Losses must be positive: others give weights that are not a number and end the run as a recorded
   result.
 
@@ -24,6 +24,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._reference import counted, no_reference, reference
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class IGB(Method):
 
     label = "IGBv1"
     signal = "losses"
-    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights"})
+    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "blind_to_loss_scale"})
     variants = ({"base_epoch": 0},)
 
     class Options(base.Options):
@@ -52,10 +53,7 @@ class IGB(Method):
 
     def initial_state(self) -> State:
         """No losses to take a mean of."""
-        return {
-            "total": torch.zeros(self.shape.tasks, dtype=torch.float64),
-            "batches": torch.zeros(self.shape.tasks, dtype=torch.float64),
-        }
+        return no_reference(self.shape.tasks)
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those that have a logarithm."""
@@ -68,13 +66,8 @@ class IGB(Method):
         losses = torch.where(losses > 0, losses, torch.nan)
         weights = 1 / losses
         if signal.epoch > self.rule.base_epoch:
-            # Without a known label in that epoch a loss is measured by itself.
-            counted = state["batches"] > 0
-            mean = state["total"] / torch.where(counted, state["batches"], 1)
-            bases = torch.where(counted, mean, losses)
-            weights = self.shape.tasks * (losses / bases).softmax(0) * weights
+            gaps = losses / reference(state, losses)
+            weights = self.shape.tasks * gaps.softmax(0) * weights
         elif signal.epoch == self.rule.base_epoch:
-            seen = torch.ones_like(losses) if signal.known is None else signal.known.double()
-            total, batches = state["total"] + seen * losses, state["batches"] + seen
-            state = {"total": total, "batches": batches}
+            state = counted(state, losses, signal)
         return Combined(weights.to(signal.losses.dtype)), state

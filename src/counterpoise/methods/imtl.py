@@ -26,22 +26,22 @@ class IMTL(LevelMethod):
 
     label = "IMTL"
     sequential = "TorchJD asks in a branch on the data whether the weights' sum vanishes"
-    trained = ("s",)
+    trained = ("log_scale",)
     properties = frozenset({"equal_tasks_equal_weights"})
     variants = ({"level": "features"},)
 
     def initial_state(self) -> State:
         """Scales of one."""
-        return {"s": torch.zeros(self.shape.tasks)}
+        return {"log_scale": torch.zeros(self.shape.tasks)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Scaled heads, impartial shared parameters, and the gradients of s."""
-        weights = state["s"].exp()
+        """Scaled heads, impartial shared parameters, and the gradients of the s_k."""
+        weights = state["log_scale"].exp()
         gradients = seen_gradients(self, signal)
         mixing = weights
         if gradients.told:
             scales = weights.double().cpu()
             impartial = torchjd_weights("IMTLGWeighting", gradients.scaled(scales).gramian)
             mixing = within_range(impartial * scales, weights)
-        descent = {"s": weights * signal.losses - 1}
+        descent = {"log_scale": weights * signal.losses - 1}
         return Combined(weights, mixing=mixing, gradients=descent), state

@@ -35,7 +35,10 @@ class IMTLG(GramianMethod):
 
     label = "IMTL-G"
     sequential = "TorchJD asks in a branch on the data whether the weights' sum vanishes"
-    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
+    # Another scale of a gradient keeps the line of the update, but may turn its sign.
+    properties = frozenset(
+        {"weights_sum_to_one", "equal_tasks_equal_weights", "plain_with_one_task"}
+    )
     variants = ({"level": "features"},)
 
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:

@@ -33,6 +33,7 @@ from pydantic import Field
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.methods._given import unknown_tasks
+from counterpoise.methods._norms import norms_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ class MetaBalance(Method):
         """Follow the norms, then bring each tensor's gradients towards the target's."""
         assert signal.jacobian is not None
         rule, parts = self.rule, torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
-        # Squares of large gradients leave the range of float32.
-        seen = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]
-        norms = rule.beta * state["norms"] + (1 - rule.beta) * torch.stack(seen, dim=1)
+        norms = rule.beta * state["norms"] + (1 - rule.beta) * torch.stack(
+            [norms_of(part) for part in parts], dim=1
+        )
         target = 0 if rule.target is None else self.shape.names.index(rule.target)
         ratio = torch.where(norms > 0, norms[target] / torch.where(norms > 0, norms, 1), 1.0)
         if rule.strategy == "reduce":

@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from counterpoise.lazy import np, torch
-from counterpoise.methods._gramian import Gradients, GramianMethod, LevelOptions
+from counterpoise.methods._gramian import Gradients, GramianMethod, GramianOptions
 from counterpoise.methods._solving import solving
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MGDA(GramianMethod):
         {"level": "features"},
     )
 
-    class Options(LevelOptions):
+    class Options(GramianOptions):
         """What is compared, and where."""
 
         normalisation: Literal["none", "l2", "loss", "loss+"] = "none"
@@ -76,6 +76,12 @@ class MGDA(GramianMethod):
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        if options.normalisation == "none":
+            self.promise("weights_sum_to_one", "never_lengthens")
+        if options.normalisation in ("l2", "loss+"):
+            self.promise("blind_to_gradient_scale")
+        if options.normalisation in ("l2", "loss"):
+            self.promise("blind_to_loss_scale")
 
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
         """Alpha / n."""

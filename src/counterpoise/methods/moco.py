@@ -31,6 +31,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._norms import norms_of, products_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -86,14 +87,12 @@ class MoCo(Method):
         assert signal.jacobian is not None
         rule, count = self.rule, signal.step + 1
         beta, gamma = rule.beta / count**rule.beta_decay, rule.gamma / count**rule.gamma_decay
-        # Squares of large gradients leave the range of float32.
-        norms = torch.linalg.vector_norm(signal.jacobian, dim=1, dtype=torch.float64)
-        scales = (signal.losses / (norms + EPSILON)).to(signal.jacobian.dtype)
+        scales = signal.losses / (norms_of(signal.jacobian) + EPSILON)
         # In place on a fresh matrix: there is room for two of them, not for four.
-        tracked = scales[:, None] * signal.jacobian
+        tracked = scales.to(signal.jacobian.dtype)[:, None] * signal.jacobian
         tracked.mul_(beta).add_(state["tracked"], alpha=1 - beta)
         shares = state["shares"]
-        slope = (tracked @ tracked.T).double() @ shares + rule.rho * shares
+        slope = products_of(tracked) @ shares + rule.rho * shares
         shares = self._on_simplex(shares - gamma * slope)
         following = {"tracked": tracked, "shares": shares}
         trunk = shares.to(tracked.dtype) @ tracked

@@ -28,6 +28,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._norms import norms_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class MTAdam(Method):
     signal = "jacobian"
     descends = True
     ordered = "the first task that has a gradient is the anchor"
+    properties = frozenset({"blind_to_gradient_scale", "blind_to_loss_scale"})
     variants = ({"beta1": 0.5, "beta2": 0.9, "beta3": 0.0},)
 
     class Options(base.Options):
@@ -88,9 +90,7 @@ class MTAdam(Method):
     def _scaled(self, norms: Tensor, jacobian: Tensor, *, first: bool) -> tuple[Tensor, Tensor]:
         """(K, P) gradients with the anchor's norm in each tensor, and the (K, T) norms followed."""
         parts = torch.split(jacobian, list(self.shape.tensors), dim=1)
-        # Squares of large gradients leave the range of float32.
-        seen = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]
-        found = torch.stack(seen, dim=1)
+        found = torch.stack([norms_of(part) for part in parts], dim=1)
         norms = found if first else self.rule.beta3 * norms + (1 - self.rule.beta3) * found
         there = norms > NO_NORM
         anchor = there & (there.long().cumsum(0) == 1)

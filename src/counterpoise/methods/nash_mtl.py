@@ -29,27 +29,29 @@ from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Signal, State
 from counterpoise.methods._fairness import SEQUENTIAL, fair_weights
 from counterpoise.methods._gramian import (
-    Gradients,
-    GramianMethod,
+    LevelMethod,
     LevelOptions,
     seen_gradients,
     within_range,
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from counterpoise.methods._base import Shape
 
 
-class NashMTL(GramianMethod):
+class NashMTL(LevelMethod):
     """v = alpha, with G alpha = 1 / alpha."""
 
     label = "Nash-MTL"
     sequential = SEQUENTIAL
     # g_k.update = 1 / alpha_k > 0; a task's scale moves into its alpha.
     properties = frozenset(
-        {"equal_tasks_equal_weights", "never_conflicts", "blind_to_gradient_scale"}
+        {
+            "equal_tasks_equal_weights",
+            "never_conflicts",
+            "blind_to_gradient_scale",
+            "blind_to_loss_scale",
+        }
     )
     variants = (
         {"max_norm": 1.0, "heads": "weighted"},
@@ -75,16 +77,12 @@ class NashMTL(GramianMethod):
         """Weights of one until the first bargain."""
         return {"alpha": torch.ones(self.shape.tasks)}
 
-    def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
-        """Alpha."""
-        return fair_weights(gradients, 1.0)
-
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """A bargain, or the last one again."""
         alpha = state["alpha"].double().cpu()
         gradients = seen_gradients(self, signal)
         if gradients.told and signal.step % self.rule.every == 0:
-            alpha = self.mix(gradients, signal)
+            alpha = fair_weights(gradients, 1.0)
         following = {"alpha": within_range(alpha, state["alpha"])}
         if gradients.told and self.rule.max_norm:
             length = float((alpha @ gradients.rows).norm() * gradients.scale)

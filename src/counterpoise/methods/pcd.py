@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from counterpoise.errors import nearest
 from counterpoise.lazy import np, torch
 from counterpoise.methods._base import Combined, Signal, State
+from counterpoise.methods._given import unknown_tasks
 from counterpoise.methods._gramian import (
     LevelMethod,
     LevelOptions,
@@ -69,7 +69,16 @@ class PCD(LevelMethod):
 
     label = "PCD"
     sequential = "SciPy's solver runs on the host"
-    properties = frozenset({"plain_with_one_task"})
+    ordered = "the first task leads, if none is named"
+    # The scale of all tasks' past is divided out; the length is the primary task's.
+    properties = frozenset(
+        {
+            "plain_with_one_task",
+            "blind_to_gradient_scale",
+            "blind_to_loss_scale",
+            "never_lengthens",
+        }
+    )
     variants = ({"tau": 0.5}, {"level": "features"})
 
     class Options(LevelOptions):
@@ -92,19 +101,12 @@ class PCD(LevelMethod):
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """A primary task that there is not."""
         assert isinstance(options, cls.Options)
-        names = [task.name for task in tasks]
-        if not options.primary or options.primary in names:
-            return []
-        advice = nearest(options.primary, names)
-        return [f"primary names no task of this dataset with {options.primary!r}; {advice}"]
+        return unknown_tasks("primary", [options.primary] if options.primary else [], tasks)
 
     def initial_state(self) -> State:
-        """Who leads, and no norms yet; squares need the range of float64."""
-        names, primary = self.shape.names, self.rule.primary
-        leader = torch.zeros(self.shape.tasks)
-        leader[names.index(primary) if primary else 0] = 1
+        """No norms yet; squares need the range of float64."""
         average = torch.zeros(self.shape.tasks, dtype=torch.float64)
-        return {"leader": leader, "average": average, "count": torch.zeros(())}
+        return {"average": average, "count": torch.zeros(())}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Follow the primary task as far as the promises allow."""
@@ -118,7 +120,9 @@ class PCD(LevelMethod):
         scales = (average / (1 - beta**count) + self.rule.epsilon).rsqrt()
         normalised = gradients.scaled(scales)
         rows = normalised.rows
-        leads = state["leader"].cpu() > 0
+        primary = self.rule.primary
+        leads = torch.zeros(len(rows), dtype=torch.bool)
+        leads[self.shape.names.index(primary) if primary else 0] = True
         weights = leads.double()
         promised = constrained(rows[leads][0], rows[~leads], self.rule.tau)
         if promised is not None:
@@ -128,7 +132,6 @@ class PCD(LevelMethod):
         rounding = 1e-9 * (weights @ normalised.norms)
         factor = norms[leads][0] / (length * normalised.scale) if length > rounding else 0.0
         following = {
-            "leader": state["leader"],
             "average": average.to(state["average"]),
             "count": state["count"] + 1,
         }

@@ -30,8 +30,9 @@ class PCGrad(GramianMethod):
     """v = sum of the coefficients of all g'_i."""
 
     label = "PCGrad"
-    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
-    variants = ({"level": "features"},)
+    # Each projection shortens the one that is projected.
+    properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_lengthens"})
+    variants = ({"level": "features", "smoothing": 0.9},)
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
         """(K, K) numbers: task i visits the others in ascending order of its row."""

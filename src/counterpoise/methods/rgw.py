@@ -27,7 +27,7 @@ class RGW(Method):
 
     label = "RGW"
     signal = "losses"
-    properties = frozenset({"plain_with_one_task"})
+    properties = frozenset({"weights_sum_to_one", "plain_with_one_task", "never_lengthens"})
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
         """(K,) standard normal numbers."""

@@ -48,6 +48,10 @@ class RLW(Method):
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        if options.sum == "one":
+            self.properties = self.properties | {"weights_sum_to_one", "never_lengthens"}
+        else:
+            self.properties = self.properties | {"weights_sum_to_tasks"}
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
         """Numbers that the weights are made of."""

@@ -36,12 +36,8 @@ from typing import TYPE_CHECKING, Literal
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._leader import (
-    LeaderOptions,
-    initial_weights,
-    norms_of,
-    update_weights,
-)
+from counterpoise.methods._leader import LeaderOptions, initial_weights, update_weights
+from counterpoise.methods._norms import norms_of
 from counterpoise.methods._rotation import polar, turn, turn_back
 
 if TYPE_CHECKING:

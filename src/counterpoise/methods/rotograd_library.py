@@ -36,8 +36,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from counterpoise.lazy import torch
+from counterpoise.methods._adam import adam
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._leader import adam, norms_of
+from counterpoise.methods._norms import norms_of
 from counterpoise.methods._rotation import turn, turn_back
 from counterpoise.spec import base
 
@@ -79,9 +80,8 @@ class RotoGradLibrary(Method):
     label = "RotoGrad (author's library)"
     signal = "features"
     kept = ("rotation",)
-    properties = frozenset(
-        {"weights_sum_to_tasks", "equal_tasks_equal_weights", "blind_to_gradient_scale"}
-    )
+    # A gradient's scale changes no direction of a step, but the way that rotations go.
+    properties = frozenset({"weights_sum_to_tasks", "equal_tasks_equal_weights"})
     variants = ({"leader_learning_rate": 0.001, "decay": 1.0, "burn_in": 0},)
 
     class Options(base.Options):

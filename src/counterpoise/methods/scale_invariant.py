@@ -35,7 +35,7 @@ class ScaleInvariant(Method):
 
     label = "Scale-invariant"
     signal = "losses"
-    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights"})
+    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "blind_to_loss_scale"})
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those that have a logarithm."""

@@ -30,6 +30,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._reference import counted, no_reference, reference
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class STCH(Method):
 
     label = "STCH"
     signal = "losses"
-    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights"})
+    properties = frozenset({"weighted_loss", "equal_tasks_equal_weights", "blind_to_loss_scale"})
     variants = ({"warmup": 0, "mu": 0.1},)
 
     class Options(base.Options):
@@ -60,10 +61,7 @@ class STCH(Method):
 
     def initial_state(self) -> State:
         """No losses to take a mean of."""
-        return {
-            "total": torch.zeros(self.shape.tasks, dtype=torch.float64),
-            "batches": torch.zeros(self.shape.tasks, dtype=torch.float64),
-        }
+        return no_reference(self.shape.tasks)
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those that have a logarithm."""
@@ -76,14 +74,8 @@ class STCH(Method):
         losses = torch.where(losses > 0, losses, torch.nan)
         weights = 1 / losses
         if signal.epoch > self.rule.warmup:
-            # Without a known label in that epoch a loss is measured by itself.
-            counted = state["batches"] > 0
-            mean = state["total"] / torch.where(counted, state["batches"], 1)
-            nadir = torch.where(counted, mean, losses)
-            share = ((losses / nadir).log() / self.rule.mu).softmax(0)
+            share = ((losses / reference(state, losses)).log() / self.rule.mu).softmax(0)
             weights = self.shape.tasks * share * weights
         elif signal.epoch == self.rule.warmup:
-            seen = torch.ones_like(losses) if signal.known is None else signal.known.double()
-            total, batches = state["total"] + seen * losses, state["batches"] + seen
-            state = {"total": total, "batches": batches}
+            state = counted(state, losses, signal)
         return Combined(weights.to(signal.losses.dtype)), state

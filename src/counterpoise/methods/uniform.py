@@ -22,5 +22,6 @@ class Uniform(Method):
             "weights_sum_to_tasks",
             "equal_tasks_equal_weights",
             "plain_with_one_task",
+            "never_lengthens",
         }
     )

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from counterpoise.errors import nearest
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._given import unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -64,12 +64,7 @@ class UW(Method):
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Unknown tasks among those named."""
         assert isinstance(options, cls.Options)
-        names = [task.name for task in tasks]
-        return [
-            f"regression names no task of this dataset with {name!r}; {nearest(name, names)}"
-            for name in options.regression
-            if name not in names
-        ]
+        return unknown_tasks("regression", options.regression, tasks)
 
     def initial_state(self) -> State:
         """The first log-variances."""

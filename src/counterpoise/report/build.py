@@ -10,16 +10,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from counterpoise.files import write_json, write_text
+from counterpoise.methods._catalogue import PROMISES
 from counterpoise.plan import Plan
 from counterpoise.report import legend, text
 from counterpoise.report.cards import dataset_cards, method_cards, network_cards
+from counterpoise.report.cells import reference_cells, reference_cost
 from counterpoise.report.comparison import write_comparison
 from counterpoise.report.export import results, write_tables
 from counterpoise.report.inputs import Inputs, read_inputs
 from counterpoise.report.numbers import count, plural
 from counterpoise.report.overview import PaperView, overview, paper_views
 from counterpoise.report.questions import QUESTIONS
-from counterpoise.report.runs import reference_cells
 from counterpoise.reproduction import verdicts
 
 FOLDER = Path(__file__).parent
@@ -61,7 +62,9 @@ def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> d
         "references": inputs.references,
         "unreadable": inputs.unreadable,
         "reference_cells": reference_cells,
+        "reference_cost": reference_cost,
         "methods": method_cards(plan),
+        "promises": PROMISES.values(),
         "networks": network_cards(plan),
         "datasets": dataset_cards(plan, inputs),
         "number_terms": legend.NUMBERS.values(),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from counterpoise import registry
-from counterpoise.methods._base import Method, Shape
+from counterpoise.layout import Data
+from counterpoise.methods._catalogue import promises, signals
 from counterpoise.plan import Plan
 from counterpoise.report.inputs import Inputs
 from counterpoise.report.numbers import count, options_text, plural, value_text
@@ -18,6 +21,9 @@ from counterpoise.report.text import Block, anchor, blocks
 from counterpoise.spec.dataset import Dataset, DataSource
 from counterpoise.spec.paper import SINGLE_TASK
 
+LABEL_FILE = "label_file"
+"""Option of a dataset that chooses among its files of labels."""
+EVIDENCE = Path(__file__).parent / "assets" / "methods.json"
 SIGNALS = {
     "losses": "the losses only; costs no more than equal weights",
     "features": "each task's gradient at the shared representation Z; costs one pass of each head",
@@ -56,6 +62,8 @@ class Card:
     options: tuple[Option, ...]
     runs: tuple[tuple[str, str], ...]
     """Papers that use it in this tier, with how many runs."""
+    facts: tuple[tuple[str, list[str]], ...] = ()
+    """What else is known of it, by title."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +118,21 @@ def _papers(plan: Plan, runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str
     )
 
 
-def _signals(method: type[Method]) -> list[str]:
-    """What a method sees by its defaults, then what it sees by other options."""
-    shape = Shape(2, 4, (4,), ("task0", "task1"))
-    given: list[dict[str, Any]] = [{}, *method.variants]
-    return list(dict.fromkeys(str(method(method.Options(**o), shape).signal) for o in given))
+def _evidence() -> dict[str, Any]:
+    """What the tests have written of methods: the paper, and what each is held to, how exactly."""
+    found: dict[str, Any] = json.loads(EVIDENCE.read_text(encoding="utf-8"))
+    return found
+
+
+def _facts(name: str, evidence: dict[str, Any]) -> tuple[tuple[str, list[str]], ...]:
+    """A method's paper, its promises and what it is held to; somebody's own has the promises."""
+    told, kept = evidence.get(name, {}), promises(registry.method(name))
+    held = [
+        what if error == "-" else f"{what}: largest relative error {error}"
+        for what, error in told.get("oracles", [])
+    ]
+    rows = (("Paper", [told.get("paper", "")]), ("Promises", [", ".join(kept)]), ("Held to", held))
+    return tuple((title, values) for title, values in rows if any(values))
 
 
 def method_cards(plan: Plan) -> list[Card]:
@@ -140,9 +158,10 @@ def method_cards(plan: Plan) -> list[Card]:
             runs(SINGLE_TASK),
         )
     ]
+    evidence = _evidence()
     for name in registry.names("methods"):
         method = registry.method(name)
-        seen = " or ".join(SIGNALS.get(signal, signal) for signal in _signals(method))
+        seen = " or ".join(SIGNALS.get(signal, signal) for signal in signals(method))
         alone = f". One replicate at a time: {method.sequential}" if method.sequential else ""
         alone += f". The order of the tasks matters: {method.ordered}" if method.ordered else ""
         cards.append(
@@ -154,6 +173,7 @@ def method_cards(plan: Plan) -> list[Card]:
                 blocks(registry.find("methods", name).__doc__),
                 options_of(method.Options),
                 runs(name),
+                _facts(name, evidence),
             )
         )
     return cards
@@ -201,6 +221,29 @@ def dataset_cards(plan: Plan, inputs: Inputs) -> list[DatasetCard]:
     return cards
 
 
+def _size(source: DataSource) -> str:
+    """How much there is to download; empty where nothing is."""
+    if not source.files:
+        return ""
+    sizes = [file.bytes for file in source.files if file.bytes is not None]
+    files = plural(len(source.files), "file")
+    if not sizes:
+        return f"{files} of unpublished size"
+    least = "at least " * (len(sizes) < len(source.files))
+    return f"{files}, {least}{count(sum(sizes))} bytes"
+
+
+def _published(counts: dict[str, int], data: Data) -> dict[str, int]:
+    """Published counts that hold for these data: those of labels for the file they were counted in.
+
+    Where a dataset has several files of labels (option ``label_file``), that is its default one.
+    """
+    field = registry.find("datasets", data.dataset).Options.model_fields.get(LABEL_FILE)
+    if field is None or data.options.get(LABEL_FILE, field.default) == field.default:
+        return counts
+    return {name: number for name, number in counts.items() if name in ("images", "patients")}
+
+
 def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSource) -> SourceCard:
     published = plan.project.datasets[dataset].counts
     used = {
@@ -208,16 +251,17 @@ def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSou
         for training in plan.trainings.values()
         if (training.data.dataset, training.data.source) == (dataset, name)
     }
-    sizes = [file.bytes for file in source.files if file.bytes is not None]
-    least = "at least " * (len(sizes) < len(source.files))
     return SourceCard(
         name,
         source,
-        f"{plural(len(source.files), 'file')}, {least}{count(sum(sizes))} bytes"
-        if source.files
-        else "",
+        _size(source),
         tuple(
-            split_view(data, options_text(data.options), inputs.summaries.get(folder), published)
+            split_view(
+                data,
+                options_text(data.options),
+                inputs.summaries.get(folder),
+                _published(published, data),
+            )
             for folder, data in sorted(used.items())
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from counterpoise.reference import Reference
 from counterpoise.report.legend import CLAIMS, Term, mark
-from counterpoise.report.reference import Reference
+from counterpoise.report.numbers import MINUS
 from counterpoise.report.text import anchor, first_sentence, linked_refs
 from counterpoise.spec.paper import ChangeTest, Claim, CompareTest, Paper, TrendTest
+
+_SIGN = re.compile(r"(?<![\w./-])-(?=\.?\d)")
+"""A minus before a number; a hyphen within a name has a letter before it."""
 
 SETTLED = ("argument", "the paper's own numbers")
 """Bases that need no run of ours."""
@@ -68,7 +73,7 @@ class References:
 
     def link(self, text: str) -> Markup:
         """Text with its references as links."""
-        return linked_refs(text, self.resolve)
+        return linked_refs(_SIGN.sub(MINUS, text), self.resolve)
 
 
 def claim_views(
@@ -117,7 +122,7 @@ def _view(
         claim,
         CLAIMS.get(result["word"], CLAIMS["missing"]),
         result["basis"],
-        references.link(_reason(result)),
+        references.link(reason_of(result)),
         _short(claim, result, references),
         result["basis"] in SETTLED,
         tuple(found for found in evidence if found.steps or found.missing),
@@ -129,10 +134,10 @@ def _short(claim: Claim, result: dict[str, Any], references: References) -> Mark
     several = isinstance(claim.test, CompareTest | TrendTest | ChangeTest) or not result["reason"]
     if several and claim.comment and result["basis"] in SETTLED:
         return references.link(first_sentence(claim.comment))
-    return references.link(first_sentence(_reason(result)) or result["basis"])
+    return references.link(first_sentence(reason_of(result)) or result["basis"])
 
 
-def _reason(result: dict[str, Any]) -> str:
+def reason_of(result: dict[str, Any]) -> str:
     """The reason as a sentence; a tendency names its marks by their words."""
     runs, reason = result["runs"], str(result["reason"])
     if result["basis"] not in SETTLED and runs["word"] and runs["marks"]:

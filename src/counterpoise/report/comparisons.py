@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.report.claims import References
+from markupsafe import Markup
+
+from counterpoise.report.claims import References, reason_of
 from counterpoise.report.inputs import PaperFiles
 from counterpoise.report.legend import CLAIMS, Term
 from counterpoise.report.numbers import decimals_for, fixed, signed, significant
@@ -45,6 +47,8 @@ class MethodsView:
     title: str
     own: str
     comparisons: tuple[ComparisonView, ...]
+    word: str
+    """What holds of all comparisons, where that is one word; the rows do not repeat it."""
     descriptions: tuple[DescriptionView, ...]
 
 
@@ -54,8 +58,8 @@ class TrendView:
 
     word: Term
     basis: str
-    reason: str
-    steps: tuple[str, ...]
+    reason: Markup
+    steps: tuple[Markup, ...]
 
 
 @dataclass(frozen=True)
@@ -106,15 +110,22 @@ def methods_views(paper: Paper, files: PaperFiles) -> tuple[MethodsView, ...]:
             MethodsView(
                 anchor("methods", paper.id, table.id),
                 f"{table.place if table.place != 'ours' else 'Ours'}. {table.title}",
-                compared[0]["own"].rpartition("/")[2].replace("_", " ") if compared else "",
+                _label(paper, compared[0]["own"]) if compared else "",
                 tuple(
                     _comparison(entry, rows[entry["row"]], columns[entry["column"]])
                     for entry in compared
                 ),
-                tuple(_description(entry) for entry in described),
+                words.pop() if len(words := {entry["word"] for entry in compared}) == 1 else "",
+                tuple(_description(paper, entry) for entry in described),
             )
         )
     return tuple(found)
+
+
+def _label(paper: Paper, run: str) -> str:
+    """The name for people of ``experiment/run``."""
+    experiment, _, name = run.partition("/")
+    return paper.experiments[experiment].runs[name].label or name.replace("_", " ")
 
 
 def _comparison(entry: dict[str, Any], row: str, column: str) -> ComparisonView:
@@ -132,10 +143,10 @@ def _comparison(entry: dict[str, Any], row: str, column: str) -> ComparisonView:
     )
 
 
-def _description(entry: dict[str, Any]) -> DescriptionView:
+def _description(paper: Paper, entry: dict[str, Any]) -> DescriptionView:
     gains = entry["profile"]
     return DescriptionView(
-        entry["run"].replace("_", " "),
+        _label(paper, entry["run"]),
         f"{fixed(entry['mean_rank'], 1)} of {entry['methods']}",
         f"{entry['first']} of {entry['tasks']}",
         f"{fixed(100 * gains['at_least_as_good'], 0)} % of {gains['values']}" if gains else "",
@@ -149,12 +160,14 @@ def trend_views(paper: Paper, files: PaperFiles) -> dict[str, TrendView]:
         name: TrendView(
             CLAIMS.get(result["word"], CLAIMS["missing"]),
             result["basis"],
-            result["reason"],
-            tuple(
-                references.link(step)
-                for source in ("printed", "runs")
-                for step in result[source]["steps"]
-            ),
+            references.link(reason_of(result)),
+            tuple(references.link(step) for step in _steps(result)),
         )
         for name, result in files.trends.items()
     }
+
+
+def _steps(result: dict[str, Any]) -> list[str]:
+    """Each comparison; one that is the reason already is not said twice."""
+    steps = [step for source in ("printed", "runs") for step in result[source]["steps"]]
+    return [] if steps == [result["reason"]] else steps

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.report.legend import NUMBERS, Term
+from counterpoise.report.legend import NUMBERS, Term, mark
 from counterpoise.report.numbers import decimals_for, decimals_of, fixed, signed, split_printed
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper
@@ -61,6 +61,14 @@ def count_states(entries: dict[str, Any]) -> dict[str, int]:
     return {key: found[key] for key in NUMBERS}
 
 
+def rule_text(rule: str) -> str:
+    """A deciding rule with its marks in the words of the legend."""
+    said, sign, names = rule.partition("no verdict: ")
+    if said or not sign:
+        return rule
+    return sign + ", ".join(mark(name).word for name in names.split(", "))
+
+
 def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
     """The view of one entry; ``note`` is the letter of its footnote."""
     printed, printed_spread = split_printed(entry["printed"])
@@ -84,14 +92,17 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
         fixed(ours["mean"], decimals),
         f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
         0 if "constant" in ours["values"] else ours["n"],
-        fixed(ours["from_means"], decimals) if ours["from_means"] is not None else "",
+        # Of one seed it is the same number again.
+        fixed(ours["from_means"], decimals)
+        if ours["from_means"] is not None and ours["n"] > 1
+        else "",
         f"{fixed(own[0], decimals)} to {fixed(own[1], decimals)}" if own else "",
         signed(difference, decimals) if difference is not None else "",
         f"{signed(interval[0], decimals)} to {signed(interval[1], decimals)}" if interval else "",
         f"{margin:.6g}" if margin is not None else "",
         shown,
         ("higher" if difference > 0 else "lower") if entry["verdict"] == "differs" else "",
-        entry["rule"],
+        rule_text(entry["rule"]),
         note,
         run,
     )

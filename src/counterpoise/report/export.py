@@ -10,11 +10,11 @@ from typing import Any
 
 from counterpoise.files import write_text
 from counterpoise.plan import Plan
+from counterpoise.reference import Reference
 from counterpoise.report.authors import render_table
 from counterpoise.report.entries import state_of
 from counterpoise.report.inputs import Inputs
 from counterpoise.report.overview import PaperView
-from counterpoise.report.reference import Reference
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Table
 
@@ -156,6 +156,7 @@ def _run(plan: Plan, key: tuple[str, str, str]) -> dict[str, Any]:
         "link": anchor("run", *key),
         "method": spec.method,
         "options": spec.options,
+        "weighting": spec.weighting.model_dump(mode="json") if spec.weighting else None,
         "role": spec.role,
         "calibrated": spec.calibrated,
         "mark": run.mark,

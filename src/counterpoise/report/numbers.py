@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from counterpoise.spec.paper import parse_printed
 
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 MOST_DECIMALS = 6
+FIVE_DIGITS = 10_000
 
 
 def decimals_of(printed: str | None) -> int | None:
@@ -56,11 +58,15 @@ def significant(value: float | None, digits: int = 4) -> str:
 
 
 def split_printed(printed: str | None) -> tuple[str, str]:
-    """``"93.50 ±0.47"`` as value and spread, so that decimals can be aligned."""
+    """``"93.50 ±00.47"`` as value and spread, so that decimals can be aligned.
+
+    Zeros that only pad a spread are left out; results.json and the CSV keep them.
+    """
     if printed is None:
         return "", ""
     value, sign, spread = printed.partition("±")
-    return value.strip().replace("-", MINUS), f"±{spread.strip()}" if sign else ""
+    short = re.sub(r"^0+(?=\d)", "", spread.strip())
+    return value.strip().replace("-", MINUS), f"±{short}" if sign else ""
 
 
 def count(value: int) -> str:
@@ -82,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def value_text(value: Any) -> str:
-    """An option's value for people."""
+    """An option's value for people. Four digits stand together: they may be a year."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -90,7 +96,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, int):
-        return count(value)
+        return count(value) if abs(value) >= FIVE_DIGITS else str(value)
     if isinstance(value, list | tuple):
         return ", ".join(value_text(item) for item in value)
     return str(value)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterpoise.plan import Plan
+from counterpoise.reference import Reference
+from counterpoise.report.cell_files import Notice
 from counterpoise.report.claims import ClaimView, claim_views, count_words
 from counterpoise.report.comparisons import (
     MethodsView,
@@ -15,12 +18,13 @@ from counterpoise.report.comparisons import (
     ranking_views,
     trend_views,
 )
+from counterpoise.report.entries import state_of
 from counterpoise.report.figures import FigureView, figure_views
-from counterpoise.report.inputs import Inputs, Notice
+from counterpoise.report.inputs import Inputs
 from counterpoise.report.legend import CLAIMS, NUMBERS, Term
 from counterpoise.report.numbers import count, plural
 from counterpoise.report.questions import View, paper_questions
-from counterpoise.report.runs import ExperimentView, RunCard, experiment_views
+from counterpoise.report.runs import ExperimentView, experiment_views
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper
@@ -66,6 +70,16 @@ class PaperView:
 
 
 @dataclass(frozen=True)
+class ReferenceView:
+    """Committed results of a larger run in one line."""
+
+    id: str
+    name: str
+    tier: str
+    numbers: Bar
+
+
+@dataclass(frozen=True)
 class Overview:
     """What the first screen says.
 
@@ -85,6 +99,7 @@ class Overview:
     stale: int
     findings: tuple[ClaimView, ...]
     further: tuple[ClaimView, ...]
+    references: tuple[ReferenceView, ...]
 
 
 def make_bar(counts: dict[str, int], terms: dict[str, Term], what: str) -> Bar:
@@ -150,6 +165,25 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
         sum(bool(files.older) for files in inputs.cells.values()),
         tuple(findings),
         tuple(claim for claim in contradicted if claim not in findings),
+        tuple(_reference(plan, reference) for reference in inputs.references),
+    )
+
+
+def _reference(plan: Plan, reference: Reference) -> ReferenceView:
+    """What has become of the printed numbers that a reference has one of its own for."""
+    found = [
+        reference.entry(name, table.id, row.id, column.id)
+        for name, made in plan.papers.items()
+        for table in made.paper.tables
+        for row in table.rows
+        for column in table.columns
+    ]
+    states = Counter(state_of(entry) for entry in found if entry is not None)
+    return ReferenceView(
+        anchor("reference", reference.name),
+        reference.name,
+        reference.card.tier,
+        make_bar({key: states[key] for key in NUMBERS}, NUMBERS, "printed number"),
     )
 
 
@@ -192,8 +226,3 @@ def _headline(
             f"hold, {decided} by the papers' own numbers or by an argument."
         )
     return " ".join(parts)
-
-
-def run_cards(papers: Sequence[PaperView]) -> list[RunCard]:
-    """All run cards."""
-    return [run for paper in papers for experiment in paper.experiments for run in experiment.runs]

@@ -28,6 +28,11 @@ QUESTIONS = {
     question.key: question
     for question in (
         Question(
+            "equal",
+            "Which method beats equal weights?",
+            "Each method against the plain sum of losses, on the same seeds and test items.",
+        ),
+        Question(
             "tradeoff",
             "What does quality cost?",
             "A method that looks at every task's gradient pays for it at every step.",
@@ -58,10 +63,16 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class View:
-    """One view of an experiment, under its question; ``of`` is the experiment."""
+    """One view of an experiment, under its question.
+
+    Attributes:
+        of: what was run.
+        instead: the experiment of the paper that it stands in for; empty where it is that one.
+    """
 
     question: Question
     of: str
+    instead: str
     figure: FigureView
 
 
@@ -72,10 +83,16 @@ def paper_questions(paper: Paper, files: PaperFiles) -> tuple[View, ...]:
     return tuple(
         View(
             QUESTIONS[view.kind],
-            view.of,
+            view.ran or view.of,
+            view.of if view.ran else "",
             drawing_view(
                 anchor("view", paper.id, view.experiment, view.kind),
-                (f"{view.experiment}-{view.kind}", "ours", f"{view.title}. {view.of}", view.note),
+                (
+                    f"{view.experiment}-{view.kind}",
+                    "ours",
+                    f"{view.title}. {view.ran or view.of}",
+                    view.note,
+                ),
                 view.drawn,
                 view.drawn.marks,
             ),

@@ -6,29 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from counterpoise.reference import Reference
+from counterpoise.report.beside import ReferenceLine, reference_lines, shared_by, without
 from counterpoise.report.entries import WITHOUT_RUN, Number, count_states, number_view
+from counterpoise.report.intervals import Intervals, intervals_of
 from counterpoise.report.legend import MARKS, NUMBERS, Term, mark
 from counterpoise.report.numbers import plural
-from counterpoise.report.reference import Reference
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper, Row, Table
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-@dataclass(frozen=True)
-class ReferenceLine:
-    """A row's numbers in committed results of a larger run; empty where it has none.
-
-    Attributes:
-        marks: those of all its numbers.
-    """
-
-    name: str
-    tier: str
-    numbers: tuple[Number | None, ...]
-    marks: tuple[Term, ...]
-    seeds: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +50,7 @@ class TableView:
         reason: why nothing of it is run, where that has one reason.
         notes: footnotes by letter.
         compact: nothing is run, so that it shows printed numbers only.
+        beside: references that say something of it, with the marks that all their lines share.
     """
 
     id: str
@@ -80,6 +68,8 @@ class TableView:
     spread_width: int
     spreads: tuple[bool, ...]
     """Which columns have a spread."""
+    intervals: Intervals
+    beside: tuple[tuple[str, str, tuple[Term, ...]], ...] = ()
 
     @property
     def grouped(self) -> bool:
@@ -135,7 +125,9 @@ def table_view(
         replace(line, references=reference_lines(paper, table, row, references))
         for line, row in zip(lines, table.rows, strict=True)
     )
-    compact = nothing and not any(line.references for line in lines)
+    beside = shared_by(reference for line in lines for reference in line.references)
+    lines = tuple(replace(line, references=without(line.references, beside)) for line in lines)
+    compact = nothing and not beside
     counts = count_states(entries)
     shared_marks = _shared_marks(lines)
     lines = tuple(
@@ -160,6 +152,8 @@ def table_view(
         f"tables/{paper.id}-{table.id}",
         max(widths, default=0),
         tuple(width > 0 for width in widths),
+        intervals_of([c.label for c in table.columns], [(n.label, n.numbers) for n in lines]),
+        tuple((name, tier, marks) for (name, tier), marks in beside.items()),
     )
 
 
@@ -167,39 +161,6 @@ def _spreads(line: Line, place: int) -> list[str]:
     number = line.numbers[place]
     others = [found.ours_spread for r in line.references if (found := r.numbers[place]) is not None]
     return [number.printed_spread, number.ours_spread, *others]
-
-
-def reference_lines(
-    paper: Paper, table: Table, row: Row, references: Sequence[Reference]
-) -> tuple[ReferenceLine, ...]:
-    """What each reference says of a row; those that say nothing of it are left out."""
-    found = []
-    for reference in references:
-        entries = [reference.entry(paper.id, table.id, row.id, c.id) for c in table.columns]
-        views = tuple(
-            None
-            if entry is None
-            else replace(
-                number_view(paper, entry, ""),
-                run=anchor("reference", reference.name, *entry["ours"]["cells"][0].split("/")),
-            )
-            for entry in entries
-        )
-        if not any(views):
-            continue
-        there = [entry for entry in entries if entry is not None]
-        names = {name for entry in there for name in entry["marks"]}
-        seeds = {view.seeds for view in views if view is not None}
-        found.append(
-            ReferenceLine(
-                reference.name,
-                reference.card.tier,
-                views,
-                tuple(mark(name) for name in MARKS if name in names),
-                seeds.pop() if len(seeds) == 1 else 0,
-            )
-        )
-    return tuple(found)
 
 
 def _shared_marks(lines: Sequence[Line]) -> tuple[Term, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,10 +24,11 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, or a list with one entry per item."""
+    """A paragraph, a list with one entry per item, or lines that stay as they are."""
 
     items: tuple[Markup, ...]
-    listed: bool
+    listed: bool = False
+    literal: bool = False
 
 
 def anchor(kind: str, *parts: str) -> str:
@@ -65,12 +67,19 @@ def prose(text: str) -> Markup:
 
 
 def blocks(docstring: str | None) -> list[Block]:
-    """A docstring as paragraphs and lists."""
+    """A docstring as paragraphs, lists, and formulas: what is indented after ``::``."""
     found: list[Block] = []
+    announced = False
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(docstring or "")):
         lines = paragraph.strip().splitlines()
         if not lines:
             continue
+        if announced and paragraph.startswith("  "):
+            kept = textwrap.dedent(paragraph).rstrip().splitlines()
+            found.append(Block(tuple(escape(line) for line in kept), literal=True))
+            continue
+        if announced := lines[-1].endswith("::"):
+            lines[-1] = lines[-1][:-1]
         items: list[str] = []
         listed = lines[0].startswith(("- ", "* "))
         for line in lines:

@@ -45,7 +45,7 @@ def _kind(quantity: Quantity) -> Kind | None:
     measured = quantity.measured
     if not (quantity.experiment and quantity.run and measured) or quantity.unavailable:
         return None
-    if quantity.predictor == "constant" or quantity.cost is not None:
+    if quantity.predictor == "constant" or quantity.cost is not None or quantity.epoch is not None:
         return None
     return quantity.experiment, str(quantity.task or ""), measured
 

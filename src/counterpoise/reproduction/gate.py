@@ -14,6 +14,7 @@ from counterpoise.plan import Plan
 def problems(root: Path, plan: Plan) -> list[UserError]:
     """Runs that are missing, have come to an unexpected bad end, or show a broken pipeline."""
     found = []
+    learned: dict[tuple[str, str], list[tuple[str, str, Any]]] = {}
     for run in plan.runs.values():
         for key in dict.fromkeys(run.cells.values()):
             training = plan.trainings[key]
@@ -39,48 +40,54 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
                             "if the paper expects this",
                         )
                     )
-            found += _skill_problems(root, plan, run, training)
+            if not _must_learn(plan, run, training):
+                continue
+            path = root / training.scores
+            if not path.is_file():
+                log = f"{training.key.replace('/', '-')}-{training.scoring}.log"
+                found.append(
+                    UserError(
+                        f"cell {training.key} has no scores",
+                        where=where,
+                        remedy=f"see logs/{plan.tier_name}/evaluate/{log}",
+                    )
+                )
+            elif (skill := read_json(path)["skill"]["validation"]) is not None:
+                group = training.cell.dataset, training.cell.network.name
+                learned.setdefault(group, []).append((where, training.key, skill))
+    for group, cells in learned.items():
+        # Once is enough: an experiment may ask what too few images or epochs do.
+        if all(skill["interval"][0] <= 0 for _, _, skill in cells):
+            found += [_broken(group, *cell) for cell in cells]
     return found
 
 
-def _skill_problems(root: Path, plan: Plan, run: RunPlan, training: Training) -> list[UserError]:
-    """What is wrong if even equal weighting learns nothing from real data.
+def _must_learn(plan: Plan, run: RunPlan, training: Training) -> bool:
+    """Whether equal weighting has to learn something here: several tasks of real data.
 
-    Then the pipeline is broken for this dataset and network, and no comparison of methods on
-    them means anything. Formulas and stand-ins may be made so that equal weighting fails.
+    Where it never does, the pipeline is broken for that dataset and network, and no comparison of
+    methods on them means anything. Formulas and stand-ins may be made so that it fails.
     """
     cell = training.cell
     source = plan.project.datasets[cell.dataset].sources[cell.source]
     real = bool(source.files) and not source.stand_in
     if not real or cell.method.name != "uniform" or len(cell.tasks) < 2 or run.may_diverge:
-        return []
-    if cell.protocol.loss.kind != "bce":  # skill is cross-entropy, which others do not minimise
-        return []
-    where = f"{run.paper}/{run.experiment}/{run.run}"
-    path = root / training.scores
-    if not path.is_file():
-        return [
-            UserError(
-                f"cell {training.key} has no scores",
-                where=where,
-                remedy=f"see logs/{plan.tier_name}/evaluate/"
-                f"{training.key.replace('/', '-')}-{training.scoring}.log",
-            )
-        ]
-    skill = read_json(path)["skill"]["validation"]
-    if skill is None or skill["interval"][0] > 0:
-        return []
+        return False
+    # Nothing is expected as initialised; skill is cross-entropy, which other losses do not lower.
+    return cell.protocol.epochs > 0 and cell.protocol.loss.kind == "bce"
+
+
+def _broken(group: tuple[str, str], where: str, key: str, skill: Any) -> UserError:
+    dataset, network = group
     low, high = skill["interval"]
-    return [
-        UserError(
-            f"the pipeline is broken for {cell.dataset} with {cell.network.name}: on validation, "
-            f"cell {training.key} is not better than a constant answer (cross-entropy lower by "
-            f"{skill['difference']:.4g}, 95 % interval {low:.4g} to {high:.4g})",
-            where=where,
-            remedy="look at its training loss in the report; then at the pictures and labels that "
-            "it is given, its learning rate and its number of epochs",
-        )
-    ]
+    return UserError(
+        f"the pipeline is broken for {dataset} with {network}: on validation, cell {key} is not "
+        f"better than a constant answer (cross-entropy lower by {skill['difference']:.4g}, 95 % "
+        f"interval {low:.4g} to {high:.4g})",
+        where=where,
+        remedy="look at its training loss in the report; then at the pictures and labels that "
+        "it is given, its learning rate and its number of epochs",
+    )
 
 
 def check_gate(root: Path, plan: Plan) -> None:

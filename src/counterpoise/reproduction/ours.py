@@ -12,13 +12,15 @@ import pandas as pd
 
 from counterpoise import registry
 from counterpoise.evaluation.joint import JOINT
+from counterpoise.evaluation.localised import Localised, localised
 from counterpoise.evaluation.measured import Draws, Measured, gain_of, mean_of
 from counterpoise.evaluation.statistics import delta_m, summarise
 from counterpoise.files import read_json, read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
-from counterpoise.spec.paper import ALL_TASKS, DELTA_M, Quantity
+from counterpoise.reproduction.verdicts import SHARES
+from counterpoise.spec.paper import ALL_TASKS, DELTA_M, SPREADS, Quantity
 from counterpoise.tasks import Task
 
 PART = "test"
@@ -51,6 +53,7 @@ class Scores:
         self._files: dict[str, Any] = {}
         self._records: dict[str, Any] = {}
         self._histories: dict[str, pd.DataFrame | None] = {}
+        self._localised: dict[tuple[str, str, str], Localised] = {}
         self._draws: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
 
     def file(self, key: str) -> Any:
@@ -67,13 +70,10 @@ class Scores:
         return self._records[key]
 
     def history(self, key: str) -> pd.DataFrame | None:
-        """The second half of a cell's epochs; None where no history was kept."""
+        """The history of a cell; None where none was kept."""
         if key not in self._histories:
             path = self.root / self.plan.trainings[key].file("history.parquet")
-            history = read_parquet(path, "history") if path.is_file() else None
-            if history is not None:
-                history = history[history["epoch"] >= (history["epoch"].max() + 1) // 2]
-            self._histories[key] = history
+            self._histories[key] = read_parquet(path, "history") if path.is_file() else None
         return self._histories[key]
 
     def _resamples(self, key: str, task: str, name: str) -> dict[str, np.ndarray]:
@@ -100,31 +100,74 @@ class Scores:
             if (value := parts[PART][task][name]) is not None
         }
         draws = self._resamples(key, task, name)
+        # Averages over findings (f1_macro, auroc_micro) are shares as what they average.
+        largest = 1.0 if name.partition("_")[0] in SHARES else None
         if not found or not found.keys() <= draws.keys():
-            return Measured(found)
+            return Measured(found, largest=largest)
         told = self.file(key)["resamples"][PART]
         values = np.stack([draws[seed] for seed in found], axis=1)
         items = f"{self.plan.trainings[key].data.folder}/{PART}"
         units = told["tasks"][task]["units"]
-        return Measured(found, Draws(values, tuple(told["factors"]), units, items))
+        return Measured(found, Draws(values, tuple(told["factors"]), units, items), largest)
 
     def constant(self, key: str, task: str, name: str) -> Measured:
         """The constant predictor's score, which is one for all seeds."""
         value = self.file(key)["constant"][PART][task][name]
         return Measured({} if value is None else {"constant": value})
 
-    def during(self, key: str, task: str, quantity: str) -> Measured:
-        """A quantity of training, the mean over the second half of the epochs."""
+    def during(self, key: str, task: str, quantity: str, epoch: str | None = None) -> Measured:
+        """A quantity of training at an epoch, or the mean over the second half of the epochs."""
         history = self.history(key)
-        if history is None:
+        if history is None or history.empty:
             return Measured({})
-        rows = history[(history["quantity"] == quantity) & (history["task"] == task)]
+        last = int(history["epoch"].max())
+        middle = (last + 1) // 2
+        at = {None: (middle, last), "first": (0, 0), "last": (last, last),
+              "half": (max(0, middle - 1),) * 2}[epoch]  # fmt: skip
+        there = (history["quantity"] == quantity) & (history["task"] == task)
+        rows = history[there & history["epoch"].between(*at)]
         means = rows.groupby("seed")["value"].mean().dropna()
         return Measured({str(seed): float(value) for seed, value in means.items()})
 
+    def spread(self, key: str, tasks: Iterable[str], weighted: bool) -> Measured:
+        """Standard deviation over tasks of the logarithm of the mean gradient norm, by seed.
+
+        Means are over the second half of the epochs.
+
+        Args:
+            weighted: of the norm times the task's weight, epoch by epoch.
+        """
+        history, names = self.history(key), list(tasks)
+        if history is None or len(names) < 2:
+            return Measured({})
+        middle = (int(history["epoch"].max()) + 1) // 2
+        later: pd.DataFrame = history[history["epoch"] >= middle]
+
+        def courses(quantity: str) -> pd.DataFrame:
+            rows = later[later["quantity"] == quantity]
+            found = rows.pivot_table(index=["seed", "epoch"], columns="task", values="value")
+            return found.reindex(columns=names)
+
+        norms = courses("gradient_norm")
+        if weighted:
+            norms = norms * courses("weight")
+        means = norms.groupby(level="seed").mean()
+        means = means[(means > 0).all(axis=1)]
+        spreads = np.log(means).std(axis=1, ddof=1)
+        return Measured({str(seed): float(value) for seed, value in spreads.items()})
+
     def cost(self, key: str, what: str) -> Measured:
-        """Seconds of training a step by seed, or the peak memory of the process."""
+        """Seconds of training by seed, of a step or in all, or the peak memory of the process."""
         record = self.record(key)
+        if what == "training_seconds":
+            before = sum(point["seconds"] for point in record.get("search", []))
+            return Measured(
+                {
+                    seed: before + state["seconds"]
+                    for seed, state in record["seeds"].items()
+                    if state.get("seconds") and not state.get("resumed")
+                }
+            )
         if what == "peak_memory_mib":
             peak = record.get("peak_memory_mib")
             return Measured({} if peak is None else {"all": float(peak)})
@@ -135,6 +178,20 @@ class Scores:
                 if state.get("steps") and state.get("seconds") and not state.get("resumed")
             }
         )
+
+    def localised(self, paper: str, name: str, task: str = ALL_TASKS) -> Localised:
+        """Localisation scores of one of a paper's explanations, of all findings or of one.
+
+        Empty where no test picture has a box of the finding.
+        """
+        place = (paper, name, task)
+        if place not in self._localised:
+            path = self.root / self.plan.papers[paper].explanation(name)
+            scores = read_parquet(path, "localisation scores")
+            if task != ALL_TASKS:
+                scores = scores[scores["task"] == task]
+            self._localised[place] = localised(scores, "/".join(place)) if len(scores) else {}
+        return self._localised[place]
 
     def trouble(self, keys: Iterable[str]) -> str | None:
         """The first bad end among some cells."""
@@ -183,7 +240,7 @@ def _delta(scores: Scores, run: RunPlan, baseline: RunPlan, scale: float) -> Our
 def _of_task(scores: Scores, run: RunPlan, quantity: Quantity, task: str) -> Measured:
     key = run.cells[task]
     if quantity.history is not None:
-        return scores.during(key, task, quantity.history)
+        return scores.during(key, task, quantity.history, quantity.epoch)
     assert quantity.metric is not None
     if quantity.predictor == "constant":
         return scores.constant(key, task, quantity.metric)
@@ -206,12 +263,28 @@ def _together(
     return Ours(measured.scaled(scale), None, cells, trouble), ""
 
 
+def _of_maps(scores: Scores, paper: str, quantity: Quantity) -> tuple[Ours | None, str]:
+    """How well maps find the region."""
+    assert quantity.explanation and quantity.maps and quantity.localisation
+    if quantity.explanation not in scores.plan.papers[paper].explanation_digests:
+        return None, f"not part of tier {scores.plan.tier_name} with this configuration"
+    key = scores.plan.explained(paper, quantity.explanation).key
+    found_of = scores.localised(paper, quantity.explanation, quantity.task or ALL_TASKS)
+    if not found_of:
+        return None, "no test picture of this tier has a box of the finding"
+    found = found_of[quantity.maps][quantity.localisation]
+    scale = 100.0 if quantity.percent else 1.0
+    return Ours(found.scaled(scale), None, [key], scores.trouble([key])), ""
+
+
 def ours_of(
     scores: Scores, paper: str, quantity: Quantity, baseline: str | None
 ) -> tuple[Ours | None, str]:
     """Our numbers for a quantity, or None and the reason."""
     if quantity.unavailable:
         return None, quantity.unavailable
+    if quantity.explanation is not None:
+        return _of_maps(scores, paper, quantity)
     if not (quantity.experiment and quantity.run and quantity.measured):
         return None, "the paper's file names no run for it"
     run = scores.plan.runs.get((paper, quantity.experiment, quantity.run))
@@ -231,13 +304,20 @@ def ours_of(
             return None, "several networks, each with a cost of its own"
         return Ours(scores.cost(cells[0], quantity.cost), None, cells, scores.trouble(cells)), ""
     assert quantity.task is not None
+    if quantity.history in SPREADS:
+        cells = list(dict.fromkeys(run.cells.values()))
+        if len(cells) > 1:
+            return None, "several networks, whose gradients never meet"
+        weighted = quantity.history == "weighted_norm_spread"
+        found = scores.spread(cells[0], run.cells, weighted)
+        return Ours(found.scaled(scale), None, cells, scores.trouble(cells)), ""
     if quantity.task == ALL_TASKS and quantity.metric in JOINT:
         return _together(scores, run, quantity, scale)
     tasks = list(run.cells) if quantity.task == ALL_TASKS else [quantity.task]
-    found = {task: _of_task(scores, run, quantity, task) for task in tasks}
-    defined = [one for one in found.values() if one.values]
+    by_task = {task: _of_task(scores, run, quantity, task) for task in tasks}
+    defined = [one for one in by_task.values() if one.values]
     seeds = {seed for one in defined for seed in one.values}
-    undefined = tuple(task for task, one in found.items() if one.values.keys() != seeds)
+    undefined = tuple(task for task, one in by_task.items() if one.values.keys() != seeds)
     cells = list(dict.fromkeys(run.cells[task] for task in tasks))
     # The constant predictor is what it is, whatever becomes of the network.
     trouble = None if quantity.predictor == "constant" else scores.trouble(cells)

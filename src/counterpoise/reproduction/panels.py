@@ -12,12 +12,22 @@ from matplotlib.figure import Figure as Canvas
 
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
-from counterpoise.spec.paper import Paper
+from counterpoise.spec.paper import Line, Paper
 
 
 def label_of(paper: Paper, experiment: str, run: str) -> str:
     """A run's name for people."""
     return paper.experiments[experiment].runs[run].label or run.replace("_", " ")
+
+
+def lines_of(plan: Plan, paper: Paper, lines: Sequence[Line]) -> list[tuple[str, RunPlan]]:
+    """Name and plan of those of the runs that the tier plans."""
+    found = [
+        (line.label or label_of(paper, line.experiment, line.run),
+         plan.runs.get((paper.id, line.experiment, line.run)))
+        for line in lines
+    ]  # fmt: skip
+    return [(label, run) for label, run in found if run is not None]
 
 
 def history_of(root: Path, plan: Plan, run: RunPlan) -> pd.DataFrame:

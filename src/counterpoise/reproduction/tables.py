@@ -38,7 +38,7 @@ def make_entry(
     quantity = table.quantity(row, column)
     printed = parse_printed(text)
     ours, reason = ours_of(scores, paper.id, quantity, table.baseline)
-    names = (paper.id, str(quantity.experiment), str(quantity.run))
+    names = (paper.id, *paper.run_of(quantity))
     run = scores.plan.runs.get(names) if ours is not None else None
     experiment = paper.experiments.get(names[1])
     spec = experiment.runs.get(names[2]) if experiment is not None else None
@@ -89,6 +89,7 @@ def make_entry(
         "better": quantity.better,
         "metric": quantity.measured,
         "run": "/".join(names[1:]) if run is not None else None,
+        "measurable": not quantity.unavailable,
         "reductions": list(run.reductions) if run is not None else [],
     }
 

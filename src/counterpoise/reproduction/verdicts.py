@@ -28,7 +28,7 @@ Verdict = Literal["agrees", "differs", "inconclusive", "failed", "undefined", "n
 
 FEWEST_SEEDS = 3
 SHARES = {"accuracy", "auroc", "auprc", "f1"}
-"""Metrics between 0 and 1 whose margin is 0.01 where no spread is printed."""
+"""Metrics between 0 and 1. Their margin is 0.01 where no spread is printed."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from counterpoise.spec.base import Model, Name
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Selection = Literal["best_validation", "last"]
+Optimizer = Literal["adam", "sgd", "rmsprop"]
 
 
 class Schedule(Model):
@@ -95,8 +96,8 @@ class ImageNet(Model):
 class Pretrained(Model):
     """A trunk from a cell of its own, trained before on other data; heads are drawn.
 
-    That cell has the network, seeds and protocol of this one, from random weights and with nothing
-    frozen, all tasks under equal weights. Seed s goes on from seed s.
+    That cell has the network, seeds and protocol of this one, but for its loss, from random weights
+    and with nothing frozen, all tasks under equal weights. Seed s goes on from seed s.
     """
 
     kind: Literal["pretrained"]
@@ -107,7 +108,10 @@ class Pretrained(Model):
     dataset_options: dict[str, Any] = {}
     """What differs from the options of the experiment's data, or of another dataset in the tier."""
     epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs there; the protocol's if absent."""
+    """Epochs there; the experiment's if absent."""
+    loss: BinaryLoss = Bce()
+    """Of binary tasks there, whatever the loss here: published weights, in whose place these are,
+    know nothing of it. Runs that differ in their loss so start from the same weights."""
 
 
 Initial = Annotated[Random | ImageNet | Pretrained, Field(discriminator="kind")]
@@ -116,9 +120,10 @@ Initial = Annotated[Random | ImageNet | Pretrained, Field(discriminator="kind")]
 class Protocol(Model):
     """How a network is trained, whatever the method."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    epochs: Annotated[int, Field(ge=0, le=100_000)]
+    """Zero: the network is scored as it starts."""
     batch_size: Annotated[int, Field(ge=1)]
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    optimizer: Optimizer = "adam"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     schedule: Schedule = Schedule()
@@ -147,7 +152,10 @@ class Protocol(Model):
 class Variation(Model):
     """What one run changes of its experiment's protocol."""
 
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    """Zero: the network is scored as it starts. A tier may train for fewer, never for more."""
     loss: BinaryLoss | None = None
+    optimizer: Optimizer | None = None
     initial: Initial | None = None
     frozen: tuple[Name, ...] | None = None
 
@@ -187,6 +195,8 @@ class Cell(Model):
     dataset_options: dict[str, Any]
     network: Component
     method: Component
+    weighting: Component | None = None
+    """A method whose weights the losses have before the method above sees them."""
     tasks: tuple[Name, ...]
     protocol: Protocol
     seeds: tuple[int, ...]

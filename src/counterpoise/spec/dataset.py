@@ -74,6 +74,8 @@ class DataSource(Model):
     counts: dict[str, Annotated[int, Field(ge=0)]] = {}
     """How many images, patients and positives of each task there must be. Preparing anything else
     is an error; the card shows them beside what was found."""
+    whole: bool = False
+    """All of the dataset, whose published counts it must have."""
 
     @model_validator(mode="after")
     def _has_files(self) -> DataSource:
@@ -108,3 +110,8 @@ class Dataset(Model):
     counts: dict[str, Annotated[int, Field(ge=0)]] = {}
     """Published numbers of images, patients and positives of each task, which the card shows beside
     those of each source."""
+
+    def counts_of(self, source: str) -> dict[str, int]:
+        """What a source declares to hold."""
+        chosen = self.sources[source]
+        return {**(self.counts if chosen.whole else {}), **chosen.counts}

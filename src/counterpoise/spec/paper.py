@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -151,6 +151,9 @@ class Run(Model):
 
     method: Name
     options: dict[str, Any] = {}
+    weighting: Component | None = None
+    """A method of losses, whose weights the losses have before the method above sees them and their
+    gradients: `scale_invariant` takes logarithms, `deepchest` is added to a gradient method."""
     search: GridSearch | None = None
     """Options that are searched on the validation part instead of given."""
     protocol: Variation = Variation()
@@ -170,15 +173,34 @@ class Experiment(Model):
     title: Text
     dataset: Name
     dataset_options: dict[str, Any] = {}
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """Those of the dataset's tasks that are trained, in its order; all if absent."""
     network: Component
     protocol: Protocol
     repeats: Annotated[int, Field(ge=1)] = 1
     """Training runs (seeds) of each row: the paper's number, or ours where it gives none."""
     runs: dict[Name, Run]
+    views: tuple[Name, ...] | None = None
+    """Runs whose trade-offs the report draws, beside single-task networks; all if absent."""
+
+    def shows(self, run: str) -> bool:
+        """Whether a run is part of the drawings of trade-offs."""
+        return self.views is None or run in self.views or self.runs[run].method == SINGLE_TASK
 
 
 Way = Literal["grad_cam", "grad_cam_pp", "smooth_grad", "shap"]
 """How a saliency map is made."""
+
+
+CENTRE, RANDOM = "centre", "random"
+"""Maps that know nothing of the network: a blob in the middle of the picture, and noise."""
+UNTRAINED = "untrained/"
+"""Before the name of a way: maps of the network with weights drawn anew."""
+
+
+def is_trained(maps: str) -> bool:
+    """Whether these are maps of the trained network."""
+    return not maps.startswith(UNTRAINED) and maps not in (CENTRE, RANDOM)
 
 
 class Explanation(Model):
@@ -186,6 +208,8 @@ class Explanation(Model):
 
     experiment: Name
     run: Name
+    label: str = ""
+    """Its network's name in figures; the run's if absent."""
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Findings of which an example is kept: the first test picture with the label and a box."""
     ways: Annotated[tuple[Way, ...], Field(min_length=1)] = (
@@ -196,10 +220,28 @@ class Explanation(Model):
     untrained: Annotated[int, Field(ge=1)] = 3
     """Networks with weights drawn anew, to be scored beside."""
 
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """All maps that it scores."""
+        return (*self.ways, CENTRE, RANDOM, *(f"{UNTRAINED}{way}" for way in self.ways))
+
 
 HistoryQuantity = Literal[
     "validation_metric", "training_loss", "weight", "gradient_norm", "cosine", "learning_rate"
 ]
+
+
+Spread = Literal["norm_spread", "weighted_norm_spread"]
+"""Of the tasks' gradient norms at the shared representation, as they are or times their weights:
+the standard deviation over tasks of the logarithm of each one's mean."""
+
+SPREADS = get_args(Spread)
+
+Localisation = Literal[
+    "pointing", "energy", "overlap.0.25", "overlap.0.5", "overlap.0.75", "empty"
+]  # fmt: skip
+"""How well maps find the region of a finding, and how many are empty
+(:mod:`counterpoise.explain.localisation`)."""
 
 
 class Quantity(Model):
@@ -218,10 +260,23 @@ class Quantity(Model):
     """The paper prints this quantity times one hundred."""
     margin: Annotated[float, Field(gt=0)] | None = None
     """Largest difference that counts as agreement, in printed units, declared before the runs."""
-    history: HistoryQuantity | None = None
-    """A quantity of training in place of a score: the mean over the second half of the epochs."""
-    cost: Literal["seconds_per_step", "peak_memory_mib"] | None = None
-    """What training cost in place of a score: wall time, or peak memory of the process."""
+    history: HistoryQuantity | Spread | None = None
+    """A quantity of training in place of a score: the mean over the second half of the epochs; or
+    how far the tasks' gradient norms are apart there."""
+    epoch: Literal["first", "half", "last"] | None = None
+    """The epoch at which a quantity of training is read, in place of that mean; *half* is the last
+    of the first half."""
+    cost: Literal["seconds_per_step", "peak_memory_mib", "training_seconds"] | None = None
+    """What training cost in place of a score: wall time of a step, peak memory of the process, or
+    wall time of one seed with all that was trained to choose its options."""
+    explanation: Name | None = None
+    """Whose maps are scored, in place of a run's answers."""
+    maps: Text | None = None
+    """Which of them: a way, with ``untrained/`` before it that of networks with weights drawn anew,
+    ``centre`` or ``random``."""
+    localisation: Localisation | None = None
+    """How they are scored: pointing game, energy inside the region, intersection over union; or how
+    many are empty."""
     test_items: Literal["same", "other"] | None = None
     """Whether the paper's test items are ours (if absent) or others of the same kind. Of others,
     the interval of a difference covers both samples."""
@@ -231,7 +286,7 @@ class Quantity(Model):
     @property
     def measured(self) -> str | None:
         """Name of what is measured."""
-        return self.metric or self.history or self.cost
+        return self.metric or self.history or self.cost or self.localisation
 
 
 class Column(Quantity):
@@ -348,7 +403,8 @@ class Comparison(Model):
 
     left: Ref
     right: Ref | float
-    expect: Literal["better", "worse", "higher", "lower", "similar"]
+    expect: Literal["better", "worse", "higher", "lower", "similar", "not_worse"]
+    """Similar, and not worse, are within the margin of ``left``."""
     times: Annotated[float, Field(gt=0)] = 1.0
     """The right number is multiplied by this: "three times as fast" is below a third."""
 
@@ -371,8 +427,29 @@ class TrendTest(Model):
     settled_by: Literal["printed", "runs"] = "runs"
 
 
+class CorrelationTest(Model):
+    """Rank correlation (Spearman) of two numbers over settings, each with both of them."""
+
+    kind: Literal["correlation"]
+    across: Annotated[tuple[Ref, ...], Field(min_length=5)]
+    """One number of each setting."""
+    up: Annotated[tuple[Ref, ...], Field(min_length=5)]
+    """The other, in the same order."""
+    expect: Literal["strong", "strong_negative", "weak"]
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """From which size on a correlation is strong (a half: Cohen's "large")."""
+    rival: Annotated[tuple[Ref, ...], Field(min_length=5)] | None = None
+    """A third number, whose correlation with ``up`` has to be the weaker."""
+
+    @model_validator(mode="after")
+    def _has_pairs(self) -> CorrelationTest:
+        if len({len(refs) for refs in (self.across, self.up, self.rival or self.up)}) > 1:
+            raise ValueError("`across`, `up` and `rival` name one number a setting each")
+        return self
+
+
 class ChangeTest(Model):
-    """A change between two printed numbers has the stated size."""
+    """A change between two numbers has the stated size."""
 
     kind: Literal["change"]
     start: Ref
@@ -381,6 +458,10 @@ class ChangeTest(Model):
     """Percent (relative) or printed units (absolute); positive is an improvement."""
     reading: Literal["relative", "absolute"] = "relative"
     tolerance: Annotated[float, Field(gt=0)] = 0.5
+    """Largest difference from what is claimed, in its unit."""
+    settled_by: Literal["printed", "runs"] = "printed"
+    """Whether the sentence speaks of the paper's own numbers, beside which ours are shown, or of
+    what the paper does not print."""
 
 
 class LimitTest(Model):
@@ -401,7 +482,8 @@ class StatedTest(Model):
 
 
 ClaimTest = Annotated[
-    CompareTest | TrendTest | ChangeTest | LimitTest | StatedTest, Field(discriminator="kind")
+    CompareTest | TrendTest | CorrelationTest | ChangeTest | LimitTest | StatedTest,
+    Field(discriminator="kind"),
 ]
 
 
@@ -449,6 +531,8 @@ class Line(Model):
 
     experiment: Name
     run: Name
+    label: str = ""
+    """Its name in the figure; the run's if absent."""
 
 
 class CoursesFigure(Model):
@@ -457,6 +541,13 @@ class CoursesFigure(Model):
     kind: Literal["courses"]
     lines: Annotated[tuple[Line, ...], Field(min_length=1)]
     quantity: HistoryQuantity
+
+
+class ReliabilityFigure(Model):
+    """Share of positives by predicted probability, all findings together; one panel a run."""
+
+    kind: Literal["reliability"]
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)]
 
 
 class TrajectoriesFigure(Model):
@@ -489,6 +580,9 @@ class ActivationsFigure(Model):
     kind: Literal["activations"]
     explanation: Name
     task: Name
+    layers: tuple[Text, Text, Text] | None = None
+    """Early, middle and last: stages, or with ``[0]`` the first block of one; if absent, the first,
+    the middle and the last stage."""
 
 
 class SaliencyFigure(Model):
@@ -516,11 +610,14 @@ class BarsFigure(Model):
 RunsFigure = HistoryFigure | TrajectoriesFigure | DecisionFigure | RocFigure
 """A figure of some runs of one experiment."""
 
+LinesFigure = CoursesFigure | ReliabilityFigure
+"""A figure of runs of any experiments."""
+
 ExplainedFigure = ActivationsFigure | SaliencyFigure | LocalisationFigure
 """A figure of what networks look at."""
 
 FigureContent = Annotated[
-    SchematicFigure | UnavailableFigure | RunsFigure | CoursesFigure | ExplainedFigure | BarsFigure,
+    SchematicFigure | UnavailableFigure | RunsFigure | LinesFigure | ExplainedFigure | BarsFigure,
     Field(discriminator="kind"),
 ]
 
@@ -560,6 +657,20 @@ class Paper(Model):
     claims: tuple[Claim, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     deviations: tuple[Deviation, ...] = ()
+
+    def run_of(self, quantity: Quantity) -> tuple[str, str]:
+        """Experiment and run that a quantity is of; "None" where the file names none."""
+        if quantity.explanation is not None:
+            spec = self.explanations[quantity.explanation]
+            return spec.experiment, spec.run
+        return str(quantity.experiment), str(quantity.run)
+
+    @property
+    def tabled(self) -> tuple[str, ...]:
+        """Explanations whose scores stand in tables."""
+        found = (t.quantity(r, c).explanation for t in self.tables for r in t.rows
+                 for c in t.columns)  # fmt: skip
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Paper:

@@ -19,6 +19,10 @@ class Change(Model):
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     seeds: Annotated[int, Field(ge=1)] | None = None
+    search_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of each point of a grid search, at most those that its run names."""
+    search_seeds: Annotated[int, Field(ge=1)] | None = None
+    """Seeds of each point, likewise."""
     selection: Selection | None = None
     augment: Augment | None = None
     """Random changes of training images in place of the published ones; `{}` makes none."""
@@ -58,7 +62,7 @@ class Tier(Model):
     """Wall time on two cores that it stays within; docs/measurements.md has the figure."""
     datasets: dict[Name, Reduction]
     runs: tuple[str, ...] | None = None
-    """``paper/experiment/run`` of the only runs to make; all if absent."""
+    """``paper/experiment`` or ``paper/experiment/run`` of the only runs to make; all if absent."""
 
 
 class Tiers(Model):

@@ -65,9 +65,10 @@ class Stop:
             signal.signal(number, self._wish)
 
     def _wish(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.wished:
+        # Noted first: a second signal may come while the timer starts.
+        first, self.wished = not self.wished, True
+        if first:
             self._end.start()
-        self.wished = True
 
     def __enter__(self) -> Self:
         return self

@@ -95,12 +95,12 @@ class Passage:
         assert total is not None
         return total
 
-    def rows(self, parameters: Sequence[Tensor], pulled: Tensor) -> Rows:
+    def rows(self, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False) -> Rows:
         """As :func:`counterpoise.training.signals.rows_of`."""
         if self.graph is not None:
-            return rows_of(self.graph, parameters, pulled)
+            return rows_of(self.graph, parameters, pulled, keep=keep)
         total: Rows | None = None
-        for z, place in self._again(last=True):
+        for z, place in self._again(last=not keep):
             found = rows_of(z, parameters, pulled[:, place])
             if total is None:
                 total = found

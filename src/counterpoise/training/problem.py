@@ -22,6 +22,7 @@ from counterpoise.training.binary import binary_loss
 from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
 from counterpoise.training.step import task_outputs
+from counterpoise.training.weighted import Weighted
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ class Problem:
             )
         names = tuple(task.name for task in self.tasks)
         sizes = Shape(len(self.tasks), network.features, shared, names)
-        return network.to(self.device), kind(kind.Options(**cell.method.options), sizes)
+        method = kind(kind.Options(**cell.method.options), sizes)
+        if cell.weighting is not None:
+            first = registry.method(cell.weighting.name)
+            method = Weighted(first(first.Options(**cell.weighting.options), sizes), method)
+        return network.to(self.device), method
 
     def losses(self) -> tuple[Loss, ...]:
         """The loss of every task."""

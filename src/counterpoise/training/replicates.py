@@ -122,7 +122,7 @@ class StackedMethod:
         self.groups = groups
         first = groups[0][0]
         self.signal, self.second_order = first.signal, first.second_order
-        self.looks_back = first.looks_back
+        self.looks_back, self.passes_again = first.looks_back, first.passes_again
 
     def _map(self, choose: Callable[[Method], Callable[..., Any]], *arguments: Any) -> Any:
         """A function of each method over its replicates, the results one after the other."""

@@ -113,9 +113,13 @@ class Rows:
         return found
 
 
-def rows_of(z: Tensor, parameters: Sequence[Tensor], pulled: Tensor) -> Rows:
-    """Gradients of K losses at shared parameters, from their (..., K, B, d) gradients at Z."""
-    found = _pulled_rows(z, parameters, pulled, keep=False)
+def rows_of(z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False) -> Rows:
+    """Gradients of K losses at shared parameters, from their (..., K, B, d) gradients at Z.
+
+    Args:
+        keep: the graph of Z is needed again.
+    """
+    found = _pulled_rows(z, parameters, pulled, keep)
     return Rows([list(part) for part in zip(*found, strict=True)], pulled.ndim - 3)
 
 

@@ -97,16 +97,19 @@ class StepReport:
 def states_of(state: State, axes: int) -> Tensor:
     """(..., n) numbers, one a tensor by name, that are finite if its are.
 
-    The sum of a large state is read once; in float64 only what is not finite makes it so.
+    A large state is read once: its extremes tell, and need no wider numbers as a sum does.
     """
     if not state:
         return torch.zeros(0)
-    return torch.stack([
-        state[name].flatten(axes).sum(-1, dtype=torch.float64)
-        if state[name].ndim > axes
-        else state[name].double()
-        for name in sorted(state)
-    ], dim=-1)  # fmt: skip
+    return torch.stack([_extremes(state[name], axes) for name in sorted(state)], dim=-1)
+
+
+def _extremes(value: Tensor, axes: int) -> Tensor:
+    """(...) sum of the least and the largest halves in float64, finite if all numbers are."""
+    if value.ndim == axes:
+        return value.double()
+    least, largest = torch.aminmax(value.flatten(axes), dim=-1)
+    return least.double() / 2 + largest.double() / 2
 
 
 def unfit_afterwards(method: Method, losses: Tensor, state: State) -> Tensor:
@@ -337,7 +340,7 @@ def train_step(
     rows = jacobian = None
     more: dict[str, Tensor] = {}
     if method.signal == "gramian":
-        rows = passage.rows(parameters, pulled)
+        rows = passage.rows(parameters, pulled, keep=method.passes_again)
         more = {"gramian": rows.gramian()}
     elif method.signal == "jacobian":
         jacobian = passage.jacobian(parameters, pulled)
@@ -390,7 +393,7 @@ def train_step(
     if given is not None:
         written(parameters, given, axes)
         finite = torch.isfinite(given).all(-1)
-    elif rows is not None:
+    elif rows is not None and not method.passes_again:
         for parameter, gradient in zip(parameters, rows.mixed(mixing), strict=True):
             parameter.grad = gradient
         # The terms bound the sum: a check of K numbers in place of P.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from counterpoise.files import read_json
+from counterpoise.plan import Plan
 from counterpoise.project import load_project
+from counterpoise.reference import FOLDER, damage_to, stale_cells
 from counterpoise.upkeep.inventory import Inventory, State, all_plans, take_inventory
 from counterpoise.upkeep.verify import verify
 
@@ -22,9 +25,30 @@ def check(root: Path) -> tuple[list[str], bool]:
     Raises:
         UserError: the configuration cannot be read.
     """
-    inventory = take_inventory(root, all_plans(load_project(root)))
+    plans = all_plans(load_project(root))
+    inventory = take_inventory(root, plans)
     damaged = verify(root, inventory)
-    return list(_lines(inventory, damaged)), not damaged and not inventory.of("foreign")
+    references, whole = _references(root, plans)
+    sound = whole and not damaged and not inventory.of("foreign")
+    return [*_lines(inventory, damaged), *references], sound
+
+
+def _references(root: Path, plans: dict[str, Plan]) -> tuple[list[str], bool]:
+    """Lines on the committed results, and whether they are as they were written."""
+    lines, whole = [], True
+    for folder in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
+        wrong = damage_to(folder)
+        if wrong:
+            whole = False
+            lines.append(f"damaged   {FOLDER}/{folder.name}")
+            lines += [f"          {reason}" for reason in wrong]
+            lines.append("          What to do: `git checkout` the folder")
+            continue
+        plan = plans.get(read_json(folder / "reference.json")["tier"])
+        stale, cells = stale_cells(folder, plan) if plan else (0, 0)
+        older = f", {stale} made by older code or settings" if stale else ""
+        lines.append(f"sound     {FOLDER}/{folder.name}: {cells} cells{older}")
+    return lines, whole
 
 
 def _lines(inventory: Inventory, damaged: dict[str, list[str]]) -> Iterator[str]:

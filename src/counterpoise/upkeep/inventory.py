@@ -35,12 +35,12 @@ _OURS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 """Kind of a file, and in the first group the unit that it is part of: what a plan names."""
 
 _BESIDE = re.compile(
-    rf"work/{_NAME}/plan\.json|data/(raw/)?({_FILE}\.dvc|\.gitignore)|data/records/{_FILE}"
+    rf"work/{_NAME}/(plan|cells)\.json|data/(raw/)?({_FILE}\.dvc|\.gitignore)|data/records/{_FILE}"
     rf"|data/raw/{_NAME}-[0-9a-f]{{8}}/\.{_FILE}\.part(\.json)?"
     r"|data/own/.+"
 )
-"""Files that belong there and are no results: the list of digests, DVC's pointers, what is recorded
-of raw files, downloads that go on with the next run, and images of the user's own."""
+"""Files that belong there and are no results: the lists of digests and of cells, DVC's pointers,
+what is recorded of raw files, downloads that go on with the next run, and the user's own images."""
 
 _TEMPORARY = re.compile(r"(.*/)?\.[^/]+-[a-z0-9_]{8}(\.[a-z]+)?")
 """What :func:`counterpoise.files.atomic` leaves when its process is killed."""

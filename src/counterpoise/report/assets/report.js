@@ -118,6 +118,20 @@
     });
   });
 
+  // A card that is unfolded takes in what all trainings of its experiment share.
+  all("details.run").forEach((card) => card.addEventListener("toggle", () => {
+    const besides = card.querySelector(".besides");
+    const there = besides && document.getElementById(besides.querySelector("a").getAttribute("href").slice(1));
+    if (there) besides.replaceWith(there.querySelector("dl").cloneNode(true));
+  }));
+
+  // Only what scrolls is a stop of the Tab key.
+  const stops = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }));
+  all(".scroll, pre").forEach((part) => stops.observe(part));
+
   // Clicking a link mark copies the address as well.
   all("a.link").forEach((a) => a.addEventListener("click", () => {
     if (!navigator.clipboard) return;

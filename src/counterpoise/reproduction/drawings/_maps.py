@@ -7,6 +7,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure as Canvas
 
 from counterpoise.errors import UserError
 from counterpoise.plan import Plan
@@ -66,10 +69,13 @@ def show_overlay(
     axes: Axes, picture: np.ndarray, found: np.ndarray, title: str, region: np.ndarray
 ) -> None:
     """A map over the picture: what it points out is opaque, the rest shows the picture."""
-    scaled = found / found.max() if found.max() > 0 else np.zeros_like(found)
-    share = 0.8 * np.sqrt(scaled)[..., None]
+    empty = not found.max() > 0
+    scaled = np.zeros_like(found) if empty else found / found.max()
+    share = 0.85 * scaled[..., None]
     colours = mpl.colormaps[COLOUR_MAP](scaled)[..., :3]
     _show(axes, share * colours + (1 - share) * _grey(picture), region, title)
+    if empty:
+        axes.set_xlabel("empty: nothing speaks for it")
 
 
 def show_map(axes: Axes, found: np.ndarray, title: str, region: np.ndarray) -> None:
@@ -78,9 +84,19 @@ def show_map(axes: Axes, found: np.ndarray, title: str, region: np.ndarray) -> N
 
 
 def _finish(axes: Axes, region: np.ndarray, title: str) -> None:
-    axes.contour(region, levels=[0.5], colors="#E69F00", linewidths=1.2)
+    # A dark line with a light one around it is seen on every ground.
+    for colour, width in (("#ffffff", 2.4), ("#000000", 1.0)):
+        axes.contour(region, levels=[0.5], colors=colour, linewidths=width)
     axes.set_title(title, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def show_scale(canvas: Canvas, axes: list[Axes], ends: tuple[str, str]) -> None:
+    """The colours of the maps in these panels, from the least to the largest value."""
+    colours = ScalarMappable(Normalize(0, 1), COLOUR_MAP)
+    bar = canvas.colorbar(colours, ax=axes, location="right", shrink=0.75, aspect=16, pad=0.01)
+    bar.set_ticks([0, 1], labels=list(ends))
+    bar.outline.set_visible(False)

@@ -10,9 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings.history import AXES
-from counterpoise.reproduction.panels import grid, history_of, label_of
+from counterpoise.reproduction.panels import grid, history_of, lines_of
 from counterpoise.reproduction.style import COLOURS, DASHES
 from counterpoise.spec.paper import CoursesFigure, Paper
+
+SHORT = 20
+"""Letters of a name up to which several stand beside each other in a legend."""
 
 
 def draw(
@@ -21,15 +24,11 @@ def draw(
     """One line a run: the mean over seeds, with the range of the seeds as a band."""
     figure, (axis,) = grid(1, 1, 5.5, 3.0)
     data = []
-    for number, line in enumerate(content.lines):
-        run = plan.runs.get((paper.id, line.experiment, line.run))
-        if run is None:
-            continue
+    for number, (label, run) in enumerate(lines_of(plan, paper, content.lines)):
         history = history_of(root, plan, run)
         chosen = history[history["quantity"] == content.quantity]
         values = chosen.groupby(["epoch", "seed"])["value"].mean().unstack()
         epochs, mean = values.index.to_numpy() + 1, values.mean(axis=1).to_numpy()
-        label = label_of(paper, line.experiment, line.run)
         style = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
         axis.plot(epochs, mean, label=label, **style)
         if values.shape[1] > 1:
@@ -42,5 +41,7 @@ def draw(
     axis.set_xlabel("epoch")
     axis.set_ylabel(f"{AXES.get(content.quantity, content.quantity)}, mean over tasks")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=1)
+    _, labels = axis.get_legend_handles_labels()
+    beside = max(map(len, labels), default=0) <= SHORT
+    figure.legend(loc="outside lower center", ncols=3 if beside else 1)
     return figure, data

@@ -6,75 +6,119 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.evaluation.localised import SCORES, Localised, localised
+from counterpoise.evaluation.localised import (
+    SCORES,
+    Localised,
+    above_centre,
+    estimate,
+    localised,
+)
 from counterpoise.files import read_parquet
 from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings._maps import WAYS
 from counterpoise.reproduction.panels import grid, label_of
 from counterpoise.reproduction.style import COLOURS
-from counterpoise.spec.paper import LocalisationFigure, Paper
+from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, LocalisationFigure, Paper
 
 SHOWN = {"pointing": "pointing game", "energy": "energy inside", "overlap.0.5": "IoU at half"}
+
+Look = tuple[str, str, str, float]
+"""Name, colour, marker, and how far below its row it is drawn."""
+TRAINED: Look = ("the trained network", COLOURS[0], "o", -0.14)
+ANEW: Look = ("weights drawn anew", COLOURS[1], "D", 0.14)
+GUESS: Look = ("without any network", "#888888", "s", 0.0)
+
+Line = tuple[str, list[tuple[str, Look]]]
+"""A row of the figure: its label, and the maps in it."""
 
 
 def draw(
     root: Path, plan: Plan, paper: Paper, content: LocalisationFigure
 ) -> tuple[Canvas, list[dict[str, Any]]]:
-    """One panel a score: each way of each network with its 95 % interval over patients."""
+    """One panel a score, one block a network: each map's mean with its 95 % interval."""
     data: list[dict[str, Any]] = []
-    found: list[tuple[str, Localised]] = []
+    blocks: list[tuple[str, Localised, list[Line]]] = []
     for name in content.explanations:
         if name not in plan.papers[paper.id].explanation_digests:
             continue
         spec = paper.explanations[name]
         scores = read_parquet(root / plan.papers[paper.id].explanation(name), "localisation scores")
-        network = label_of(paper, spec.experiment, spec.run)
-        for result in localised(scores):
-            label = _label(result.way)
-            found.append(
-                (f"{network}: {label}" if len(content.explanations) > 1 else label, result)
-            )
-            data += [_row(network, label, "all", score, result) for score in SCORES]
+        network = spec.label or label_of(paper, spec.experiment, spec.run)
+        found = localised(scores)
+        blocks.append((network, found, _lines(spec.ways)))
+        data += [_row(network, found, maps, score) for maps in spec.maps for score in SCORES]
         data += _by_finding(scores, network)
-    figure, axes = grid(len(SHOWN), len(SHOWN), 2.9, 0.7 + 0.22 * len(found))
+    height = sum(len(lines) + 1.4 for _, _, lines in blocks)
+    figure, axes = grid(len(SHOWN), len(SHOWN), 2.5, 0.9 + 0.2 * height)
     for axis, (score, title) in zip(axes, SHOWN.items(), strict=True):
-        for place, (_, result) in enumerate(found):
-            mean, low, high = result.scores[score]
-            colour = COLOURS[0] if result.trained else COLOURS[1]
-            axis.plot([low, high], [place, place], color=colour, lw=1.2)
-            axis.plot(mean, place, "o" if result.trained else "D", color=colour, markersize=4)
-        axis.set_title(title, loc="left")
-        axis.set_yticks(range(len(found)), [label for label, _ in found])
-        axis.invert_yaxis()
-        axis.set_xlim(left=0)
-        axis.label_outer()
+        _panel(axis, blocks, score, title)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure, data
 
 
-def _label(way: str) -> str:
-    base = WAYS[way.rsplit("/", 1)[-1]]
-    return f"{base}, untrained" if "/" in way else base
+def _lines(ways: tuple[str, ...]) -> list[Line]:
+    """A way of the trained network and of untrained ones share a row."""
+    lines: list[Line] = [(WAYS[way], [(way, TRAINED), (f"{UNTRAINED}{way}", ANEW)]) for way in ways]
+    return [*lines, *((WAYS[maps], [(maps, GUESS)]) for maps in (CENTRE, RANDOM))]
 
 
-def _row(network: str, label: str, finding: str, score: str, result: Localised) -> dict[str, Any]:
-    mean, low, high = result.scores[score]
-    beyond = result.beyond_centre.get(score)
-    row = {"network": network, "map": label, "finding": finding, "score": score,
+def _panel(
+    axis: Axes, blocks: list[tuple[str, Localised, list[Line]]], score: str, title: str
+) -> None:
+    place, ticks = 0.0, {}
+    for network, found, lines in blocks:
+        # The network's name stands in a row of its own, beside the names of its maps.
+        ticks[place] = network
+        for label, shown in lines:
+            place += 1
+            ticks[place] = label
+            for maps, (name, colour, marker, below) in shown:
+                mean, low, high = estimate(found[maps][score])
+                at = place + below
+                axis.plot([low, high], [at, at], color=colour, lw=1.2)
+                known = name in axis.get_legend_handles_labels()[1]
+                axis.plot(mean, at, marker, color=colour, markersize=4, lw=0,
+                          label=None if known else name)  # fmt: skip
+        place += 1.4
+    axis.set_title(title, loc="left")
+    axis.set_yticks(list(ticks), list(ticks.values()))
+    headings = {network for network, _, _ in blocks}
+    for tick, text in zip(axis.yaxis.get_major_ticks(), axis.get_yticklabels(), strict=True):
+        if text.get_text() in headings:
+            text.set_fontweight("bold")
+            tick.tick1line.set_visible(False)
+    axis.set_ylim(place - 0.8, -0.6)
+    axis.set_xlim(left=0)
+    axis.grid(axis="x", color="#888888", alpha=0.25, lw=0.5)
+    axis.label_outer()
+
+
+def _name(maps: str) -> str:
+    untrained = maps.startswith(UNTRAINED)
+    base = WAYS[maps.removeprefix(UNTRAINED)]
+    return f"{base}, untrained" if untrained else base
+
+
+def _row(network: str, found: Localised, maps: str, score: str) -> dict[str, Any]:
+    mean, low, high = estimate(found[maps][score])
+    row = {"network": network, "map": _name(maps), "finding": "all", "score": score,
            "mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}  # fmt: skip
-    if beyond is not None:
-        row |= {"above the centre": round(beyond[0], 4),
-                "from": round(beyond[1], 4), "to": round(beyond[2], 4)}  # fmt: skip
+    if maps != CENTRE:
+        beyond = (round(value, 4) for value in estimate(above_centre(found, maps, score)))
+        row |= dict(zip(("above the centre", "from", "to"), beyond, strict=True))
     return row
 
 
 def _by_finding(scores: pd.DataFrame, network: str) -> list[dict[str, Any]]:
     """Means of the pointing game by finding; single findings are too few for an interval."""
-    trained = scores[~scores["way"].str.contains("/")]
-    means = trained.groupby(["way", "task"], sort=False, as_index=False)["pointing"].mean()
+    shown = scores[~scores["way"].str.startswith(UNTRAINED)]
+    means = shown.groupby(["way", "task"], sort=False, as_index=False)["pointing"].mean()
     return [
-        {"network": network, "map": WAYS[way], "finding": task, "score": "pointing",
+        {"network": network, "map": _name(maps), "finding": task, "score": "pointing",
          "mean": round(float(value), 4)}
-        for way, task, value in means[["way", "task", "pointing"]].to_numpy().tolist()
+        for maps, task, value in means[["way", "task", "pointing"]].to_numpy().tolist()
     ]  # fmt: skip

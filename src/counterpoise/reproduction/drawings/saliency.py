@@ -8,7 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.plan import Plan
-from counterpoise.reproduction.drawings._maps import WAYS, maps_of, show_overlay, show_picture
+from counterpoise.reproduction.drawings._maps import (
+    WAYS,
+    maps_of,
+    show_overlay,
+    show_picture,
+    show_scale,
+)
 from counterpoise.reproduction.panels import grid
 from counterpoise.spec.paper import Paper, SaliencyFigure
 
@@ -20,7 +26,7 @@ def draw(
     arrays = maps_of(root, plan, paper.id, content.explanation)
     ways = paper.explanations[content.explanation].ways
     picture, region = arrays[f"{content.task}/picture"], arrays[f"{content.task}/mask"]
-    figure, axes = grid(1 + len(ways), 1 + len(ways), 2.0, 2.2)
+    figure, axes = grid(1 + len(ways), 1 + len(ways), 1.75, 2.1)
     show_picture(axes[0], picture, region, "picture, region outlined")
     data = []
     for axis, way in zip(axes[1:], ways, strict=True):
@@ -30,4 +36,5 @@ def draw(
         share = float(found[region].sum()) / total if total > 0 else None
         data.append({"map": WAYS[way], "share in the region": share,
                      "region's share of the picture": float(region.mean())})  # fmt: skip
+    show_scale(figure, axes, ("0", "largest"))
     return figure, data

@@ -11,10 +11,18 @@ from pathlib import Path
 from counterpoise.files import sha256_file, write_sealed, write_text
 from counterpoise.plan import Plan
 from counterpoise.reproduction.style import house_style, to_svg
-from counterpoise.reproduction.views import conflict, gains, imbalance, tradeoff, weights
+from counterpoise.reproduction.views import (
+    conflict,
+    equal,
+    gains,
+    imbalance,
+    tradeoff,
+    weights,
+)
 from counterpoise.reproduction.views.facts import read_facts
 
 KINDS = {
+    "equal": equal,
     "tradeoff": tradeoff,
     "gains": gains,
     "weights": weights,
@@ -38,7 +46,7 @@ def make_views(root: Path, plan: Plan, paper_name: str) -> None:
                 drawn = view.draw(facts)
                 if drawn is None:
                     continue
-                svg = to_svg(drawn.canvas, salt, view.TITLE, f"{facts.title}. {drawn.note}")
+                svg = to_svg(drawn.canvas, salt, view.TITLE, f"{facts.name}. {drawn.note}")
             path = root / made.views / f"{experiment}-{kind}.svg"
             write_text(path, svg)
             write_sealed(
@@ -49,6 +57,7 @@ def make_views(root: Path, plan: Plan, paper_name: str) -> None:
                     "kind": kind,
                     "title": view.TITLE,
                     "of": facts.title,
+                    "ran": facts.ran,
                     "note": drawn.note,
                     "data": drawn.data,
                     "marks": facts.marks,

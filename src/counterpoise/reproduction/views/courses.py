@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from counterpoise.reproduction.style import COLOURS, DASHES
 
 COLUMNS = 6
+ENTRY, LINE = 1.3, 0.17
+"""Inches that an entry of the legend needs, across and down."""
 
 
 def small_panels(
@@ -24,7 +26,11 @@ def small_panels(
     """
     columns = min(COLUMNS, len(courses))
     rows = -(-len(courses) // columns)
-    canvas = Canvas(figsize=(max(4.2, 1.4 * columns), 1.25 * rows + 0.9), layout="constrained")
+    tasks = max(len(course.columns) for course in courses.values())
+    wide = max(5.6, 1.4 * columns)
+    legend = min(tasks, int(wide / ENTRY))
+    high = 1.25 * rows + 0.7 + LINE * -(-tasks // legend)
+    canvas = Canvas(figsize=(wide, high), layout="constrained")
     axes: list[Axes] = []
     for place, (label, course) in enumerate(courses.items()):
         first = axes[0] if axes else None
@@ -44,8 +50,7 @@ def small_panels(
             axis.set_xlabel("epoch", size=7.5)
     canvas.supylabel(what, size=8.5)
     handles, labels = axes[0].get_legend_handles_labels()
-    columns = min(5, len(labels))
-    canvas.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
+    canvas.legend(handles, labels, loc="outside lower center", ncols=legend, fontsize=8)
     return canvas, axes
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise import registry
+from counterpoise.evaluation.comparisons import difference_of
+from counterpoise.evaluation.measured import Measured, gain_of, mean_of
 from counterpoise.evaluation.statistics import Sample, delta_m, summarise
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
@@ -19,6 +21,7 @@ from counterpoise.reproduction.panels import history_of, label_of
 from counterpoise.spec.paper import SINGLE_TASK
 from counterpoise.tasks import Task
 
+UNIFORM = "uniform"
 Values = dict[str, dict[str, float]]
 """Seed to task to score, without those that are undefined."""
 
@@ -43,6 +46,8 @@ class RunFacts:
         milliseconds: of training a step, validation included; summed over networks.
         memory: largest resident memory of a training process in MiB.
         history: empty for networks trained alone.
+        beyond_equal: how much better than with equal weights, in the unit of
+            :attr:`Facts.difference`; None for the run with equal weights itself, or without one.
     """
 
     name: str
@@ -54,6 +59,7 @@ class RunFacts:
     milliseconds: float
     memory: float
     history: pd.DataFrame
+    beyond_equal: Measured | None = None
 
     def course(self, quantity: str, tasks: list[Task]) -> pd.DataFrame:
         """A quantity's mean over seeds: rows are epochs from 1, columns the tasks' labels."""
@@ -69,10 +75,14 @@ class Facts:
     """An experiment's runs.
 
     Attributes:
+        title: of the experiment, as the paper's file has it.
         measure: what quality is, in words.
         reference: label of the run that gains are relative to; empty where there is none.
+        equal: label of the run with equal weights; empty where there is none.
+        difference: what is compared with equal weights, in words with its unit.
         marks: marks of the runs.
         hardware: where the runs were trained.
+        ran: network and data that stand in for those of the title; empty where nothing does.
     """
 
     title: str
@@ -82,6 +92,14 @@ class Facts:
     runs: list[RunFacts]
     marks: list[str] = field(default_factory=list)
     hardware: str = ""
+    ran: str = ""
+    equal: str = ""
+    difference: str = ""
+
+    @property
+    def name(self) -> str:
+        """What was run, in words."""
+        return f"{self.ran}, standing in for {self.title}" if self.ran else self.title
 
     @property
     def together(self) -> list[RunFacts]:
@@ -96,7 +114,9 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         UserError: a result is missing or damaged.
     """
     spec, scores = plan.papers[paper].paper, Scores(root, plan)
-    planned = [r for r in plan.runs.values() if (r.paper, r.experiment) == (paper, experiment)]
+    chosen = spec.experiments[experiment]
+    every = [r for r in plan.runs.values() if (r.paper, r.experiment) == (paper, experiment)]
+    planned = [run for run in every if chosen.shows(run.run)]
     methods = {run.run: spec.experiments[experiment].runs[run.run].method for run in planned}
     tasks = tasks_of_run(plan, planned[0])
     values = {run.run: _values(scores, run, tasks) for run in planned}
@@ -105,6 +125,9 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     shared = {task.metrics[0] for task in tasks}
     same = len(shared) == 1
     base = values[reference] if reference else {}
+
+    equal = _run_of(planned, methods, UNIFORM)
+    others = {} if equal is None else _beyond(scores, planned, equal, tasks, lower, same)
 
     def quality(name: str) -> Sample | None:
         if same:
@@ -125,6 +148,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
             pd.DataFrame(columns=["epoch", "quantity", "task", "value"])
             if methods[run.run] == SINGLE_TASK
             else history_of(root, plan, run),
+            others.get(run.run),
         )
         for run in planned
     ]
@@ -140,6 +164,25 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         runs,
         sorted({mark for run in planned for mark in run.marks}),
         ", ".join(str(part) for part in machine if part),
+        stand_in(plan, planned[0]),
+        "" if equal is None else label_of(spec, experiment, equal.run),
+        f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
+    )
+
+
+def stand_in(plan: Plan, run: RunPlan) -> str:
+    """Network and data of a run in words, with its scale; empty where neither is another's."""
+    cell = plan.trainings[next(iter(run.cells.values()))].cell
+    source = plan.project.datasets[cell.dataset].sources[cell.source]
+    if not (source.stand_in or run.other_network):
+        return ""
+    usual = registry.find("networks", cell.network.name).Options().model_dump(mode="json")
+    own = {k: v for k, v in cell.network.options.items() if v != usual.get(k)}
+    options = f" ({', '.join(f'{name} {value}' for name, value in own.items())})" if own else ""
+    epochs, seeds = cell.protocol.epochs, len(cell.seeds)
+    return (
+        f"{cell.network.name}{options} on {source.title}, {epochs} epoch{'s' * (epochs != 1)}, "
+        f"{seeds} seed{'s' * (seeds != 1)}"
     )
 
 
@@ -148,13 +191,45 @@ def _metric(plan: Plan, run: RunPlan, task: Task) -> Any:
     return metric(registry.find("datasets", cell.dataset), task.metrics[0])
 
 
+def _run_of(planned: list[RunPlan], methods: dict[str, str], method: str) -> RunPlan | None:
+    return next((run for run in planned if methods[run.run] == method), None)
+
+
 def _reference(planned: list[RunPlan], methods: dict[str, str]) -> str:
     """Networks trained alone if they are run, else equal weights."""
-    for wanted in (SINGLE_TASK, "uniform"):
-        for run in planned:
-            if methods[run.run] == wanted:
-                return run.run
-    return ""
+    found = _run_of(planned, methods, SINGLE_TASK) or _run_of(planned, methods, UNIFORM)
+    return "" if found is None else found.run
+
+
+def _beyond(
+    scores: Scores,
+    planned: list[RunPlan],
+    equal: RunPlan,
+    tasks: list[Task],
+    lower: dict[str, bool],
+    same: bool,
+) -> dict[str, Measured]:
+    """How much better each run is than the one with equal weights, by seed and resample.
+
+    Differences of the mean score where all tasks have the same, else Delta_m; in hundredths.
+    """
+
+    def measured(run: RunPlan) -> list[Measured]:
+        return [scores.measured(run.cells[t.name], t.name, t.metrics[0]) for t in tasks]
+
+    turned = [lower[task.name] for task in tasks]
+    theirs = measured(equal)
+    found = {}
+    for run in planned:
+        if run is equal:
+            continue
+        ours = measured(run)
+        if same:
+            sign = -100.0 if turned[0] else 100.0
+            found[run.run] = difference_of(mean_of(ours), mean_of(theirs)).scaled(sign)
+        else:
+            found[run.run] = gain_of(ours, theirs, turned).scaled(100.0)
+    return found
 
 
 def _values(scores: Scores, run: RunPlan, tasks: list[Task]) -> Values:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 from counterpoise.reproduction.views.courses import rows_of, small_panels
 from counterpoise.reproduction.views.facts import Drawn, Facts
 
 TITLE = "Task weights over time"
 STILL = 1e-3
 """Relative weights that never move further than this from one are not drawn."""
+FAR = 1 / 1000
+"""Below this relative weight the axis counts in tens instead of twos."""
+
+
+def _ratio(value: float) -> str:
+    """A tick: 4, 1/4, or 10 to some power."""
+    if value >= FAR:
+        return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
+    return f"$10^{{{round(math.log10(value))}}}$"
 
 
 def draw(facts: Facts) -> Drawn | None:
@@ -24,10 +35,9 @@ def draw(facts: Facts) -> Drawn | None:
     if not moving:
         return None
     canvas, axes = small_panels(moving, "relative weight", 1.0)
-    axes[0].set_yscale("log", base=2)
-    axes[0].yaxis.set_major_formatter(
-        lambda value, _: f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
-    )
+    least = min(float(course.to_numpy().min()) for course in moving.values())
+    axes[0].set_yscale("log", base=2 if least > FAR else 10)
+    axes[0].yaxis.set_major_formatter(lambda value, _: _ratio(value))
     note = "Each task's weight over the mean of all tasks' weights, the mean over seeds."
     if still:
         note += (

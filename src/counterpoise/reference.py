@@ -7,7 +7,8 @@ weights or predictions:
 - ``cells/<cell>/<digest>/record.json`` and ``scores.json``: a cell's record and scores;
 - ``papers/<paper>/tables.json`` and ``claims.json``: as under ``results/``.
 
-``counterpoise reference NAME --tier TIER`` writes them.
+``counterpoise reference NAME --tier TIER`` writes them, each sealed with a checksum of its content;
+``counterpoise check`` verifies them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterpoise.errors import UserError
-from counterpoise.files import read_json, write_json
+from counterpoise.files import CHECKSUM, is_sealed, read_json, write_sealed
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 from counterpoise.provenance import commit
@@ -44,6 +45,9 @@ class Card(BaseModel):
     """Of the checkout from which they were saved; each record has that of its training."""
     dirty: bool | None
     note: str = ""
+    files: tuple[str, ...]
+    """All others of the folder."""
+    checksum: str
 
 
 @dataclass(frozen=True)
@@ -128,25 +132,56 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
             f"{name!r} is no name for a reference",
             remedy="use small letters, digits, dots, dashes and underscores",
         )
-    card = Card(
-        tier=plan.tier_name,
-        title=plan.tier.title,
-        command=f"snakemake --cores all --config tier={plan.tier_name}",
-        commit=(made := commit(root))["id"],
-        dirty=made["dirty"],
-        note=note,
-    )
-    files: dict[str, Any] = {"reference.json": card.model_dump(mode="json")}
+    made = commit(root)
+    files: dict[str, dict[str, Any]] = {}
     for key, training in plan.trainings.items():
         files[f"cells/{key}/record.json"] = read_json(root / training.file("record.json"))
         scores = read_json(root / training.scores)
-        # Resamples are large, and the checksum is of the whole.
-        kept = {k: v for k, v in scores.items() if k not in ("resamples", "checksum")}
-        files[f"cells/{key}/scores.json"] = kept
-    for paper, planned in plan.papers.items():
+        # Resamples are large.
+        files[f"cells/{key}/scores.json"] = {k: v for k, v in scores.items() if k != "resamples"}
+    for paper in {run.paper for run in plan.runs.values()}:
+        planned = plan.papers[paper]
         files[f"papers/{paper}/tables.json"] = read_json(root / planned.tables)
         files[f"papers/{paper}/claims.json"] = read_json(root / planned.claims)
+    files["reference.json"] = {
+        "format": 1,
+        "tier": plan.tier_name,
+        "title": plan.tier.title,
+        "command": f"snakemake --cores all --config tier={plan.tier_name}",
+        "commit": made["id"],
+        "dirty": made["dirty"],
+        "note": note,
+        "files": sorted(files),
+    }
     folder = root / FOLDER / name
     for path, content in files.items():
-        write_json(folder / path, content)
+        write_sealed(folder / path, {k: v for k, v in content.items() if k != CHECKSUM})
     return folder
+
+
+def damage_to(folder: Path) -> list[str]:
+    """What of a reference is not as it was written."""
+    try:
+        card = Card.model_validate(read_json(folder / "reference.json"))
+    except (UserError, ValidationError):
+        return ["reference.json cannot be read"]
+    there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    wrong = [f"{name} is missing" for name in card.files if name not in there]
+    for name in sorted(there):
+        if name not in (*card.files, "reference.json"):
+            wrong.append(f"{name} is not a file of it")
+            continue
+        try:
+            if not is_sealed(read_json(folder / name)):
+                wrong.append(f"{name} is not as it was written")
+        except UserError as error:
+            wrong.append(f"{name}: {error.what}")
+    return wrong
+
+
+def stale_cells(folder: Path, plan: Plan) -> tuple[int, int]:
+    """Cells of a reference that its tier would train anew, and all that it has."""
+    cells = {
+        str(p.parent.relative_to(folder / "cells")) for p in folder.glob("cells/*/*/record.json")
+    }
+    return len(cells - plan.trainings.keys()), len(cells)

@@ -1,0 +1,82 @@
+"""One source of raw files, brought beside its marker by one process at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from counterpoise import registry
+from counterpoise.download.batch import Batch
+from counterpoise.download.folder import take
+from counterpoise.download.network import fetch
+from counterpoise.errors import UserError
+from counterpoise.files import make_folder, sha256_file, write_json
+from counterpoise.records import record_of
+from counterpoise.spec.dataset import DataSource
+
+log = logging.getLogger(__name__)
+
+
+def fetch_source(
+    name: str,
+    source: DataSource,
+    marker: Path,
+    mirror: str | None,
+    prepared: Mapping[int, int] | None = None,
+) -> None:
+    """Bring all files of a source beside ``marker``, then write the marker with their checksums.
+
+    Args:
+        marker: ``data/raw/SOURCE-RAW/source.json``.
+        mirror: folder or address that the files are in, tried first.
+        prepared: bytes that images prepared from them will take, by pixels along a side.
+
+    Raises:
+        UserError: the disk is too small, a file is nowhere to be had, or its content is not what
+            the publisher's checksum says, or what was recorded when it first came.
+    """
+    folder = marker.parent
+    make_folder(folder)
+    if source.generator is not None:
+        module = registry.find("generators", source.generator.name)
+        module.generate(folder, module.Options(**source.generator.options))
+        files = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p != marker}
+        log.info("generated %s", ", ".join(files))
+        write_json(marker, {"source": name, "files": files})
+        return
+    with _alone(folder):
+        batch = Batch(name, source, folder, prepared or {})
+        is_address = mirror is not None and mirror.startswith(("https://", "http://"))
+        if mirror is not None and not is_address:
+            take(batch, Path(mirror).expanduser())
+        else:
+            fetch(batch, [f"{mirror.rstrip('/')}/{name}"] if mirror else [])
+        write_json(marker, {"source": name, **batch.finish()})
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a source's folder; two downloads at once would write the same parts."""
+    path = record_of(folder, "lock")
+    make_folder(path.parent)
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process fetches this source; waiting for it")
+            lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"cannot lock: {error.strerror or error}",
+            where=path,
+            remedy="give yourself write permission to the folder",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,81 @@
+"""Cells as they are planned, handed to the jobs, which need not plan every paper for one cell.
+
+``work/<tier>/cells.json`` holds each planned cell with all that its digest covers. A job takes its
+cell from there if that still has the digest that the job is asked for, under the code and the
+libraries that are here now; else it plans, which also says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from counterpoise import registry
+from counterpoise.code import library_version, module_digest
+from counterpoise.errors import UserError
+from counterpoise.files import digest_of, read_json, to_json, write_if_changed
+from counterpoise.layout import Data, Training
+from counterpoise.spec.cell import Cell
+
+
+def orders_file(tier: str) -> str:
+    """Where the cells of a tier are."""
+    return f"work/{tier}/cells.json"
+
+
+def write_orders(root: Path, tier: str, trainings: Iterable[Training]) -> None:
+    """Write the cells of a tier, unless they are there."""
+    orders = {
+        t.key: {
+            "reader": registry.module_name("datasets", t.data.dataset),
+            "training": {**asdict(t), "cell": t.cell.model_dump(mode="json")},
+        }
+        for t in trainings
+    }
+    write_if_changed(root / orders_file(tier), to_json(orders, indent=None))
+
+
+def read_order(root: Path, tier: str, key: str) -> Training | None:
+    """A cell of a tier, whose dataset can then be read; None where it must be planned."""
+    try:
+        order = read_json(root / orders_file(tier))[key]
+        told, reader = order["training"], order["reader"]
+        cell, data = Cell.model_validate(told["cell"]), Data(**told["data"])
+        training = Training(**{**told, "cell": cell, "data": data})
+        if training.key != key or reader not in data.identity["code"] or not _holds(training):
+            return None
+        registry.set_readers({data.dataset: reader.rpartition(".")[2]})
+        return training
+    # Whatever else stands there is no order of ours.
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _holds(training: Training) -> bool:
+    """Whether its digests are those of what it says, and that is what is here."""
+    identity, data = training.identity, training.data
+    covered: dict[str, Any] = {"cell": training.cell.model_dump(mode="json"), **identity}
+    return (
+        digest_of(covered) == training.digest
+        and digest_of(data.identity) == data.digest
+        and identity["data"] == data.identity
+        and digest_of(training.scoring_code, length=8) == training.scoring
+        and digest_of(data.identity["raw"], length=8) == data.raw_digest
+        and data.options == data.identity["options"] == training.cell.dataset_options
+        and (data.dataset, data.source) == (training.cell.dataset, training.cell.source)
+        and _are_here({**identity["code"], **training.scoring_code}, module_digest)
+        and _are_here(identity["libraries"], _version)
+    )
+
+
+def _are_here(expected: dict[str, str], found: Any) -> bool:
+    return all(found(name) == value for name, value in expected.items())
+
+
+def _version(name: str) -> str:
+    try:
+        return library_version(name)
+    except UserError:
+        return "absent"

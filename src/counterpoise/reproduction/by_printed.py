@@ -1,0 +1,82 @@
+"""What a paper's own numbers say of a sentence."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from counterpoise.reproduction.changes import printed_change
+from counterpoise.reproduction.evidence import Evidence, Numbers, gather, right_side, wanted
+from counterpoise.spec.paper import (
+    ChangeTest,
+    ClaimTest,
+    CompareTest,
+    Comparison,
+    LimitTest,
+    TrendTest,
+    Word,
+)
+
+
+def evidence_of_printed(test: ClaimTest, numbers: Numbers) -> Evidence:
+    """What the printed numbers say; nothing of a test that is of another kind."""
+    if isinstance(test, CompareTest):
+        results = [_printed_comparison(numbers, c) for c in test.comparisons]
+        if any(word is not None for word, _ in results) and test.settled_by == "runs":
+            # Rows of ours have nothing printed; where both sides are asked, each tells its own.
+            results = [(word, text) for word, text in results if word is not None]
+        return gather(results, [text for word, text in results if word is None])
+    if isinstance(test, TrendTest):
+        return _printed_trend(test, numbers)
+    if isinstance(test, ChangeTest):
+        return printed_change(test, numbers)
+    return _limit(test, numbers) if isinstance(test, LimitTest) else Evidence(None)
+
+
+def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word | None, str]:
+    left = numbers.printed(comparison.left)
+    right = (
+        numbers.printed(comparison.right)
+        if isinstance(comparison.right, str)
+        else float(comparison.right)
+    )
+    if left is None or right is None:
+        return None, f"{comparison.left}: not printed"
+    right *= comparison.times
+    against = right_side(comparison) + (f" {right:g}" if isinstance(comparison.right, str) else "")
+    text = f"{comparison.left} {left:g} against {against}"
+    if comparison.expect == "similar":
+        margin = numbers.entry(comparison.left)["margin"] or 0.0
+        word: Word = "holds" if abs(left - right) <= margin else "does not hold"
+        return word, f"{text}: difference {left - right:+.3g}, margin {margin:.3g}"
+    if comparison.expect == "not_worse":
+        margin = numbers.entry(comparison.left)["margin"] or 0.0
+        enough = (left - right) * numbers.sign(comparison.left) >= -margin
+        return ("holds" if enough else "does not hold"), f"{text}, expected not worse"
+    holds = (left - right) * wanted(numbers, comparison) > 0
+    return ("holds" if holds else "does not hold"), f"{text}, expected {comparison.expect}"
+
+
+def _printed_trend(test: TrendTest, numbers: Numbers) -> Evidence:
+    """Never the wrong way from step to step, and the right way from end to end."""
+    values = [v for v in map(numbers.printed, test.along) if v is not None]
+    if len(values) < len(test.along):
+        return Evidence(None)
+    wanted = numbers.sign(test.along[0]) * (1.0 if test.expect == "better" else -1.0)
+    moves = [(after - before) * wanted for before, after in pairwise(values)]
+    word: Word = "holds" if min(moves) >= 0 and sum(moves) > 0 else "does not hold"
+    shown = ", ".join(f"{value:g}" for value in values)
+    return Evidence(word, [f"printed: {shown}; expected to get {test.expect}"])
+
+
+def _limit(test: LimitTest, numbers: Numbers) -> Evidence:
+    values = [numbers.printed(ref) for ref in test.trivial]
+    if None in values:
+        return Evidence(None)
+    room = 100 * math.fsum(v for v in values if v is not None) / len(values)
+    word: Word = "does not hold" if test.claimed > room else "inconclusive"
+    text = (
+        f"the predictor that always says no leaves {room:.2f} points of headroom; "
+        f"the claimed gain is {test.claimed:g}"
+    )
+    return Evidence(word, [text])

@@ -1,0 +1,178 @@
+"""What our runs say of a sentence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from counterpoise.evaluation.comparisons import difference_of
+from counterpoise.evaluation.measured import combined
+from counterpoise.evaluation.ranks import RankCorrelation, rank_correlation
+from counterpoise.evaluation.statistics import LEVEL, interval_of
+from counterpoise.reproduction.changes import our_change
+from counterpoise.reproduction.evidence import (
+    Evidence,
+    Numbers,
+    combine,
+    gather,
+    right_side,
+    sides_of,
+    wanted,
+)
+from counterpoise.reproduction.verdicts import FEWEST_SEEDS
+from counterpoise.spec.paper import (
+    ChangeTest,
+    CompareTest,
+    Comparison,
+    CorrelationTest,
+    TrendTest,
+    Word,
+)
+
+
+def _our_comparison(
+    numbers: Numbers, comparison: Comparison, family: int
+) -> tuple[Word | None, str]:
+    """The word of one comparison out of ``family``, and what it rests on."""
+    left = numbers.ours(comparison.left)
+    if left is None:
+        return None, ""
+    if isinstance(comparison.right, str):
+        right = numbers.ours(comparison.right)
+        if right is None:
+            return None, ""
+        difference = difference_of(left, right, comparison.times)
+    else:
+        constant = comparison.times * comparison.right
+        difference = combined([left], lambda values: values[0] - constant)
+    if not difference.values:
+        return None, ""
+    sample, parts = difference.sample, difference.parts
+    text = f"{comparison.left} minus {right_side(comparison)}: {sample.mean:+.3g}"
+    interval = interval_of(sample.mean, parts)
+    strict = interval_of(sample.mean, parts, 1 - (1 - LEVEL) / family)
+    if interval is None or strict is None or sample.n < FEWEST_SEEDS:
+        return "inconclusive", f"{text} ({sample.n} seeds)"
+    over = "paired seeds and items" if difference.items is not None else "paired seeds"
+    text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
+    text += f", expected {comparison.expect.replace('_', ' ')}"
+    if comparison.expect == "similar":
+        margin = numbers.entry(comparison.left)["margin"] or 0.0
+        if -margin <= interval[0] and interval[1] <= margin:
+            return "holds", text
+        clear = (strict[0] > 0 or strict[1] < 0) and abs(sample.mean) > margin
+        return ("does not hold" if clear else "inconclusive"), text
+    if comparison.expect == "not_worse":
+        margin, sign = (
+            numbers.entry(comparison.left)["margin"] or 0.0,
+            numbers.sign(comparison.left),
+        )
+        low, _ = sorted(sign * bound for bound in interval)
+        _, high = sorted(sign * bound for bound in strict)
+        text += f" by more than {margin:g}"
+        return (
+            "holds" if low > -margin else "does not hold" if high < -margin else "inconclusive",
+            text,
+        )
+    way = wanted(numbers, comparison)
+    low, _ = sorted(way * bound for bound in interval)
+    _, high = sorted(way * bound for bound in strict)
+    return ("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive"), text
+
+
+def _steps(test: TrendTest) -> list[Comparison]:
+    """Each row of the trend against the row before."""
+    return [
+        Comparison(left=after, right=before, expect=test.expect)
+        for before, after in pairwise(test.along)
+    ]
+
+
+def _sizes(words: str, found: RankCorrelation) -> str:
+    if found.interval is None:
+        return f"{words} {found.value:+.2f}"
+    return f"{words} {found.value:+.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
+
+
+def _correlation(test: CorrelationTest, numbers: Numbers) -> Evidence:
+    """What our runs say of a rank correlation over settings, seeds averaged."""
+    every = [test.across, test.up, *([test.rival] if test.rival else [])]
+    refs = list(dict.fromkeys(ref for side in every for ref in side))
+    numbers_of = {ref: numbers.ours(ref) for ref in refs}
+    missing = [ref for ref, found in numbers_of.items() if found is None or not found.values]
+    marks = sorted({m for ref in refs if ref not in missing for m in numbers.entry(ref)["marks"]})
+    settings = [refs for refs in zip(*every, strict=True) if not set(refs) & set(missing)]
+    if not settings:
+        return Evidence(None, [], marks, missing)
+    samples = {ref: found.sample for ref, found in numbers_of.items() if found and found.values}
+    sides = [[samples[ref].mean for ref in side] for side in zip(*settings, strict=True)]
+    found, ahead = rank_correlation(*sides)
+    if found.value is None:
+        return Evidence("inconclusive", ["too few settings that differ"], marks, missing)
+    seeds = min(samples[ref].n for refs in settings for ref in refs)
+    first = f"{test.across[0]} with {test.up[0]} and so on"
+    text = _sizes(f"rank correlation of {first}, {len(settings)} settings:", found)
+    steps = [f"{text}, expected {test.expect.replace('_', ', ')}, threshold {test.threshold:g}"]
+    if found.interval is None or seeds < FEWEST_SEEDS or missing:
+        return Evidence("inconclusive", [f"{steps[0]} ({seeds} seeds)"], marks, missing)
+    words = [_strength(test, found.value, found.interval)]
+    if ahead is not None and ahead.value is not None and ahead.interval is not None:
+        steps.append(_sizes(f"larger in size than that of {test.rival[0]} by", ahead))  # type: ignore[index]
+        low, high = ahead.interval
+        words.append("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive")
+    elif ahead is not None:
+        words.append("inconclusive")
+    return Evidence(combine(words), steps, marks, missing)
+
+
+def _strength(test: CorrelationTest, value: float, interval: tuple[float, float]) -> Word:
+    """The word for one correlation.
+
+    Strong: its interval is on the right side of zero and its size reaches the threshold; it is not,
+    if all of the interval is short of it. Weak: all of the interval is below the threshold; it is
+    not, if all of it is above.
+    """
+    sign = -1.0 if test.expect == "strong_negative" else 1.0
+    low, high = sorted(sign * bound for bound in interval)
+    if test.expect == "weak":
+        below, above = high < test.threshold, low > test.threshold
+        return "holds" if below else "does not hold" if above else "inconclusive"
+    if low > 0 and sign * value >= test.threshold:
+        return "holds"
+    return "does not hold" if high < test.threshold else "inconclusive"
+
+
+def evidence_of_runs(
+    test: CompareTest | TrendTest | ChangeTest | CorrelationTest, numbers: Numbers
+) -> Evidence:
+    """What our runs say."""
+    results: list[tuple[Word | None, str]]
+    if isinstance(test, CorrelationTest):
+        return _correlation(test, numbers)
+    if isinstance(test, TrendTest):
+        # Neighbouring rows may be too close to tell apart; the ends must differ clearly, and no
+        # step may clearly go the wrong way.
+        comparisons = _steps(test)
+        ends = Comparison(left=test.along[-1], right=test.along[0], expect=test.expect)
+        family = len(comparisons) + 1
+        results = [_our_comparison(numbers, ends, family)]
+        for comparison in comparisons:
+            word, text = _our_comparison(numbers, comparison, family)
+            results.append(("does not hold", text) if word == "does not hold" else (None, text))
+        refs = list(test.along)
+    elif isinstance(test, ChangeTest):
+        refs = [test.start, test.end]
+        start, end = (numbers.ours(ref) for ref in refs)
+        results = [] if start is None or end is None else [our_change(test, numbers, start, end)]
+    else:
+        # Numbers on data that this project does not have are left to the paper's own.
+        ours = [c for c in test.comparisons if all(map(numbers.measurable, sides_of(c)))]
+        if not ours:
+            ours = list(test.comparisons)
+        results = [_our_comparison(numbers, c, len(ours)) for c in ours]
+        refs = [side for c in ours for side in sides_of(c)]
+    refs = list(dict.fromkeys(refs))
+    missing = [ref for ref in refs if numbers.ours(ref) is None]
+    found = gather(results, missing)
+    present = [ref for ref in refs if ref not in missing]
+    marks = {mark for ref in present for mark in numbers.entry(ref)["marks"]}
+    return Evidence(found.word, found.steps, sorted(marks), missing)

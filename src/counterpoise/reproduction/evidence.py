@@ -1,0 +1,121 @@
+"""What is asked when a sentence is held against numbers: table cells, sides, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from counterpoise.evaluation.measured import Measured
+from counterpoise.reproduction.ours import Scores, ours_of
+from counterpoise.spec.paper import Comparison, Paper, Word
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one source of numbers says.
+
+    Attributes:
+        word: None where it says nothing.
+        steps: each comparison in words.
+        marks: marks of the runs behind it.
+        missing: table cells that it lacks.
+    """
+
+    word: Word | None
+    steps: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+class Numbers:
+    """Printed numbers and ours, by reference ``table/row/column``.
+
+    ``resamples`` gives ours with what the items add to their uncertainty; without it, differences
+    are judged over seeds alone.
+    """
+
+    def __init__(
+        self, tables: dict[str, Any], resamples: Callable[[str], Measured | None] | None = None
+    ) -> None:
+        self._tables, self._resamples = tables, resamples
+
+    def entry(self, ref: str) -> dict[str, Any]:
+        """One cell of a table."""
+        table, row, column = ref.split("/")
+        found: dict[str, Any] = self._tables[table][row][column]
+        return found
+
+    def printed(self, ref: str) -> float | None:
+        """The printed value."""
+        value = self.entry(ref)["printed_value"]
+        return None if value is None else float(value)
+
+    def sign(self, ref: str) -> float:
+        """+1 where higher is better, -1 where lower is."""
+        return -1.0 if self.entry(ref)["better"] == "lower" else 1.0
+
+    def ours(self, ref: str) -> Measured | None:
+        """Our number; None where there is none that came to a good end."""
+        ours = self.entry(ref)["ours"]
+        if ours is None or ours["trouble"]:
+            return None
+        found = self._resamples(ref) if self._resamples is not None else None
+        return Measured(ours["values"]) if found is None else found
+
+    def measurable(self, ref: str) -> bool:
+        """Whether this project could have a number of its own there."""
+        return bool(self.entry(ref).get("measurable", True))
+
+
+def resamples_of(scores: Scores, paper: Paper) -> Callable[[str], Measured | None]:
+    """Where :class:`Numbers` finds our numbers with their resamples."""
+    tables = {table.id: table for table in paper.tables}
+
+    def find(ref: str) -> Measured | None:
+        name, row_id, column_id = ref.split("/")
+        table = tables[name]
+        row = next(row for row in table.rows if row.id == row_id)
+        column = next(column for column in table.columns if column.id == column_id)
+        ours, _ = ours_of(scores, paper.id, table.quantity(row, column), table.baseline)
+        return None if ours is None else ours.measured
+
+    return find
+
+
+def wanted(numbers: Numbers, comparison: Comparison) -> float:
+    """+1 where left must be above right, -1 where below."""
+    sign = {"higher": 1.0, "lower": -1.0}
+    if comparison.expect in sign:
+        return sign[comparison.expect]
+    return numbers.sign(comparison.left) * (1.0 if comparison.expect == "better" else -1.0)
+
+
+def combine(words: list[Word]) -> Word:
+    """The word for a sentence whose parts have these words."""
+    if "does not hold" in words:
+        return "does not hold"
+    return "holds" if all(word == "holds" for word in words) else "inconclusive"
+
+
+def sides_of(comparison: Comparison) -> list[str]:
+    """The table cells of a comparison."""
+    return [side for side in (comparison.left, comparison.right) if isinstance(side, str)]
+
+
+def right_side(comparison: Comparison) -> str:
+    """The right side in words."""
+    times = "" if comparison.times == 1 else f"{comparison.times:.3g} times "
+    return f"{times}{comparison.right}"
+
+
+def gather(results: list[tuple[Word | None, str]], missing: list[str]) -> Evidence:
+    """Evidence of several comparisons; with some cells missing nothing holds."""
+    words = [word for word, _ in results if word is not None]
+    steps = [text for _, text in results if text]
+    if not words:
+        return Evidence(None, steps, missing=missing)
+    word = combine(words)
+    if missing and word == "holds":
+        word = "inconclusive"
+    return Evidence(word, steps, missing=missing)

@@ -1,0 +1,104 @@
+"""Which method is better than equal weights: differences in pairs, with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure as Canvas
+
+from counterpoise.evaluation.comparisons import paired
+from counterpoise.evaluation.statistics import LEVEL
+from counterpoise.reproduction.style import COLOURS
+from counterpoise.reproduction.verdicts import FEWEST_SEEDS
+from counterpoise.reproduction.views.facts import Drawn, Facts
+
+TITLE = "Better or worse than equal weights"
+HIGH, SPARE = 0.185, 0.95
+"""Inches of a row, and of all else."""
+FAR = 3.0
+"""The frame ends at so many times the middle half of what it shows."""
+
+
+def draw(facts: Facts) -> Drawn | None:
+    """A row a run, the best first; a filled mark where the strict interval excludes zero."""
+    runs = [run for run in facts.runs if run.beyond_equal is not None and run.beyond_equal.values]
+    if not runs:
+        return None
+    strict = 1 - (1 - LEVEL) / len(runs)
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        assert run.beyond_equal is not None
+        found, severe = paired(run.beyond_equal), paired(run.beyond_equal, strict)
+        assert found is not None and severe is not None
+        low, high = found.interval or (None, None)
+        rows.append(
+            {
+                "run": run.label, "difference": found.difference, "low": low, "high": high,
+                "seeds": found.n, "word": _word(severe.n, severe.interval),
+            }
+        )  # fmt: skip
+    rows.sort(key=lambda row: -row["difference"])
+    canvas = Canvas(figsize=(6.2, HIGH * len(rows) + SPARE), layout="constrained")
+    axis = canvas.add_subplot()
+    axis.axvline(0, color="#888888", lw=0.8)
+    left, right = _frame(rows)
+    beyond = 0
+    for place, row in enumerate(rows):
+        apart = row["word"] in ("better", "worse")
+        colour = COLOURS[1] if row["word"] == "worse" else COLOURS[0]
+        inside = left <= row["difference"] <= right
+        beyond += not inside
+        mark = "o" if inside else "<" if row["difference"] < left else ">"
+        if row["low"] is not None and inside:
+            axis.plot([row["low"], row["high"]], [place, place], color=colour, lw=1.2)
+        axis.plot(
+            min(right, max(left, row["difference"])), place, mark, color=colour, ms=4.5,
+            mfc=None if apart else "none",
+        )  # fmt: skip
+    axis.set_xlim(left - 0.03 * (right - left), right + 0.03 * (right - left))
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_yticks(range(len(rows)), [row["run"] for row in rows])
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(f"{facts.difference},\nminus that of {facts.equal}")
+    return Drawn(canvas, rows, _note(facts, rows, beyond))
+
+
+def _word(seeds: int, interval: tuple[float, float] | None) -> str:
+    """What the interval, as wide as so many comparisons ask for, says."""
+    if seeds < FEWEST_SEEDS or interval is None:
+        return f"open: {seeds} of {FEWEST_SEEDS} seeds"
+    return "better" if interval[0] > 0 else "worse" if interval[1] < 0 else "not told apart"
+
+
+def _frame(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Ends of the axis, so that a run that has failed does not squeeze the others together."""
+    ends = [[row[end] for row in rows if row[end] is not None] for end in ("low", "high")]
+    middle = sorted(row["difference"] for row in rows)
+    quarter = len(middle) // 4
+    spread = max(middle[-1 - quarter] - middle[quarter], 1e-9)
+    low = max(min([0.0, *middle, *ends[0]]), middle[quarter] - FAR * spread)
+    high = min(max([0.0, *middle, *ends[1]]), middle[-1 - quarter] + FAR * spread)
+    return min(low, 0.0), max(high, 0.0)
+
+
+def _note(facts: Facts, rows: list[dict[str, Any]], beyond: int) -> str:
+    words = [row["word"] for row in rows]
+    said = [
+        f"Mean difference from {facts.equal} on the same seeds and items, with its 95 % interval "
+        "over both; to the right is better. Filled: zero lies outside the interval that "
+        f"{len(rows)} comparisons ask for (Bonferroni), with three seeds or more."
+    ]
+    for word in ("better", "worse"):
+        if word in words:
+            runs = ", ".join(row["run"] for row in rows if row["word"] == word)
+            said.append(f"{word.capitalize()}: {runs}.")
+    if not {"better", "worse"} & {*words}:
+        said.append("None is told apart.")
+    if any(word.startswith("open") for word in words):
+        said.append(
+            "With fewer than three seeds the interval covers the test items of these networks "
+            "alone, not other trainings, so that nothing is told apart."
+        )
+    if beyond:
+        said.append(f"{beyond} lie beyond the frame (triangles), see the data.")
+    return " ".join(said)

@@ -1,0 +1,85 @@
+"""Cells that are handed to jobs: the planned ones, or none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from counterpoise import orders
+from counterpoise.layout import Training
+from counterpoise.orders import orders_file, read_order, write_orders
+from counterpoise.plan import Plan
+
+
+def every(plan: Plan) -> list[Training]:
+    return [*plan.preliminary.values(), *plan.trainings.values()]
+
+
+def test_a_job_gets_the_planned_cell(demo_plan: Plan, tmp_path: Path) -> None:
+    write_orders(tmp_path, "demo", every(demo_plan))
+    for training in every(demo_plan)[::20]:
+        assert read_order(tmp_path, "demo", training.key) == training
+    assert read_order(tmp_path, "demo", "other/0123456789ab") is None
+    assert read_order(tmp_path, "sample", training.key) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("cell", "protocol", "epochs"), 999),
+        (("digest",), "0123456789ab"),
+        (("name",), "../../elsewhere"),
+        (("data", "source"), "../../elsewhere"),
+        (("data", "digest"), "0123456789ab"),
+        (("data", "options", "size"), 7),
+        (("scoring",), "01234567"),
+        (("identity", "libraries", "numpy"), "0.1"),
+        (("identity", "code", "counterpoise.metrics"), "0123456789ab"),
+        (("cell",), None),
+        (("more",), 1),
+    ],
+)
+def test_what_has_been_changed_is_planned_anew(
+    place: tuple[str, ...], value: object, demo_plan: Plan, tmp_path: Path
+) -> None:
+    training = next(t for t in every(demo_plan) if t.cell.dataset == "chestxray14")
+    write_orders(tmp_path, "demo", [training])
+    path = tmp_path / orders_file("demo")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    inner = content[training.key]["training"]
+    for word in place[:-1]:
+        inner = inner[word]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert read_order(tmp_path, "demo", training.key) is None
+
+
+def test_a_dataset_of_ones_own_is_read_by_its_module(demo_plan: Plan, tmp_path: Path) -> None:
+    """As the configuration says, which the job does not read."""
+    training = next(t for t in every(demo_plan) if t.cell.dataset == "chestxray14")
+    write_orders(tmp_path, "demo", [training])
+    path = tmp_path / orders_file("demo")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content[training.key]["reader"] == "counterpoise.datasets.chestxray14"
+    content[training.key]["reader"] = "counterpoise.datasets.toy"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert read_order(tmp_path, "demo", training.key) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null", '{"a": {}}'])
+def test_what_is_no_order_is_none(content: str, tmp_path: Path) -> None:
+    path = tmp_path / orders_file("demo")
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="utf-8")
+    assert read_order(tmp_path, "demo", "a") is None
+
+
+def test_other_code_is_planned_anew(
+    demo_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = every(demo_plan)[0]
+    write_orders(tmp_path, "demo", [training])
+    monkeypatch.setattr(orders, "module_digest", lambda name: "0123456789ab")
+    assert read_order(tmp_path, "demo", training.key) is None

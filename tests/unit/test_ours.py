@@ -1,0 +1,61 @@
+"""Our numbers from histories and records: spread of gradient norms, cost with what a search trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from counterpoise.files import write_json
+from counterpoise.reproduction.ours import Scores
+
+KEY = "cell/1"
+
+
+def scores(root: Path) -> Scores:
+    """Scores of one cell whose files lie in a folder."""
+    training = SimpleNamespace(file=lambda name: str(root / name))
+    plan: Any = SimpleNamespace(trainings={KEY: training})
+    return Scores(root, plan)
+
+
+def history(root: Path, norms: dict[str, list[float]], weights: dict[str, list[float]]) -> None:
+    rows = [
+        (0, epoch, quantity, task, value)
+        for quantity, courses in (("gradient_norm", norms), ("weight", weights))
+        for task, course in courses.items()
+        for epoch, value in enumerate(course)
+    ]
+    seen = pd.DataFrame(rows, columns=["seed", "epoch", "quantity", "task", "value"])
+    seen.to_parquet(root / "history.parquet")
+
+
+def test_the_spread_of_norms_by_hand(tmp_path: Path) -> None:
+    """Of four epochs the last two count: means 1 and e^2, logarithms 0 and 2, deviation sqrt(2).
+
+    With weights e^2 and 1 both are e^2 in the mean, and nothing is left of the spread.
+    """
+    large = math.e**2
+    norms = {"a": [9.0, 9.0, 0.5, 1.5], "b": [0.1, 0.1, large, large]}
+    history(tmp_path, norms, {"a": [1.0, 1.0, large, large], "b": [1.0] * 4})
+    found = scores(tmp_path)
+    assert found.spread(KEY, "ab", weighted=False).values == {"0": pytest.approx(math.sqrt(2))}
+    assert found.spread(KEY, "ab", weighted=True).values == {"0": pytest.approx(0.0, abs=1e-12)}
+    assert found.spread(KEY, "a", weighted=False).values == {}, "one task has no spread"
+
+
+def test_a_gradient_that_vanishes_has_no_spread(tmp_path: Path) -> None:
+    history(tmp_path, {"a": [1.0, 0.0], "b": [1.0, 1.0]}, {"a": [1.0] * 2, "b": [1.0] * 2})
+    assert scores(tmp_path).spread(KEY, "ab", weighted=False).values == {}
+
+
+def test_training_seconds_count_what_a_search_trained(tmp_path: Path) -> None:
+    """Two points of 10 s come before each seed; a seed that was resumed has no time of its own."""
+    seeds = {"0": {"seconds": 3.0}, "1": {"seconds": 4.0}, "2": {"seconds": 1.0, "resumed": True}}
+    search = [{"seconds": 10.0}, {"seconds": 10.0}]
+    write_json(tmp_path / "record.json", {"seeds": seeds, "search": search})
+    assert scores(tmp_path).cost(KEY, "training_seconds").values == {"0": 23.0, "1": 24.0}
