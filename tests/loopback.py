@@ -50,6 +50,11 @@ class Server:
             def do_GET(self) -> None:
                 outer.answer(self)
 
+            def end_headers(self) -> None:
+                # Said, as whoever is not told may ask again on a connection that is being closed.
+                self.send_header("Connection", "close")
+                super().end_headers()
+
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass
 
@@ -72,7 +77,6 @@ class Server:
         path, asked = request.path, request.headers.get("Range")
         self.asked.append(path)
         self.ranges.append((path, asked))
-        request.close_connection = True
         page = self.pages.get(path)
         if page is None:
             request.send_error(404)

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +96,22 @@ def test_a_folder_that_lacks_a_file_is_not_replaced_by_the_network(tmp_path: Pat
     error = error_of(lambda: fetch(tmp_path, str(tmp_path / "mirror"), unreachable))
     assert "the mirror has no two.bin" in error.what
     assert files_in(tmp_path / "raw" / "numbers-0") == ["one.bin"]
+
+
+def test_what_a_killed_process_was_writing_is_swept_up(tmp_path: Path) -> None:
+    killed = (
+        "import os, sys; from pathlib import Path; from counterpoise.files import atomic\n"
+        "with atomic(Path(sys.argv[1])): os._exit(0)"
+    )
+    fill(tmp_path / "mirror")
+    raw = tmp_path / "raw" / "numbers-0"
+    for name in ("one.bin", ".two.bin.part.json", "source.json"):
+        subprocess.run([sys.executable, "-c", killed, str(raw / name)], check=True)
+    assert len(files_in(raw)) == 3
+    (raw / ".mine-12345678.bin").touch()
+    marker = fetch(tmp_path, str(tmp_path / "mirror"))
+    (raw / ".mine-12345678.bin").unlink()  # which no file of the source is named by
+    check_complete(marker)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,6 +18,7 @@ from counterpoise.errors import UserError
 from counterpoise.files import make_folder, sha256_file, write_json
 from counterpoise.records import record_of
 from counterpoise.spec.dataset import DataSource
+from counterpoise.transfer import Wanted
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def fetch_source(
         write_json(marker, {"source": name, "files": files})
         return
     with _alone(folder):
+        _sweep(folder, [marker.name, *_written(source)])
         batch = Batch(name, source, folder, prepared or {})
         is_address = mirror is not None and mirror.startswith(("https://", "http://"))
         if mirror is not None and not is_address:
@@ -56,6 +59,24 @@ def fetch_source(
         else:
             fetch(batch, [f"{mirror.rstrip('/')}/{name}"] if mirror else [])
         write_json(marker, {"source": name, **batch.finish()})
+
+
+def _written(source: DataSource) -> Iterator[str]:
+    """Names of the files that are written whole: copies, and what is known of their parts."""
+    for file in source.files:
+        yield file.name
+        yield Wanted(Path(file.name), (), ()).state.name
+
+
+def _sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left of files that they were writing, in a folder held alone.
+
+    Such a copy may have the size of an archive. :func:`counterpoise.files.atomic` names them.
+    """
+    for path in map(Path, names):
+        pattern = f".{escape(path.stem[:40])}-{'?' * 8}{escape(path.suffix)}"
+        for left in folder.glob(pattern):
+            left.unlink()
 
 
 @contextmanager
