@@ -119,7 +119,7 @@ def signal_of(
     the method asks for is shown.
     """
     tasks, batch, features = own.shape
-    z = torch.zeros(batch, features) if z is None else z
+    z = torch.ones(batch, features) if z is None else z
     pulled = method.pull_back(state, own)
     jacobian = pulled.sum(1)
     levels = {"last_layer": jacobian, "gramian": gramian_of(jacobian), "jacobian": jacobian}

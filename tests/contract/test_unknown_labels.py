@@ -190,3 +190,32 @@ def test_training_with_unknown_labels_is_finite(name: str, tmp_path: Any) -> Non
     made = Replicate(problem, 0, tmp_path / "state")
     made.run(lambda _: None, lambda: False)
     assert made.trouble is None and len(made.history) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kept"),
+    [
+        ("db_mtl", {}, "average"),
+        ("db_mtl", {"norm": False}, "average"),
+        ("db_mtl", {"level": "features"}, "norms"),
+        ("metabalance", {}, "norms"),
+        ("mtadam", {}, "norms"),
+        ("pcd", {}, "average"),
+    ],
+)
+def test_a_batch_without_labels_of_a_task_says_nothing_of_its_gradients(
+    name: str, options: dict[str, Any], kept: str
+) -> None:
+    """What is remembered of the task stays as it is, as if its gradient had not been zero."""
+    method = method_of(name, 2, 3, **options)
+    own = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(5))
+    before = method.combine(method.initial_state(), signal_of(method, {}, own))[1]
+    blank = own * torch.tensor([2.0, 0.0])[:, None, None]
+    signal = signal_of(method, before, blank, step=1)
+    remembered = before[kept].clone()
+    combined, after = method.combine(before, replace(signal, known=torch.tensor([True, False])))
+    assert torch.equal(after[kept][1], remembered[1]) and remembered[1].any()
+    assert not torch.equal(after[kept][0], remembered[0])
+    if name == "db_mtl" and combined.trunk is not None:  # nor does it move the trunk
+        cosine = torch.nn.functional.cosine_similarity(combined.trunk, after[kept][0], dim=0)
+        assert float(cosine) == pytest.approx(1, abs=1e-6)

@@ -113,6 +113,30 @@ def test_a_step_by_hand() -> None:
     )
 
 
+def test_an_item_without_a_gradient_has_no_direction() -> None:
+    """It changes nothing, and nothing reaches the trunk through it: 1 / 1e-10 is no derivative."""
+    method = method_of("adversarial", 2, 3, weight=0.5)
+    numbers = torch.Generator().manual_seed(2)
+    own = torch.randn(2, 5, 3, generator=numbers)
+    own[1, -1] = 0
+    draws = method.draw(numbers, 5)
+    state = method.initial_state()
+    combined, following = method.combine(state, signal_of(method, state, own, draws=draws))
+    found = combined.through_gradients
+    assert found is not None and not found[1, -1].any() and float(found.abs().max()) < 1
+
+    def loss(own: Tensor) -> Tensor:
+        u = functional.normalize(own.flatten(0, 1)[:-1], dim=1)
+        inner = functional.leaky_relu(functional.linear(u, *(draws[n] for n in LAYERS[:2])), 0.2)
+        logits = functional.linear(inner, *(draws[n] for n in LAYERS[2:]))
+        return functional.cross_entropy(logits, torch.arange(2).repeat_interleave(5)[:-1])
+
+    expected = torch.func.grad(loss)(own)
+    ratio = found[0] / expected[0]
+    torch.testing.assert_close(found, float(ratio[0, 0]) * expected, rtol=1e-4, atol=1e-8)
+    assert all(torch.isfinite(value).all() for value in following.values())
+
+
 def test_the_reversal_grows_over_the_epochs() -> None:
     """lambda = 2 / (1 + exp(-10 p)) - 1: 0.46 at a tenth of the training, 0.99991 at its end."""
     method = method_of("adversarial", 2, 3, weight=0.5)

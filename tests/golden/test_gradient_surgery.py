@@ -158,7 +158,15 @@ def test_graddrop_decides_for_a_batch() -> None:
     gradients = rows([3.0, 1.0], [-2.0, 1.0])[..., None]
     z = torch.tensor([[1.0], [-2.0]])
     for u, expected in ((0.3, [[3.0], [1.0]]), (0.5, [[-2.0], [1.0]])):
-        close(dropped(gradients, z, torch.tensor([[u]]), pooling="batch"), expected)
+        close(dropped(gradients, z, torch.tensor([[u]])), expected)
+
+
+def test_an_item_whose_feature_is_zero_has_no_say_in_graddrop() -> None:
+    """As above with z = (1, 0), as after a ReLU: 3 against -2, P = (1 + 1/5) / 2 = 0.6."""
+    gradients = rows([3.0, 1.0], [-2.0, 1.0])[..., None]
+    z = torch.tensor([[1.0], [0.0]])
+    for u, expected in ((0.5, [[3.0], [1.0]]), (0.7, [[-2.0], [1.0]])):
+        close(dropped(gradients, z, torch.tensor([[u]])), expected)
 
 
 @pytest.mark.parametrize("leak", [0.0, 0.3])
@@ -170,7 +178,8 @@ def test_graddrop_is_torchjds(leak: float) -> None:
         torch.manual_seed(4)
         theirs = aggregation.GradDrop(leak=torch.full((5,), leak, dtype=torch.float64))
         expected = theirs(gradients.flatten(1)).view(7, 6)
-    close(dropped(gradients, torch.ones(7, 6), u.view(7, 6), leak=leak), expected, 1e-12)
+    found = dropped(gradients, torch.ones(7, 6), u.view(7, 6), leak=leak, pooling="element")
+    close(found, expected, 1e-12)
 
 
 # RGW -----------------------------------------------------------------------------------------

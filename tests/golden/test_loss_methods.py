@@ -506,7 +506,7 @@ def written() -> list[tuple[str, dict[str, Any], Callable[[], Written], bool]]:
         ("stch", {"warmup": 0, "mu": 0.3}, lambda: Tchebycheff(0, 0.3), True),
         ("igb", {}, lambda: ImprovableGap(1), False),
         ("igb", {"base_epoch": 0}, lambda: ImprovableGap(0), True),
-        ("famo", {}, lambda: FastAdaptive(0.025, 1e-3), False),
+        ("famo", {}, lambda: FastAdaptive(0.025, 0.01), False),
         ("famo", {"learning_rate": 0.2, "decay": 0.1}, lambda: FastAdaptive(0.2, 0.1), True),
     ]
 

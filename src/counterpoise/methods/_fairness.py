@@ -29,6 +29,10 @@ RIDGE = 1e-12
 """Added to the cosines' diagonal: it moves the solution by as much, relatively."""
 
 
+ACCURACY = 1e-8
+"""Largest |(G a)_k a_k^(1/alpha) - 1| before the last step of Newton's method."""
+
+
 def fair_weights(gradients: Gradients, alpha: float) -> Tensor:
     """(K,) a > 0 with G a = a^(-1/alpha), G being the Gramian in its true scale.
 
@@ -64,8 +68,13 @@ def _newton(gramian: NDArray[np.float64], power: float) -> NDArray[np.float64]:
         step = min(1.0, 0.99 / max(float((-move / a).max()), 1e-300))
         start, fall = value(a), float(slope @ move)
         if -fall <= 1e-15 * (a @ gramian @ a):
-            # The function cannot tell the difference any more; the last step still halves digits.
-            return a + step * move
+            # The function cannot tell the difference any more, to which tasks of small a add next
+            # to nothing. Their equations still can, and a last step after they hold halves digits.
+            residual = np.abs(slope * a**power).max()
+            a = a + step * move
+            if residual <= ACCURACY:
+                return a
+            continue
         while value(a + step * move) > start + 1e-4 * step * fall and step > 1e-10:
             step /= 2
         a = a + step * move

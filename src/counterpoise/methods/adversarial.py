@@ -16,6 +16,8 @@ trunk.
   works on feature maps; its variant for vectors has h = 128 and the slope 0.2.
 - ASTMT trains D at ten times the network's rate; here by an Adam of its own, whose default rate is
   ten times the submission's 0.001.
+- An item without a gradient of a task, as one whose label is unknown, has no direction: C is the
+  mean over the others. At an exact zero the derivative of u is 1e10, which would reach the trunk.
 - D begins uniformly within 1 / sqrt(inputs), drawn anew for each seed.
 """
 
@@ -42,11 +44,13 @@ LAYERS = ("inner_weight", "inner_bias", "outer_weight", "outer_bias")
 
 
 def answers_of(layers: list[Tensor], own: Tensor) -> Tensor:
-    """Logits (K B, K) of the discriminator on gradients (K, B, d)."""
+    """Logits (K B, K) of the discriminator on gradients (K, B, d); those of zeros mean nothing."""
     inner_weight, inner_bias, outer_weight, outer_bias = layers
-    # Twice: squares of small gradients vanish in float32.
-    scaled = own / own.detach().abs().amax(2, keepdim=True).clamp(min=EPSILON)
-    units = scaled / (scaled.norm(dim=2, keepdim=True) + EPSILON)
+    largest = own.detach().abs().amax(2, keepdim=True)
+    there, divisor = largest > 0, torch.where(largest > 0, largest, 1)
+    # By the largest entry first: squares of small gradients vanish in float32.
+    norms = divisor * torch.where(there, own / divisor, 1.0).norm(dim=2, keepdim=True)
+    units = torch.where(there, own, 1.0) / (norms + EPSILON)
     linear, relu = torch.nn.functional.linear, torch.nn.functional.leaky_relu
     inner = relu(linear(units.flatten(0, 1), inner_weight, inner_bias), 0.2)
     return linear(inner, outer_weight, outer_bias)
@@ -100,9 +104,12 @@ class Adversarial(Method):
             state = {**state, **signal.draws}
         own, layers = signal.task_gradients, [state[name] for name in LAYERS]
         task = torch.arange(tasks, device=own.device).repeat_interleave(batch)
+        there = (own != 0).any(2).flatten()
 
         def loss(own: Tensor, layers: list[Tensor]) -> Tensor:
-            return torch.nn.functional.cross_entropy(answers_of(layers, own), task)
+            answers = answers_of(layers, own)
+            each = torch.nn.functional.cross_entropy(answers, task, reduction="none")
+            return (each * there).sum() / there.sum().clamp(min=1)
 
         at_own, slopes = torch.func.grad(loss, argnums=(0, 1))(own, layers)
         following = {}

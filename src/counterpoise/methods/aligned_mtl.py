@@ -9,9 +9,9 @@ Senushkin et al., "Independent Component Alignment for Multi-Task Learning" (CVP
 The rows of B times the gradients are orthogonal, all of length sqrt(scale) (if r = K): each task
 has a direction of its own, and the least singular value keeps it from overshooting.
 
-The weights are TorchJD's. ``scale`` replaces the least eigenvalue by their median or mean
-(TorchJD's other modes; the paper's code has the latter). ``preference: sum`` takes w = 1 each,
-which LibMTL does and which brings the update to the scale of uniform weights.
+The weights are TorchJD's. ``scale`` replaces the least eigenvalue by their median or mean, the
+other modes of TorchJD and of the authors' code. ``preference: sum`` takes w = 1 each, as the
+authors' code and LibMTL do; it brings the update to the scale of uniform weights.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class AlignedMTL(GramianMethod):
         scale: Literal["minimum", "median", "mean"] = "minimum"
         """Which eigenvalue all are brought to (Algorithm 1: the least)."""
         preference: Literal["mean", "sum"] = "mean"
-        """Tasks' importance w: 1/K each (TorchJD's default) or one each (LibMTL)."""
+        """Tasks' importance w: 1/K each (the paper; TorchJD's default) or one each (the authors'
+        code, LibMTL)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -23,6 +23,8 @@ trunk, and two K x P matrices of memory, unless it is told to look at the repres
   gradients that are scaled: Z receives sum_k (alpha / (n_k + epsilon)) g_k, alpha = max_k n_k. With
   beta = 0 this is Algorithm 1 with Z in place of theta. The paper takes the parameters, and the
   public library refuses the representation; without ``norm`` it is ``scale_invariant``.
+- A batch without a label of a task says nothing of its gradient: its average stays, counts for
+  alpha, and takes no part in that step. The paper's tasks have all labels.
 - The log needs positive losses: others end the run as a recorded result.
 """
 
@@ -122,18 +124,24 @@ class DBMTL(Method):
         # In the Jacobian's own memory: fresh pages for a K x P matrix cost more than filling them.
         average = signal.jacobian.mul_(((1 - beta) * weights)[:, None])
         average.add_(state["average"], alpha=beta)
+        if signal.known is not None:
+            average = torch.where(signal.known[:, None], average, state["average"])
+        factors = torch.ones_like(weights)
         if self.rule.norm:
-            trunk = self._factors(norms_of(average)).to(average.dtype) @ average
-        else:
-            trunk = average.sum(0)
+            factors = self._factors(norms_of(average)).to(factors.dtype)
+        if signal.known is not None:
+            factors = torch.where(signal.known, factors, 0)
+        trunk = factors.to(average.dtype) @ average
         return Combined(weights, trunk=trunk), {"average": average}
 
     def _at_features(
         self, state: State, signal: Signal, weights: Tensor, beta: float
     ) -> tuple[Combined, State]:
         """Its counterpart at Z."""
-        norms = weights * norms_of(signal.gradients)
-        norms = beta * state["norms"] + (1 - beta) * norms
+        before, norms = state["norms"], weights * norms_of(signal.gradients)
+        norms = beta * before + (1 - beta) * norms
+        if signal.known is not None:
+            norms = torch.where(signal.known, norms, before)
         factors = self._factors(norms).to(weights.dtype) if self.rule.norm else 1
         return Combined(weights, mixing=factors * weights), {"norms": norms}
 

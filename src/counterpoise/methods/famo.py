@@ -68,8 +68,8 @@ class FAMO(Method):
 
         learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.025
         """Learning rate of the logits' Adam (the authors' code and LibMTL)."""
-        decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
-        """Weight decay gamma of the logits (LibMTL); 0.01 in the authors' code. The paper searches
+        decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+        """Weight decay gamma of the logits (the authors' code); 0.001 in LibMTL. The paper searches
         it per dataset."""
         min_losses: dict[str, Finite] = {}
         """Lower bounds of the losses by task; zero for a task that is not named (the code)."""

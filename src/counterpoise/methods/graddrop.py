@@ -11,9 +11,11 @@ gradients there, all operations element by element and u uniform in [0, 1)::
 It costs one backward pass of the trunk and needs no Gramian: it decides about Z, element by
 element. What it drops is random, and no direction is safe from it.
 
-- ``element`` takes P for each item and feature by itself (lines 10-15 of the algorithm; TorchJD and
-  LibMTL). ``batch`` is the paper's way of sharing one decision among the items of a batch: P and
-  m_k are those of sum_b sign(z_b) g_kb, and m_k holds for all items.
+- ``batch`` is the paper's way of sharing one decision among the items of a batch, in LibMTL and in
+  the layer of lingvo, too: P and m_k are those of sum_b sign(z_b) g_kb, and m_k holds for all
+  items. ``element`` takes P for each item and feature by itself: lines 10-15 of the algorithm
+  alone, which is all that an aggregator such as TorchJD's sees.
+- lingvo also brings the sum back to the norm that it had before; neither the paper nor this does.
 - The monotone function of P is the identity, the paper's choice; leak is one number for all tasks.
 """
 
@@ -39,15 +41,16 @@ class GradDrop(Method):
     label = "GradDrop"
     signal = "features"
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_lengthens"})
-    variants = ({"pooling": "batch"}, {"leak": 0.3})
+    variants = ({"pooling": "element"}, {"leak": 0.3})
 
     class Options(base.Options):
         """Hyper-parameters of Algorithm 1."""
 
         leak: Annotated[float, Field(ge=0, le=1)] = 0.0
         """Share of a dropped gradient that passes all the same (LibMTL and TorchJD: none)."""
-        pooling: Literal["element", "batch"] = "element"
-        """A sign for each item and feature (TorchJD, LibMTL), or for each feature of the batch."""
+        pooling: Literal["batch", "element"] = "batch"
+        """A sign for each feature of the batch (the paper, LibMTL), or for each item and feature
+        (TorchJD)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -62,7 +65,7 @@ class GradDrop(Method):
         """Drop one of the signs, element by element."""
         judged = signal.gradients
         if self.rule.pooling == "batch":
-            judged = (judged * torch.where(signal.z < 0, -1, 1)).sum(1, keepdim=True)
+            judged = (judged * signal.z.sign()).sum(1, keepdim=True)
         total = judged.abs().sum(0)
         purity = (1 + judged.sum(0) / torch.where(total > 0, total, 1)) / 2
         positive = purity > signal.draws["u"]

@@ -16,6 +16,8 @@ and w comes from a soft actor-critic (``_actor_critic``) that is shown the losse
   samples of (k / 2) 256 steps, k = 1 + remembered / memory.
 
 - A run shorter than ``start_epoch`` epochs is random loss weighting of the logarithms.
+- The code multiplies the reward by the first over the current learning rate of the network, which
+  is one as long as the rate is constant; here it is left out.
 - The code waits for numbers of batches where epochs are meant here; it is the same for it.
 - All that is random follows from one number a step, so that a resumed run goes on as it was.
 - Losses must be positive: others give weights that are not a number and end the run as a recorded

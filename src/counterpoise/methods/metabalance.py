@@ -83,9 +83,10 @@ class MetaBalance(Method):
         """Follow the norms, then bring each tensor's gradients towards the target's."""
         assert signal.jacobian is not None
         rule, parts = self.rule, torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
-        norms = rule.beta * state["norms"] + (1 - rule.beta) * torch.stack(
-            [norms_of(part) for part in parts], dim=1
-        )
+        before, found = state["norms"], torch.stack([norms_of(part) for part in parts], dim=1)
+        norms = rule.beta * before + (1 - rule.beta) * found
+        if signal.known is not None:  # a batch without labels says nothing of a task's norms
+            norms = torch.where(signal.known[:, None], norms, before)
         target = 0 if rule.target is None else self.shape.names.index(rule.target)
         ratio = torch.where(norms > 0, norms[target] / torch.where(norms > 0, norms, 1), 1.0)
         if rule.strategy == "reduce":

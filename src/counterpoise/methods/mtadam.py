@@ -77,9 +77,8 @@ class MTAdam(Method):
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Follow norms and moments; the step is the sum of the tasks' own."""
-        assert signal.jacobian is not None
         rule, count = self.rule, signal.step + 1
-        scaled, norms = self._scaled(state["norms"], signal.jacobian, first=signal.step == 0)
+        scaled, norms = self._scaled(state["norms"], signal)
         first = rule.beta1 * state["first"] + (1 - rule.beta1) * scaled
         root = torch.hypot(rule.beta2**0.5 * state["root"], (1 - rule.beta2) ** 0.5 * scaled)
         largest = root.amax(0) / (1 - rule.beta2**count) ** 0.5 + rule.epsilon
@@ -87,11 +86,15 @@ class MTAdam(Method):
         following = {"norms": norms, "first": first, "root": root}
         return Combined(torch.ones_like(signal.losses), trunk=step), following
 
-    def _scaled(self, norms: Tensor, jacobian: Tensor, *, first: bool) -> tuple[Tensor, Tensor]:
+    def _scaled(self, before: Tensor, signal: Signal) -> tuple[Tensor, Tensor]:
         """(K, P) gradients with the anchor's norm in each tensor, and the (K, T) norms followed."""
-        parts = torch.split(jacobian, list(self.shape.tensors), dim=1)
-        found = torch.stack([norms_of(part) for part in parts], dim=1)
-        norms = found if first else self.rule.beta3 * norms + (1 - self.rule.beta3) * found
+        assert signal.jacobian is not None
+        parts = torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
+        norms = torch.stack([norms_of(part) for part in parts], dim=1)
+        if signal.step > 0:
+            norms = self.rule.beta3 * before + (1 - self.rule.beta3) * norms
+        if signal.known is not None:  # a batch without labels says nothing of a task's norms
+            norms = torch.where(signal.known[:, None], norms, before)
         there = norms > NO_NORM
         anchor = there & (there.long().cumsum(0) == 1)
         measure = torch.where(anchor, norms, 0.0).sum(0)

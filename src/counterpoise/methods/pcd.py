@@ -106,7 +106,7 @@ class PCD(LevelMethod):
     def initial_state(self) -> State:
         """No norms yet; squares need the range of float64."""
         average = torch.zeros(self.shape.tasks, dtype=torch.float64)
-        return {"average": average, "count": torch.zeros(())}
+        return {"average": average, "count": torch.zeros(self.shape.tasks)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Follow the primary task as far as the promises allow."""
@@ -114,10 +114,13 @@ class PCD(LevelMethod):
         gradients = seen_gradients(self, signal)
         if not gradients.told:
             return Combined(plain, mixing=plain), state
-        beta, count = self.rule.beta, float(state["count"]) + 1
-        norms = gradients.norms * gradients.scale
-        average = beta * state["average"].cpu() + (1 - beta) * norms**2
-        scales = (average / (1 - beta**count) + self.rule.epsilon).rsqrt()
+        beta, norms = self.rule.beta, gradients.norms * gradients.scale
+        average, count = state["average"].cpu(), state["count"].cpu()
+        seen = torch.ones_like(count).bool() if signal.known is None else signal.known.cpu()
+        average = torch.where(seen, beta * average + (1 - beta) * norms**2, average)
+        count = count + seen
+        corrected = average / (1 - beta ** count.double()).clamp(min=1 - beta)
+        scales = (corrected + self.rule.epsilon).rsqrt()
         normalised = gradients.scaled(scales)
         rows = normalised.rows
         primary = self.rule.primary
@@ -133,6 +136,6 @@ class PCD(LevelMethod):
         factor = norms[leads][0] / (length * normalised.scale) if length > rounding else 0.0
         following = {
             "average": average.to(state["average"]),
-            "count": state["count"] + 1,
+            "count": count.to(state["count"]),
         }
         return Combined(plain, mixing=within_range(factor * weights * scales, plain)), following
