@@ -134,7 +134,8 @@ class RunPlan:
     @property
     def marks(self) -> list[str]:
         """What every number of the run is marked with."""
-        return ([self.mark] if self.mark else []) + ["leaking"] * self.leaks
+        found: list[str] = [self.mark] if self.mark else []
+        return found + ["leaking"] * self.leaks + ["other_network"] * self.other_network
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pypdf import PdfReader
 
 pytestmark = pytest.mark.browser
 
+ASSETS = Path(__file__).parents[2] / "src/counterpoise/report/assets"
 PAPERS = ("rotograd", "thoracic", "deepchest", "imbalance", "db-mtl")
 
 
@@ -214,6 +215,21 @@ def test_tables_sort_by_a_column_and_go_back(visit: Any) -> None:
     button.click()
     assert head.get_attribute("aria-sort") is None
     assert texts_of(page, table, 2) == before
+
+
+def test_cells_with_a_unit_of_their_own_sort_by_what_they_say(browser: Any) -> None:
+    """A duration in hours is longer than one in seconds, whatever its number."""
+    spans = (("2.1 h", 7560.0), ("85.0 s", 85.0), ("3.5 min", 210.0))
+    rows = "".join(f'<tr><td data-sort="{key}">{text}</td></tr>' for text, key in spans)
+    page = browser.new_page()
+    page.set_content(
+        f"""<details class="toc"></details><table class="sortable">
+        <thead><tr><th>time</th></tr></thead><tbody>{rows}</tbody></table>"""
+    )
+    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    page.locator("th button").click()
+    assert page.locator("tbody td").all_inner_texts() == ["85.0 s", "3.5 min", "2.1 h"]
+    page.close()
 
 
 def test_the_ledger_is_filtered_by_paper_and_word(visit: Any) -> None:

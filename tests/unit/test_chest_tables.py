@@ -116,6 +116,7 @@ def test_a_network_that_stands_in_is_marked(config_copy: Path) -> None:
     path.write_text(text.replace("seeds: 3}", f"seeds: 3, experiments: {other}}}"))
     plan = load_plan(config_copy, {"tier": "chest"})
     run = plan.runs["rotograd", "chest", "uniform"]
+    assert run.marks == ["reduced", "other_network"]
     assert run.other_network and "network small_cnn for densenet" in run.reductions
     written = Results(config_copy, path.read_text(encoding="utf-8"))
     marks = written.table("rotograd", "table-4")["mass"]["uniform"]["marks"]
@@ -180,6 +181,18 @@ def test_a_curve_is_the_mean_over_seeds() -> None:
     assert curve[1:-1] == pytest.approx(0.5) and curve[-1] == 1.0
     assert mean_curve(table[table["target.mass"] == 0], task) is None
     assert len(curve) == len(FALSE_POSITIVES)
+
+
+def test_a_curve_leaves_out_unknown_labels_and_the_seed_that_failed() -> None:
+    table = pd.DataFrame(
+        {
+            "seed": [0] * 5 + [1] * 4, "part": "test", "target.mass": [0, 0, 1, 1, -1, 0, 0, 1, 1],
+            "output.mass.0": [0.0, 1.0, 2.0, 3.0, np.nan, 0.0, np.nan, 2.0, 3.0],
+        }
+    )  # fmt: skip
+    task = next(task for task in TASKS if task.name == "mass")
+    assert mean_curve(table, task) == pytest.approx(np.ones(len(FALSE_POSITIVES)))
+    assert mean_curve(table[table["seed"] == 1], task) is None, "no curve is left"
 
 
 def test_curves_come_with_areas_and_intervals(results: Results) -> None:

@@ -9,19 +9,24 @@ import pytest
 from pydantic import TypeAdapter
 from scipy.stats import spearmanr
 
+from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import Draws, Measured
 from counterpoise.evaluation.ranks import rank_correlation
 from counterpoise.project import Project
+from counterpoise.report.claims import reason_of
 from counterpoise.reproduction.claims import (
     DEMO,
+    FAILED,
     FULL,
+    LEAKING,
     NONE,
     PRINTED,
     REDUCED,
     judge_claim,
     judge_trends,
 )
-from counterpoise.reproduction.evidence import Numbers
+from counterpoise.reproduction.evidence import Numbers, in_pairs
+from counterpoise.reproduction.ours import CONSTANT
 from counterpoise.reproduction.verdicts import margin_of
 from counterpoise.spec.paper import Claim, ClaimTest, Paper, parse_printed
 
@@ -42,6 +47,7 @@ def cell(
     return {
         "printed_value": printed, "better": better, "margin": margin, "marks": list(marks),
         "ours": None if values is None else {"values": values, "trouble": trouble},
+        "verdict": "failed" if trouble else None,
     }  # fmt: skip
 
 
@@ -111,6 +117,15 @@ def test_without_printed_numbers_what_they_settle_is_not_testable() -> None:
     assert judged(printed_only("better"), a=cell(), b=cell())["word"] == "not testable"
 
 
+def test_what_is_not_printed_is_named() -> None:
+    def missing(left: float | None, right: float | None) -> list[str]:
+        return judged(printed_only("better"), a=cell(left), b=cell(right))["printed"]["missing"]
+
+    assert missing(1.0, None) == ["t/b/c: not printed"]
+    assert missing(None, 1.0) == ["t/a/c: not printed"]
+    assert missing(None, None) == ["t/a/c, t/b/c: not printed"]
+
+
 # Our runs ------------------------------------------------------------------------------------
 
 HIGH, LOW, NOISE = [5.0, 5.1, 4.9], [1.0, 1.2, 0.9], [9.0, -7.0, 1.0]
@@ -168,12 +183,23 @@ def test_our_runs_are_compared_with_a_constant() -> None:
 
 @pytest.mark.parametrize(
     ("marks", "basis"),
-    [(("demo",), DEMO), (("reduced",), REDUCED), (("demo", "reduced"), DEMO)],
+    [(("demo",), DEMO), (("reduced",), REDUCED), (("demo", "reduced"), DEMO),
+     (("leaking",), LEAKING), (("leaking", "reduced"), REDUCED)],
 )  # fmt: skip
 def test_marked_runs_show_a_tendency_only(marks: tuple[str, ...], basis: str) -> None:
     found = judged(compare("better"), a=cell(2.0, HIGH), b=cell(1.0, LOW, marks=marks))
     assert (found["word"], found["basis"]) == ("inconclusive", basis)
     assert "holds" in found["reason"] and all(mark in found["reason"] for mark in marks)
+
+
+def test_only_a_tendency_is_called_one() -> None:
+    """Marks that do not make one leave full runs their word and their reason."""
+    found = judged(compare("better"), a=cell(None, HIGH), b=cell(None, LOW, marks=("stale",)))
+    assert (found["word"], found["basis"]) == ("holds", FULL)
+    assert "tendency" not in reason_of(found)
+    lesser = cell(None, LOW, marks=("leaking", "other_network"))
+    found = judged(compare("better"), a=cell(None, HIGH), b=lesser)
+    assert reason_of(found) == "Our runs show a tendency only (leaking): holds."
 
 
 def test_papers_that_contradict_themselves_need_no_runs() -> None:
@@ -190,8 +216,46 @@ def test_that_a_paper_agrees_with_itself_does_not_make_a_claim_hold() -> None:
 
 def test_a_run_with_a_bad_end_is_no_evidence() -> None:
     found = judged(compare("better"), a=cell(2.0, HIGH), b=cell(1.0, LOW, trouble="diverged"))
-    assert (found["word"], found["basis"]) == ("inconclusive", NONE)
+    assert (found["word"], found["basis"]) == ("inconclusive", FAILED)
     assert found["runs"]["missing"] == ["t/b/c"]
+    assert "bad end" in found["reason"] and "not run" not in found["reason"]
+
+
+def by_seed(entry: Entry, *seeds: str) -> Entry:
+    """A cell whose values are of these seeds."""
+    values = dict(zip(seeds, entry["ours"]["values"].values(), strict=True))
+    return {**entry, "ours": {**entry["ours"], "values": values}}
+
+
+def test_sides_without_a_seed_in_common_leave_a_claim_open() -> None:
+    test = compare("better")
+    test["comparisons"].append({"left": "t/a/c", "right": "t/d/c", "expect": "better"})
+    apart = by_seed(cell(None, LOW), "7", "8", "9")
+    found = judged(test, a=cell(None, HIGH), b=cell(None, LOW), d=apart)
+    assert (found["word"], found["basis"]) == ("inconclusive", FULL)
+    assert found["runs"]["steps"][1] == "t/a/c minus t/d/c: no seed in common"
+    found = judged(change(12, settled_by="runs"), a=cell(None, START), b=apart)
+    assert (found["word"], found["basis"]) == ("inconclusive", FULL)
+    assert judged(trend(), a=cell(None, HIGH), b=cell(None, LOW), d=apart)["word"] == "inconclusive"
+
+
+def test_a_constant_predictor_stands_beside_each_seed() -> None:
+    constant = by_seed(cell(None, [2.0]), "constant")
+    assert judged(compare("better"), a=cell(None, HIGH), b=constant)["word"] == "holds"
+    assert judged(compare("better"), a=constant, b=cell(None, HIGH))["word"] == "does not hold"
+    assert judged(compare("better"), a=cell(None, NOISE), b=constant)["word"] == "inconclusive"
+    alone = judged(compare("better"), a=constant, b=constant)
+    assert alone["word"] == "inconclusive" and "(1 seed)" in alone["reason"]
+
+
+def test_beside_a_constant_predictor_the_items_of_a_network_count() -> None:
+    draws = Draws(np.random.default_rng(0).normal(size=(1, 3, 500)), (1,), 500)
+    network = Measured(dict(zip("012", HIGH, strict=True)), draws)
+    one, other = in_pairs(Measured({CONSTANT: 2.0}), network)
+    assert other is network and one.values == dict.fromkeys("012", 2.0)
+    found = difference_of(one, other)
+    assert found.items is not None and network.items is not None
+    assert found.items.variance == pytest.approx(network.items.variance)
 
 
 def test_a_missing_row_keeps_a_claim_open() -> None:
@@ -374,7 +438,8 @@ def test_a_change_that_is_not_printed_is_that_of_our_runs(
     assert (found["word"], found["basis"]) == ("inconclusive", DEMO)
     assert judged(test, a=cell(None, START), b=cell())["runs"]["missing"] == ["t/b/c"]
     zero = judged(test, a=cell(None, [0.0, 0.0, 0.0]), b=cell(None, end))
-    assert (zero["word"], zero["basis"]) == ("inconclusive", NONE)
+    assert (zero["word"], zero["basis"]) == ("inconclusive", FULL)
+    assert zero["reason"] == "t/a/c to t/b/c: no seed has such a change"
 
 
 def test_beside_a_printed_change_ours_is_shown_and_has_no_say() -> None:

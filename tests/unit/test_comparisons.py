@@ -224,6 +224,16 @@ def test_the_critical_difference_has_demsars_constants(methods: int, quantile: f
     assert found is not None and found.critical == pytest.approx(expected, rel=5e-4)
 
 
+def test_without_a_method_in_common_nothing_is_ranked(project: Project) -> None:
+    paper = project.papers["db-mtl"]
+    names = [ref.partition("/")[0] for ref in paper.rankings[0].over]
+    first = next(table for table in paper.tables if table.id == names[0])
+    rows = tuple(row.model_copy(update={"id": f"{row.id}-x"}) for row in first.rows)
+    apart = first.model_copy(update={"rows": rows})
+    tables = tuple(apart if table.id == first.id else table for table in paper.tables)
+    assert rank_printed(paper.model_copy(update={"tables": tables}), paper.rankings[0]) is None
+
+
 def test_the_printed_methods_of_db_mtl_over_five_datasets(project: Project) -> None:
     """With five data sets and 21 methods only the far end is told apart from the first."""
     paper = project.papers["db-mtl"]

@@ -7,8 +7,10 @@ import pytest
 
 from counterpoise.reproduction.drawings._maps import show_map, show_overlay, show_scale
 from counterpoise.reproduction.drawings.bars import _number
+from counterpoise.reproduction.figures import _describe
 from counterpoise.reproduction.panels import grid
-from counterpoise.reproduction.style import house_style, to_svg
+from counterpoise.reproduction.style import COLOURS, house_style, line_style, to_svg
+from counterpoise.spec.paper import Figure, SchematicFigure
 
 REGION = np.zeros((8, 8), bool)
 REGION[2:5, 3:6] = True
@@ -35,6 +37,22 @@ def test_maps_with_their_scale_stay_small_on_the_page() -> None:
         show_scale(canvas, axes, ("least", "largest"))
         svg = to_svg(canvas, "scale", "t", "d")
     assert "largest" in svg and svg.count("<image") >= 4 and len(svg) < 100_000
+
+
+def test_no_two_of_many_lines_look_alike() -> None:
+    looks = [line_style(number) for number in range(36)]
+    assert len({(look["color"], str(look["linestyle"])) for look in looks}) == 36
+    assert [look["color"] for look in looks[:6]] == list(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"), [(1, "Its 1 row of data"), (200, "Its 200 rows of data")]
+)
+def test_a_figure_is_described_by_its_rows(rows: int, told: str) -> None:
+    content = SchematicFigure(kind="schematic")
+    figure = Figure(id="f", title="t", place="p", trend="It falls.", content=content)
+    described = _describe(figure, [{"a": 1, "b": 2}] * rows)
+    assert described.startswith(told) and described.endswith("The paper: It falls.")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_a_gradient_that_vanishes_has_no_spread(tmp_path: Path) -> None:
     assert scores(tmp_path).spread(KEY, "ab", weighted=False).values == {}
 
 
+def test_a_run_that_kept_no_history_has_no_spread(tmp_path: Path) -> None:
+    history(tmp_path, {}, {})
+    assert scores(tmp_path).spread(KEY, "ab", weighted=True).values == {}
+    history(tmp_path, {}, {"a": [1.0], "b": [1.0]})
+    assert scores(tmp_path).spread(KEY, "ab", weighted=False).values == {}
+
+
 def test_training_seconds_count_what_a_search_trained(tmp_path: Path) -> None:
     """Two points of 10 s come before each seed; a seed that was resumed has no time of its own."""
     seeds = {"0": {"seconds": 3.0}, "1": {"seconds": 4.0}, "2": {"seconds": 1.0, "resumed": True}}

@@ -34,6 +34,9 @@ def ours(mean: float, sd: float | None = 0.1, n: int = 5) -> Sample:
         ("0.8946", "accuracy", False, None, 0.01),
         ("0.500", "auroc", False, None, 0.01),
         ("0.15", "f1", False, None, 0.01),
+        ("0.15", "f1_macro", False, None, 0.01),  # averages over findings are shares, too
+        ("0.15", "auroc_micro", False, None, 0.01),
+        ("0.15", "sensitivity_90", False, None, 0.01),
         ("133.97", "mse", False, None, 0.005),  # no share: half a unit of the last digit
         ("134", "mse", False, None, 0.5),
         ("89.46 ±0.57", "accuracy", True, 0.3, 0.3),  # declared before the runs
@@ -87,7 +90,7 @@ def test_below_three_seeds_nothing_is_concluded() -> None:
         for mean in (10.0, 99.0):
             found = judged("10.0 ±0.1", ours(mean, sd, n))
             assert found.verdict == "inconclusive"
-            assert "fewer than 3" in found.rule
+            assert found.rule.endswith(", fewer than 3") and "1 seeds" not in found.rule
     assert judged("10.0 ±0.1", ours(10.0, 0.1, 3)).verdict == "agrees"
 
 

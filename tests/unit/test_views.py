@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,22 @@ from hypothesis import strategies as st
 
 from counterpoise.evaluation.measured import Measured
 from counterpoise.evaluation.statistics import summarise
-from counterpoise.reproduction.style import house_style, to_svg
+from counterpoise.files import write_json
+from counterpoise.plan import load_plan
+from counterpoise.reproduction.style import INK, house_style, to_svg
 from counterpoise.reproduction.views import KINDS
-from counterpoise.reproduction.views.facts import Facts, RunFacts, _gains, _gains_by_seed
-from counterpoise.reproduction.views.imbalance import norm_spread
+from counterpoise.reproduction.views.facts import (
+    Drawn,
+    Facts,
+    RunFacts,
+    _gains,
+    _gains_by_seed,
+    read_facts,
+)
 from counterpoise.reproduction.views.tradeoff import front, lowest_shown
 from counterpoise.tasks import Task
+
+from ..support import TIERS, error_of
 
 TASKS = [
     Task("a", "Task A", 1, "mse", ("mse",)),
@@ -70,7 +81,7 @@ def run(name: str, gains: dict[str, float], **courses: dict[str, list[float]]) -
     beyond = Measured({str(k): v + 0.1 * k for k in range(3) for v in gains.values()})
     return RunFacts(
         name, name, False, (f"{name}/0",), quality, gains, 10.0 + len(name), 800.0, history(given),
-        beyond if gains else None,
+        0.1 * len(name), 0.2 * len(name), beyond if gains else None,
     )  # fmt: skip
 
 
@@ -148,11 +159,57 @@ def test_conflict_counts_epochs_and_tasks_below_zero(facts: Facts) -> None:
     assert "one (25%)" in drawn.note
 
 
-def test_the_spread_of_norms_is_that_of_their_logarithms(facts: Facts) -> None:
-    bare = norm_spread(facts.runs[1], facts, weighted=False)
-    assert bare == pytest.approx(math.log(2) / math.sqrt(2))  # means 2 and 4
-    weighted = norm_spread(facts.runs[1], facts, weighted=True)
-    assert weighted == pytest.approx(abs(math.log(2.75 / 3)) / math.sqrt(2))
+def imbalanced(*runs: RunFacts) -> Drawn:
+    found = KINDS["imbalance"].draw(Facts("E", TASKS, "", "uniform", list(runs)))
+    assert found is not None
+    return found
+
+
+def test_a_correlation_is_over_the_runs_that_have_both(facts: Facts) -> None:
+    runs = [run("r" * n, {"a": float(n**2), "b": -1.0}) for n in range(1, 7)]
+    runs[0] = replace(runs[0], weighted_norm_spread=None)
+    note = imbalanced(*runs).note
+    assert "gradient norms +1.00 over 6 runs and with" in note
+    assert "weighted norms +1.00 over 5 runs," in note
+    bare = imbalanced(*(replace(one, weighted_norm_spread=None) for one in runs))
+    assert "over 6 runs" in bare.note and "weighted norms" not in bare.note, "an empty panel"
+    tied = imbalanced(*(replace(one, norm_spread=1.0, weighted_norm_spread=1.0) for one in runs))
+    few = imbalanced(*runs[:3])
+    for drawn in (tied, few):
+        assert "Fewer than 4 runs, or none that differ" in drawn.note
+
+
+def test_runs_whose_score_falls_as_it_gets_better(facts: Facts) -> None:
+    """An error: the cheapest, the one with the least, and what has failed with a large one."""
+    errors = {"a": 4.0, "bb": 3.0, "ccc": 3.5, "dddd": 2.0, "eeeee": 900.0}
+    runs = [replace(run(name, {}), quality=summarise([v])) for name, v in errors.items()]
+    drawn = KINDS["tradeoff"].draw(Facts("E", TASKS, "mean MSE", "a", runs, lower=True))
+    assert drawn is not None
+    front_of = {row["run"]: row["on the front"] for row in drawn.data}
+    assert [name for name in errors if front_of[name].startswith("time")] == ["a", "bb", "dddd"]
+    assert "upper edge: 1 far above it" in drawn.note
+    axis = drawn.canvas.axes[0]
+    assert "less is better" in axis.get_ylabel() and 4.0 < axis.get_ylim()[1] < 100
+    up = KINDS["tradeoff"].draw(Facts("E", TASKS, "mean AUROC", "a", runs))
+    assert up is not None and "less is better" not in up.canvas.axes[0].get_ylabel()
+
+
+def test_the_axis_says_that_above_zero_is_better(facts: Facts) -> None:
+    drawn = KINDS["equal"].draw(facts)
+    assert drawn is not None
+    assert drawn.canvas.axes[0].get_xlabel() == "better than uniform by\n(mean gain, %)"
+
+
+def test_an_undefined_field_is_in_the_pages_ink(facts: Facts) -> None:
+    """It has no colour behind it, and the page may be dark."""
+    facts.runs.append(run("part", {"a": 1.0}))
+    with house_style("ink"):
+        drawn = KINDS["gains"].draw(facts)
+        assert drawn is not None
+        colours = {
+            text.get_color() for text in drawn.canvas.axes[0].texts if text.get_text() == "-"
+        }
+    assert colours == {INK}
 
 
 def test_gains_turn_the_sign_where_lower_is_better() -> None:
@@ -188,3 +245,37 @@ def test_text_in_a_drawing_is_escaped(facts: Facts) -> None:
         svg = to_svg(drawn.canvas, "x", "<script>alert(1)</script>", "a & b")
     assert "<script>" not in svg and "a &amp; b" in svg
     assert np.isfinite(len(svg))
+
+
+# From files --------------------------------------------------------------------------------------
+
+
+def test_facts_are_read_from_what_the_runs_have_kept(config_copy: Path) -> None:
+    """The spread of norms is that of the tables; a damaged history is named as such."""
+    (config_copy / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+    plan = load_plan(config_copy, {"tier": "two", "papers": ["rotograd"]})
+    norms = {"gradient_norm": {}, "weight": {}}
+    for place, task in enumerate(plan.runs["rotograd", "reduced", "uniform"].cells):
+        # Of four epochs the last two count.
+        norms["gradient_norm"][task] = [9.0, 0.1, 1.0 + place, 1.0 + place]
+        norms["weight"][task] = [1.0, 1.0, 1.0, 1.0]
+    for training in plan.trainings.values():
+        names = {"accuracy": 0.5, "mse": 2.0}
+        write_json(
+            config_copy / training.scores,
+            {"scores": {"0": {"test": dict.fromkeys(training.cell.tasks, names)}}},
+        )
+        ends = {"0": {"seconds": 2.0, "steps": 10, "trouble": None}}
+        write_json(config_copy / training.file("record.json"), {"seeds": ends})
+        history(norms).to_parquet(config_copy / training.file("history.parquet"))
+    facts = read_facts(config_copy, plan, "rotograd", "reduced")
+    wanted = summarise([math.log(n) for n in (1, 2, 3, 4, 5)]).sd
+    assert [run.name for run in facts.runs] == ["uniform", "rotograd"]
+    for found in facts.runs:
+        assert found.norm_spread == pytest.approx(wanted)
+        assert found.weighted_norm_spread == pytest.approx(wanted)
+        assert found.milliseconds == 200.0
+    assert facts.marks == ["demo"] and not facts.lower
+    (config_copy / training.file("history.parquet")).write_text("no table")
+    error = error_of(lambda: read_facts(config_copy, plan, "rotograd", "reduced"))
+    assert "cannot read the history" in error.what

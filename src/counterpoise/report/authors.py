@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from counterpoise.report.entries import Number
+from counterpoise.report.legend import Term
 from counterpoise.report.tables import Line, TableView
 from counterpoise.spec.paper import Paper
 
@@ -17,9 +18,9 @@ _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
     "\N{MINUS SIGN}": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "×": r"$\times$", "<": r"$<$",
-    ">": r"$>$", "\N{EN DASH}": "--", "\N{NO-BREAK SPACE}": "~",
-    "\N{NARROW NO-BREAK SPACE}": r"\,", "Δ": r"$\Delta$", "α": r"$\alpha$", "β": r"$\beta$",
+    ">": r"$>$", "\N{EN DASH}": "--", "Δ": r"$\Delta$", "α": r"$\alpha$", "β": r"$\beta$",
     "γ": r"$\gamma$", "λ": r"$\lambda$", "ω": r"$\omega$", "σ": r"$\sigma$", "→": r"$\to$",
+    "√": r"$\surd$",
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
 
@@ -48,17 +49,29 @@ def _difference(number: Number) -> str:
     return " ".join(part for part in (number.difference, word, number.toward) if part)
 
 
+def words(marks: Sequence[Term]) -> str:
+    """Marks behind what they are of: nothing where there are none."""
+    return f" ({', '.join(term.word for term in marks)})" if marks else ""
+
+
+def shared_marks(table: TableView) -> str:
+    """What all numbers of a table are marked with: ours, and those of each reference."""
+    sources = [("ours", table.marks), *((name, marks) for name, _, marks in table.beside)]
+    return "; ".join(f"{of}: {', '.join(term.word for term in ms)}" for of, ms in sources if ms)
+
+
 def rows(line: Line) -> Iterator[tuple[str, list[str]]]:
     """What stands in a line of a table, kind by kind, as on the page."""
     if line.has_printed or not line.has_ours:
-        yield "paper", [_with_spread(n.printed, n.printed_spread) for n in line.numbers]
+        kind = "paper" if line.has_printed else "ours"
+        yield kind, [_with_spread(n.printed, n.printed_spread) for n in line.numbers]
     if line.has_ours:
         yield "ours", [_with_spread(n.ours, n.ours_spread) for n in line.numbers]
     if line.has_difference:
         yield "difference", [_difference(n) for n in line.numbers]
     for reference in line.references:
         cells = [_with_spread(n.ours, n.ours_spread) if n else "" for n in reference.numbers]
-        yield f"{reference.name}, tier {reference.tier}", cells
+        yield f"{reference.name}, tier {reference.tier}{words(reference.marks)}", cells
 
 
 @cache
@@ -71,7 +84,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"tex": tex, "comment": comment, "md": markdown, "rows": rows}
+    environment.filters |= {
+        "tex": tex,
+        "comment": comment,
+        "md": markdown,
+        "rows": rows,
+        "words": words,
+        "shared_marks": shared_marks,
+    }
     return environment
 
 

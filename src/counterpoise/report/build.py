@@ -18,7 +18,7 @@ from counterpoise.report.cells import reference_cells, reference_cost
 from counterpoise.report.comparison import write_comparison
 from counterpoise.report.export import results, write_tables
 from counterpoise.report.inputs import Inputs, read_inputs
-from counterpoise.report.numbers import count, plural
+from counterpoise.report.numbers import count, duration, plural
 from counterpoise.report.overview import PaperView, overview, paper_views
 from counterpoise.report.questions import QUESTIONS
 from counterpoise.reproduction import verdicts
@@ -40,6 +40,7 @@ def _environment() -> Environment:
         "label": text.label,
         "count": count,
         "plural": plural,
+        "duration": duration,
     }
     environment.globals["anchor"] = text.anchor
     return environment

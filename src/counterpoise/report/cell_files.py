@@ -9,7 +9,9 @@ from typing import Any
 from counterpoise.errors import UserError
 from counterpoise.files import read_json
 from counterpoise.layout import RunPlan, Training
-from counterpoise.report.origin import is_pulled, log_of, older_result, read_older
+from counterpoise.report.origin import is_pulled, older_result, read_older
+from counterpoise.report.shapes import read_cell_files
+from counterpoise.reproduction.logs import log_of
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,18 @@ def read_entry(path: Path, key: str) -> Any:
 
 def read_cell(root: Path, training: Training) -> CellFiles:
     """Record and scores of a cell; older ones where its own are missing."""
-    path = root / training.file("record.json")
-    record = read_json(path) if read_entry(path, "seeds") is not None else None
-    path = root / training.scores
-    scores = read_json(path) if read_entry(path, "scores") is not None else None
+    tasks = training.cell.tasks
+    trained, scored = root / training.file("record.json"), root / training.scores
+    record, scores = read_cell_files(trained, scored, tasks)
     missing = None
     if record is None:
-        missing = Notice(f"{training.name} is not trained", log_of(training, "train"))
+        lacks = "has a record that cannot be read" if trained.is_file() else "is not trained"
+        missing = Notice(f"{training.name} {lacks}", log_of(training, "train"))
     elif scores is None:
-        missing = Notice(f"{training.name} is not scored", log_of(training, "evaluate"))
+        lacks = "has scores that cannot be read" if scored.is_file() else "is not scored"
+        missing = Notice(f"{training.name} {lacks}", log_of(training, "evaluate"))
     folder = older_result(root, training) if missing is not None else None
-    older = read_older(folder) if folder is not None else None
+    older = read_older(folder, tasks) if folder is not None else None
     if folder is None or older is None:
         return CellFiles(training, record, scores, missing, "", is_pulled(root, training))
     return CellFiles(training, *older, missing, folder.name)

@@ -21,12 +21,12 @@ from counterpoise.report.numbers import (
     significant,
     value_text,
 )
-from counterpoise.report.origin import log_of
 from counterpoise.report.protocols import named, protocol_text
 from counterpoise.report.text import anchor
+from counterpoise.reproduction.logs import log_of
+from counterpoise.reproduction.ours import PART
 from counterpoise.spec.cell import Component
 
-PART = "test"
 STEPS = ("train", "evaluate")
 
 
@@ -90,7 +90,7 @@ class ReferenceCell:
     key: str
     state: Term
     seeds: str
-    time: str
+    seconds: float
     memory: str
     machine: str
     commit: str
@@ -128,7 +128,7 @@ def reference_cells(reference: Reference) -> list[ReferenceCell]:
                 key,
                 RUNS[word],
                 count(len(record["seeds"])),
-                duration(record["seconds"]),
+                record["seconds"],
                 f"{fixed(record.get('peak_memory_mib') or 0, 0)} MiB",
                 _hardware(record),
                 (version.get("id") or "none")[:12] + " (changed)" * bool(version.get("dirty")),

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from counterpoise.reference import Reference
 from counterpoise.report.legend import CLAIMS, Term, mark
 from counterpoise.report.numbers import MINUS
-from counterpoise.report.text import anchor, first_sentence, linked_refs
+from counterpoise.report.text import anchor, first_sentence, linked_refs, row_name
+from counterpoise.reproduction.claims import tendency
 from counterpoise.spec.paper import ChangeTest, Claim, CompareTest, Paper, TrendTest
 
 _SIGN = re.compile(r"(?<![\w./-])-(?=\.?\d)")
@@ -59,8 +60,8 @@ class References:
         self._known = {
             f"{table.id}/{row.id}/{column.id}": (
                 anchor("table", paper.id, table.id),
-                f"{table.place if len(table.place) < 20 else table.title}, {row.label}, "
-                f"{column.label}",
+                f"{table.place if len(table.place) < 20 else table.title}, "
+                f"{row_name(row.group, row.label)}, {column.label}",
             )
             for table in paper.tables
             for row in table.rows
@@ -87,8 +88,8 @@ def claim_views(
 
 
 def count_words(claims: Sequence[ClaimView]) -> dict[str, int]:
-    """Claims by word, in the legend's order."""
-    found = Counter(claim.word.key for claim in claims)
+    """Claims by word, in the legend's order; without those that only split another."""
+    found = Counter(claim.word.key for claim in claims if claim.spec.part_of is None)
     return {key: found[key] for key in CLAIMS}
 
 
@@ -140,8 +141,9 @@ def _short(claim: Claim, result: dict[str, Any], references: References) -> Mark
 def reason_of(result: dict[str, Any]) -> str:
     """The reason as a sentence; a tendency names its marks by their words."""
     runs, reason = result["runs"], str(result["reason"])
-    if result["basis"] not in SETTLED and runs["word"] and runs["marks"]:
-        marks = ", ".join(mark(name).word for name in runs["marks"])
+    lesser = tendency(runs["marks"])
+    if result["basis"] not in SETTLED and runs["word"] and lesser:
+        marks = ", ".join(mark(name).word for name in lesser)
         return f"Our runs show a tendency only ({marks}): {runs['word']}."
     if reason and "/" not in reason.split(" ", maxsplit=1)[0]:
         reason = reason[0].upper() + reason[1:]

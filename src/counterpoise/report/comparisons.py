@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from counterpoise.report.claims import References, reason_of
 from counterpoise.report.inputs import PaperFiles
-from counterpoise.report.legend import CLAIMS, Term
+from counterpoise.report.legend import CLAIMS, Term, mark
 from counterpoise.report.numbers import decimals_for, fixed, signed, significant
-from counterpoise.report.text import anchor
+from counterpoise.report.text import anchor, row_name
 from counterpoise.spec.paper import Paper
 
 
@@ -27,6 +27,7 @@ class ComparisonView:
     p: str
     seeds: int
     word: str
+    marks: tuple[Term, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class MethodsView:
     comparisons: tuple[ComparisonView, ...]
     word: str
     """What holds of all comparisons, where that is one word; the rows do not repeat it."""
+    marks: tuple[Term, ...]
+    """Marks of all comparisons, which the rows do not repeat either."""
     descriptions: tuple[DescriptionView, ...]
 
 
@@ -104,18 +107,20 @@ def methods_views(paper: Paper, files: PaperFiles) -> tuple[MethodsView, ...]:
         described = files.descriptions.get(table.id, [])
         if not compared and not described:
             continue
-        rows = {row.id: row.label for row in table.rows}
+        rows = {row.id: row_name(row.group, row.label) for row in table.rows}
         columns = {column.id: column.label for column in table.columns}
+        shared = _shared_marks(compared)
         found.append(
             MethodsView(
                 anchor("methods", paper.id, table.id),
                 f"{table.place if table.place != 'ours' else 'Ours'}. {table.title}",
                 _label(paper, compared[0]["own"]) if compared else "",
                 tuple(
-                    _comparison(entry, rows[entry["row"]], columns[entry["column"]])
+                    _comparison(entry, rows[entry["row"]], columns[entry["column"]], shared)
                     for entry in compared
                 ),
                 words.pop() if len(words := {entry["word"] for entry in compared}) == 1 else "",
+                tuple(mark(name) for name in shared),
                 tuple(_description(paper, entry) for entry in described),
             )
         )
@@ -128,7 +133,13 @@ def _label(paper: Paper, run: str) -> str:
     return paper.experiments[experiment].runs[name].label or name.replace("_", " ")
 
 
-def _comparison(entry: dict[str, Any], row: str, column: str) -> ComparisonView:
+def _shared_marks(compared: list[dict[str, Any]]) -> list[str]:
+    """Marks that all of some comparisons have."""
+    first = compared[0]["marks"] if compared else []
+    return [name for name in first if all(name in entry["marks"] for entry in compared)]
+
+
+def _comparison(entry: dict[str, Any], row: str, column: str, shared: list[str]) -> ComparisonView:
     decimals = decimals_for(entry["difference"], entry["sd"])
     interval = entry["interval"]
     return ComparisonView(
@@ -140,6 +151,7 @@ def _comparison(entry: dict[str, Any], row: str, column: str) -> ComparisonView:
         significant(entry["p_holm"], 2) if entry["p_holm"] is not None else "",
         entry["n"],
         entry["word"],
+        tuple(mark(name) for name in entry["marks"] if name not in shared),
     )
 
 

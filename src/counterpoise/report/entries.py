@@ -9,6 +9,7 @@ from typing import Any
 from counterpoise.report.legend import NUMBERS, Term, mark
 from counterpoise.report.numbers import decimals_for, decimals_of, fixed, signed, split_printed
 from counterpoise.report.text import anchor
+from counterpoise.reproduction.ours import CONSTANT
 from counterpoise.spec.paper import Paper
 
 WITHOUT_RUN = ("not run", "missing")
@@ -91,7 +92,7 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
         printed_spread,
         fixed(ours["mean"], decimals),
         f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
-        0 if "constant" in ours["values"] else ours["n"],
+        0 if CONSTANT in ours["values"] else ours["n"],
         # Of one seed it is the same number again.
         fixed(ours["from_means"], decimals)
         if ours["from_means"] is not None and ours["n"] > 1

@@ -8,22 +8,44 @@ from typing import Any
 from counterpoise.errors import UserError
 from counterpoise.plan import Plan
 from counterpoise.report.cell_files import CellFiles, missing_of_run
-from counterpoise.report.origin import FoundScores
-from counterpoise.reproduction.tables import make_entry
-from counterpoise.spec.paper import Column, Paper, Row, Table, parse_printed
+from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.tables import declared_margin, make_entry
+from counterpoise.spec.paper import DELTA_M, Column, Paper, Row, Table, parse_printed
+
+
+class FoundScores(Scores):
+    """Scores of a plan, as far as its cells can be read: older ones where theirs are missing."""
+
+    def __init__(self, root: Path, plan: Plan, cells: dict[str, CellFiles]) -> None:
+        super().__init__(root, plan)
+        self._cells = cells
+
+    def file(self, key: str) -> Any:
+        """The scores of a cell."""
+        return _there(self._cells[key], self._cells[key].scores)
+
+    def record(self, key: str) -> Any:
+        """The training record of a cell."""
+        return _there(self._cells[key], self._cells[key].record)
+
+
+def _there(files: CellFiles, found: dict[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        raise UserError(files.missing.what if files.missing else f"{files.training.key} is missing")
+    return found
 
 
 def tables_from_scores(
     root: Path, plan: Plan, paper: Paper, cells: dict[str, CellFiles]
 ) -> dict[str, Any]:
     """All tables of a paper, each number by itself: one that is missing hides no other."""
-    older = {k: (files.record, files.scores) for k, files in cells.items() if files.older}
-    scores = FoundScores(root, plan, older)
+    older = {key for key, files in cells.items() if files.older}
+    scores = FoundScores(root, plan, cells)
 
     def entry(table: Table, row: Row, column: Column, text: str) -> dict[str, Any]:
         try:
             found = make_entry(scores, paper, table, row, column, text)
-            if found["ours"] is not None and older.keys() & {*found["ours"]["cells"]}:
+            if found["ours"] is not None and older & {*found["ours"]["cells"]}:
                 found["marks"].append("stale")
             return found
         except (UserError, KeyError, TypeError):
@@ -52,8 +74,9 @@ def missing_entry(
 ) -> dict[str, Any]:
     """An entry of a table whose number should exist and does not, in the form of the others."""
     quantity, printed = table.quantity(row, column), parse_printed(text)
-    names = (quantity.run, table.baseline)
-    runs = [plan.runs.get((paper.id, str(quantity.experiment), str(name))) for name in names]
+    experiment, name = paper.run_of(quantity)
+    behind = [name, *([str(table.baseline)] if quantity.metric == DELTA_M else [])]
+    runs = [plan.runs.get((paper.id, experiment, run)) for run in behind]
     logs = [
         f"{notice.what}, see {notice.log}"
         for run in runs
@@ -63,17 +86,20 @@ def missing_entry(
     return {
         "printed": text if printed is not None else None,
         "printed_value": float(printed.value) if printed is not None else None,
-        "printed_spread": float(printed.spread) if printed and printed.spread else None,
+        "printed_spread": float(printed.spread)
+        if printed is not None and printed.spread is not None
+        else None,
         "ours": None,
         "difference": None,
         "interval": None,
-        "margin": None,
+        "margin": declared_margin(printed, quantity),
         "marks": [row.mark] if row.mark else [],
         "verdict": "missing",
         "rule": "the job that makes our number has failed or has not run",
         "reason": "; ".join(dict.fromkeys(logs)) or "its scores cannot be read",
         "better": quantity.better,
-        "metric": quantity.metric,
-        "run": f"{quantity.experiment}/{quantity.run}" if runs[0] is not None else None,
+        "metric": quantity.measured,
+        "run": f"{experiment}/{name}" if runs[0] is not None else None,
+        "measurable": not quantity.unavailable,
         "reductions": list(runs[0].reductions) if runs[0] is not None else [],
     }

@@ -16,10 +16,12 @@ from counterpoise.files import read_json
 from counterpoise.layout import PaperPlan
 from counterpoise.plan import Plan
 from counterpoise.provenance import commit
-from counterpoise.reference import Reference, read_references
+from counterpoise.reference import FOLDER, Reference, read_references
 from counterpoise.report.cell_files import CellFiles, Notice, read_cell, read_entry
 from counterpoise.report.incomplete import tables_from_scores
-from counterpoise.reproduction.claims import judge_claim
+from counterpoise.report.shapes import is_record
+from counterpoise.reproduction.claims import judge_claim, judge_trends
+from counterpoise.reproduction.comparisons import rank_printed
 from counterpoise.reproduction.evidence import Numbers
 from counterpoise.spec.paper import Paper
 
@@ -101,32 +103,50 @@ def read_inputs(root: Path, plan: Plan) -> Inputs:
         for folder, data in used.items()
         if read_entry(root / data.summary, "parts") is not None
     }
-    references, unreadable = read_references(root, plan.project)
+    references, unreadable = _references(root, plan)
     return Inputs(commit(root), cells, papers, summaries, references, unreadable)
+
+
+def _references(root: Path, plan: Plan) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+    """Committed results, and one line on each whose files or records cannot be read."""
+    found, unreadable = read_references(root, plan.project)
+    odd = {
+        reference.name: key
+        for reference in found
+        for key, record in reference.records.items()
+        if not is_record(record)
+    }
+    lines = [f"{FOLDER}/{name}: the record of {key} has another form" for name, key in odd.items()]
+    return tuple(one for one in found if one.name not in odd), (*unreadable, *lines)
 
 
 def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles]) -> PaperFiles:
     paper, logs = made.paper, f"logs/{made.tier}"
     notices = []
     tables = read_entry(root / made.tables, "tables")
+    rankings = read_entry(root / made.tables, "rankings") or []
     pulled = {key for key, files in cells.items() if files.pulled}
     if tables is None or not _complete(paper, tables):
         if paper.tables:
             log = f"{logs}/tables/{paper.id}-{made.tables_digest}.log"
-            notices.append(Notice("its tables, put together here from the scores that exist", log))
+            what = "its tables, put together here from the scores that exist"
+            notices.append(Notice(f"{what}, without comparisons of methods", log))
         tables = tables_from_scores(root, plan, paper, cells)
+        rankings = [rank_printed(paper, ranked) for ranked in paper.rankings]
     for entry in (
         entry for rows in tables.values() for row in rows.values() for entry in row.values()
     ):
         if entry["ours"] is not None and pulled & {*entry["ours"]["cells"]}:
             entry["marks"].append("pulled")
     found = read_entry(root / made.claims, "claims")
+    trends = read_entry(root / made.claims, "figures") or {}
     if not isinstance(found, list) or len(found) != len(paper.claims):
         if paper.claims:
             log = f"{logs}/claims/{paper.id}-{made.claims_digest}.log"
             notices.append(Notice("its claims, judged here from the tables that exist", log))
         numbers = Numbers(tables)
         found = [judge_claim(claim, numbers) for claim in paper.claims]
+        trends = judge_trends(paper, numbers)
     figures = {}
     for name, digest in made.figure_digests.items():
         drawn = _figure(root / made.figure(name))
@@ -135,10 +155,11 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
             notices.append(Notice(f"figure {name}", log))
         else:
             figures[name] = drawn
-    views = _views(root / made.views) if made.viewed else []
+    views, unreadable = _views(root / made.views) if made.viewed else ([], [])
     if made.viewed and not views:
-        log = f"{logs}/views/{paper.id}-{made.views_digest}.log"
-        notices.append(Notice("the views of its trade-offs", log))
+        unreadable = ["the views of its trade-offs"]
+    log = f"{logs}/views/{paper.id}-{made.views_digest}.log"
+    notices += [Notice(what, log) for what in unreadable]
     return PaperFiles(
         tables,
         {claim["id"]: claim for claim in found},
@@ -147,8 +168,8 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
         notices,
         read_entry(root / made.tables, "comparisons") or {},
         read_entry(root / made.tables, "descriptions") or {},
-        read_entry(root / made.claims, "figures") or {},
-        [found for found in read_entry(root / made.tables, "rankings") or [] if found is not None],
+        trends,
+        [ranked for ranked in rankings if ranked is not None],
     )
 
 
@@ -176,14 +197,16 @@ def _figure(path: Path) -> FigureFiles | None:
     return figure if svg.startswith("<svg") and not _ACTIVE.search(svg) else None
 
 
-def _views(folder: Path) -> list[ViewFiles]:
-    """The views of a paper, as they are named in their files."""
-    found = []
-    for path in sorted(folder.glob("*.svg")):
+def _views(folder: Path) -> tuple[list[ViewFiles], list[str]]:
+    """The views of a paper, as they are named in their files, and those that cannot be read."""
+    found, unreadable = [], []
+    for path in sorted({path.with_suffix(".svg") for path in folder.glob("[!.]*")}):
         drawn = _figure(path)
-        if drawn is not None:
-            behind = read_json(path.with_suffix(".json"))
-            names = ("experiment", "kind", "title", "of", "ran", "note")
-            told = {name: str(behind.get(name, "")) for name in names}
-            found.append(ViewFiles(**told, drawn=drawn))
-    return found
+        if drawn is None:
+            unreadable.append(f"view {path.stem}")
+            continue
+        behind = read_json(path.with_suffix(".json"))
+        names = ("experiment", "kind", "title", "of", "ran", "note")
+        told = {name: str(behind.get(name, "")) for name in names}
+        found.append(ViewFiles(**told, drawn=drawn))
+    return found, unreadable

@@ -66,8 +66,8 @@ CLAIMS = _index(
     ),
     Term(
         "inconclusive", "inconclusive", "wave", "unsure",
-        "The evidence so far does not decide. Runs on stand-in data or with a reduced protocol "
-        "show a tendency and leave a claim inconclusive.",
+        "The evidence so far does not decide. Runs on stand-in data, with a reduced protocol or "
+        "on a split that leaks show a tendency and leave a claim inconclusive.",
     ),
     Term(
         "not testable", "not testable", "question", "none",
@@ -115,7 +115,7 @@ MARKS = _index(
     ),
     Term(
         "stale", "stale", "clock", "marked",
-        "Made by older code or settings than this checkout's; a verdict stands, with the mark.",
+        "Made by older code or settings than this checkout's.",
     ),
     Term(
         "pulled", "pulled", "inbox", "none",

@@ -153,13 +153,14 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
     words = count_words(claims)
     missing = [files.missing for files in inputs.cells.values() if files.missing is not None]
     contradicted = [c for c in claims if c.settled and c.word.key == "does not hold"]
+    by_papers = count_words(contradicted)["does not hold"]
     findings = _telling(contradicted)
     stand_in = any(run.mark == "demo" for run in plan.runs.values())
     return Overview(
         make_bar(numbers, NUMBERS, "printed number"),
         make_bar(words, CLAIMS, "claim"),
         stand_in,
-        _headline(numbers, words, len(contradicted), stand_in),
+        _headline(numbers, words, by_papers, stand_in),
         tuple(missing),
         len(plan.trainings),
         sum(bool(files.older) for files in inputs.cells.values()),

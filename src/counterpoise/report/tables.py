@@ -12,7 +12,7 @@ from counterpoise.report.entries import WITHOUT_RUN, Number, count_states, numbe
 from counterpoise.report.intervals import Intervals, intervals_of
 from counterpoise.report.legend import MARKS, NUMBERS, Term, mark
 from counterpoise.report.numbers import plural
-from counterpoise.report.text import anchor
+from counterpoise.report.text import anchor, row_name
 from counterpoise.spec.paper import Paper, Row, Table
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -152,7 +152,10 @@ def table_view(
         f"tables/{paper.id}-{table.id}",
         max(widths, default=0),
         tuple(width > 0 for width in widths),
-        intervals_of([c.label for c in table.columns], [(n.label, n.numbers) for n in lines]),
+        intervals_of(
+            [column.label for column in table.columns],
+            [(row_name(line.group, line.label), line.numbers) for line in lines],
+        ),
         tuple((name, tier, marks) for (name, tier), marks in beside.items()),
     )
 

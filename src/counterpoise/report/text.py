@@ -36,6 +36,11 @@ def anchor(kind: str, *parts: str) -> str:
     return ":".join((kind, *parts))
 
 
+def row_name(group: str, label: str) -> str:
+    """A row's label with its group: rows of several groups may share one."""
+    return f"{group}, {label}" if group else label
+
+
 def label(text: str) -> Markup:
     """A label with the indices of its symbols: ``Δ_m``, ``R_k^{t+1}``."""
 

@@ -6,7 +6,14 @@ import math
 from itertools import pairwise
 
 from counterpoise.reproduction.changes import printed_change
-from counterpoise.reproduction.evidence import Evidence, Numbers, gather, right_side, wanted
+from counterpoise.reproduction.evidence import (
+    Evidence,
+    Numbers,
+    gather,
+    right_side,
+    sides_of,
+    wanted,
+)
 from counterpoise.spec.paper import (
     ChangeTest,
     ClaimTest,
@@ -41,7 +48,8 @@ def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word 
         else float(comparison.right)
     )
     if left is None or right is None:
-        return None, f"{comparison.left}: not printed"
+        unprinted = [side for side in sides_of(comparison) if numbers.printed(side) is None]
+        return None, f"{', '.join(unprinted)}: not printed"
     right *= comparison.times
     against = right_side(comparison) + (f" {right:g}" if isinstance(comparison.right, str) else "")
     text = f"{comparison.left} {left:g} against {against}"

@@ -14,11 +14,13 @@ from counterpoise.reproduction.evidence import (
     Numbers,
     combine,
     gather,
+    in_pairs,
     right_side,
     sides_of,
     wanted,
 )
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import (
     ChangeTest,
     CompareTest,
@@ -40,18 +42,19 @@ def _our_comparison(
         right = numbers.ours(comparison.right)
         if right is None:
             return None, ""
-        difference = difference_of(left, right, comparison.times)
+        difference = difference_of(*in_pairs(left, right), comparison.times)
     else:
         constant = comparison.times * comparison.right
         difference = combined([left], lambda values: values[0] - constant)
+    text = f"{comparison.left} minus {right_side(comparison)}: "
     if not difference.values:
-        return None, ""
+        return "inconclusive", f"{text}no seed in common"
     sample, parts = difference.sample, difference.parts
-    text = f"{comparison.left} minus {right_side(comparison)}: {sample.mean:+.3g}"
+    text += f"{sample.mean:+.3g}"
     interval = interval_of(sample.mean, parts)
     strict = interval_of(sample.mean, parts, 1 - (1 - LEVEL) / family)
     if interval is None or strict is None or sample.n < FEWEST_SEEDS:
-        return "inconclusive", f"{text} ({sample.n} seeds)"
+        return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
     over = "paired seeds and items" if difference.items is not None else "paired seeds"
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
     text += f", expected {comparison.expect.replace('_', ' ')}"
@@ -113,7 +116,8 @@ def _correlation(test: CorrelationTest, numbers: Numbers) -> Evidence:
     text = _sizes(f"rank correlation of {first}, {len(settings)} settings:", found)
     steps = [f"{text}, expected {test.expect.replace('_', ', ')}, threshold {test.threshold:g}"]
     if found.interval is None or seeds < FEWEST_SEEDS or missing:
-        return Evidence("inconclusive", [f"{steps[0]} ({seeds} seeds)"], marks, missing)
+        text = f"{steps[0]} ({plural(seeds, 'seed')})"
+        return Evidence("inconclusive", [text], marks, missing)
     words = [_strength(test, found.value, found.interval)]
     if ahead is not None and ahead.value is not None and ahead.interval is not None:
         steps.append(_sizes(f"larger in size than that of {test.rival[0]} by", ahead))  # type: ignore[index]

@@ -8,8 +8,9 @@ import numpy as np
 
 from counterpoise.evaluation.measured import Measured, combined
 from counterpoise.evaluation.statistics import interval_of
-from counterpoise.reproduction.evidence import Evidence, Numbers
+from counterpoise.reproduction.evidence import Evidence, Numbers, in_pairs
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import ChangeTest, Word
 
 
@@ -43,16 +44,16 @@ def printed_change(test: ChangeTest, numbers: Numbers) -> Evidence:
 
 def our_change(
     test: ChangeTest, numbers: Numbers, start: Measured, end: Measured
-) -> tuple[Word | None, str]:
+) -> tuple[Word, str]:
     """The word of our runs for the change, and what it rests on."""
     sign = numbers.sign(test.end)
-    found = combined([end, start], lambda values: _improvement(test, sign, values))
+    found = combined(in_pairs(end, start), lambda values: _improvement(test, sign, values))
     if not found.values:
-        return None, ""
+        return "inconclusive", f"{test.start} to {test.end}: no seed has such a change"
     sample, interval = found.sample, interval_of(found.sample.mean, found.parts)
     text = _told(test, f"{test.start} to {test.end}", sample.mean)
     if interval is None or sample.n < FEWEST_SEEDS:
-        return "inconclusive", f"{text} ({sample.n} seeds)"
+        return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
     text += f" [{interval[0]:.1f}, {interval[1]:.1f}] over {sample.n} paired seeds"
     low, high = (end - test.claimed for end in interval)
     if -test.tolerance <= low and high <= test.tolerance:

@@ -6,13 +6,15 @@ that they agree with a claim about methods does not make it hold. Otherwise our 
 differences in pairs (the same seeds and items) with a 95 % interval. A sentence holds where all its
 comparisons come out; it does not where one clearly comes out the other way, with intervals so wide
 (Bonferroni) that of many comparisons none does so by chance more often than one in twenty times.
-Runs on stand-in data or with a reduced protocol show a tendency and leave the claim inconclusive.
+Runs on stand-in data, with a reduced protocol or on a split that leaks show a tendency and leave
+the claim inconclusive.
 
 The trend that a paper states of a figure is judged in the same way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,13 +36,18 @@ from counterpoise.spec.paper import (
     Word,
 )
 
-PRINTED, FULL, REDUCED, DEMO, NONE = (
+PRINTED, FULL, REDUCED, DEMO, LEAKING, FAILED, NONE = (
     "the paper's own numbers",
     "our full runs",
     "our reduced runs",
     "our runs on stand-in data",
+    "our runs on a leaking split",
+    "our runs, which came to a bad end",
     "no runs yet",
 )
+
+TENDENCY = {"demo": DEMO, "reduced": REDUCED, "leaking": LEAKING}
+"""Marks of runs that show a tendency only, each with what it makes the basis; the first counts."""
 
 
 def judge_claim(claim: Claim, numbers: Numbers) -> dict[str, Any]:
@@ -67,16 +74,22 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
         reason = "the paper's own numbers contradict the sentence"
         return _result("does not hold", PRINTED, reason, printed, runs)
     if runs.word is None:
-        reason = "the rows that it needs are not run"
+        basis, reason = NONE, "the rows that it needs are not run"
+        if any(map(numbers.failed, runs.missing)):
+            basis, reason = FAILED, "a run that it needs has come to a bad end"
         if printed.word == "holds":
             reason += "; the paper's own numbers agree with the sentence"
-        return _result("inconclusive", NONE, reason, printed, runs)
-    lesser = [mark for mark in runs.marks if mark in ("demo", "reduced", "leaking")]
-    if lesser:
-        basis = DEMO if "demo" in lesser else REDUCED
-        reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
         return _result("inconclusive", basis, reason, printed, runs)
+    lesser = tendency(runs.marks)
+    if lesser:
+        reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
+        return _result("inconclusive", TENDENCY[lesser[0]], reason, printed, runs)
     return _result(runs.word, FULL, _reason(runs), printed, runs)
+
+
+def tendency(marks: Collection[str]) -> list[str]:
+    """Those of the marks of runs for which they show a tendency only."""
+    return [mark for mark in TENDENCY if mark in marks]
 
 
 def _reason(evidence: Evidence) -> str:

@@ -211,7 +211,8 @@ def rank_printed(paper: Paper, wanted: Ranking) -> dict[str, Any] | None:
         columns.append({row: float(one.value) for row, one in printed.items() if one is not None})
         lower.append(table.quantity(table.rows[0], table.columns[place]).better == "lower")
     names = [row for row in columns[0] if all(row in column for column in columns)]
-    found = ranking(np.array([[column[name] for column in columns] for name in names]), lower)
+    scores = np.array([[column[name] for column in columns] for name in names])
+    found = ranking(scores.reshape(len(names), len(columns)), lower)
     if found is None:
         return None
     places = sorted(zip(found.mean_ranks, names, strict=True))

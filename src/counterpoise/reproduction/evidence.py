@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from counterpoise.evaluation.measured import Measured
-from counterpoise.reproduction.ours import Scores, ours_of
+from counterpoise.reproduction.ours import CONSTANT, Scores, ours_of
 from counterpoise.spec.paper import Comparison, Paper, Word
 
 
@@ -63,6 +65,10 @@ class Numbers:
         found = self._resamples(ref) if self._resamples is not None else None
         return Measured(ours["values"]) if found is None else found
 
+    def failed(self, ref: str) -> bool:
+        """Whether a run behind our number has come to a bad end."""
+        return str(self.entry(ref)["verdict"]) == "failed"
+
     def measurable(self, ref: str) -> bool:
         """Whether this project could have a number of its own there."""
         return bool(self.entry(ref).get("measurable", True))
@@ -81,6 +87,23 @@ def resamples_of(scores: Scores, paper: Paper) -> Callable[[str], Measured | Non
         return None if ours is None else ours.measured
 
     return find
+
+
+def in_pairs(one: Measured, other: Measured) -> tuple[Measured, Measured]:
+    """Both by the same seeds: a constant predictor's score stands beside each of the other's.
+
+    On resamples of the items it is taken to be what it is on all of them.
+    """
+
+    def beside(this: Measured, that: Measured) -> Measured:
+        if CONSTANT not in this.values:
+            return this
+        value, draws = this.values[CONSTANT], that.draws
+        if draws is not None:
+            draws = replace(draws, values=np.full_like(draws.values, value))
+        return Measured(dict.fromkeys(that.values, value), draws)
+
+    return beside(one, other), beside(other, one)
 
 
 def wanted(numbers: Numbers, comparison: Comparison) -> float:

@@ -10,12 +10,14 @@ from counterpoise.errors import UserError
 from counterpoise.files import read_json, sha256_file, write_sealed, write_text
 from counterpoise.plan import DRAWINGS, Plan
 from counterpoise.reproduction.style import house_style, to_svg
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import BarsFigure, Figure
 
 
 def _describe(figure: Figure, data: list[dict[str, Any]]) -> str:
     trend = f" The paper: {figure.trend}" if figure.trend else ""
-    return f"{len(data)} numbers, listed in the table below the figure.{trend}"
+    rows = plural(len(data), "row")
+    return f"Its {rows} of data, or the first of them, stand in the table below it.{trend}"
 
 
 def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
@@ -41,7 +43,6 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
             r for r in plan.runs.values() if r.paper == paper_name and keys & {*r.cells.values()}
         ]
         marks = {mark for run in shown for mark in run.marks}
-        marks |= {"other_network" for run in shown if run.other_network}
     keys_shown = [training.key for training in cells]
     write_sealed(
         path.with_suffix(".json"),

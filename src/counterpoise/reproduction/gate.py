@@ -9,6 +9,7 @@ from counterpoise.errors import UserError, UserErrors
 from counterpoise.files import read_json, write_json
 from counterpoise.layout import RunPlan, Training
 from counterpoise.plan import Plan
+from counterpoise.reproduction.logs import log_of
 
 
 def problems(root: Path, plan: Plan) -> list[UserError]:
@@ -25,7 +26,7 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
                     UserError(
                         f"cell {key} has no result",
                         where=where,
-                        remedy=f"see logs/{plan.tier_name}/train/{key.replace('/', '-')}.log",
+                        remedy=f"see {log_of(training, 'train')}",
                     )
                 )
                 continue
@@ -44,12 +45,11 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
                 continue
             path = root / training.scores
             if not path.is_file():
-                log = f"{training.key.replace('/', '-')}-{training.scoring}.log"
                 found.append(
                     UserError(
                         f"cell {training.key} has no scores",
                         where=where,
-                        remedy=f"see logs/{plan.tier_name}/evaluate/{log}",
+                        remedy=f"see {log_of(training, 'evaluate')}",
                     )
                 )
             elif (skill := read_json(path)["skill"]["validation"]) is not None:

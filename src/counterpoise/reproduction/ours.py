@@ -19,11 +19,14 @@ from counterpoise.files import read_json, read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
-from counterpoise.reproduction.verdicts import SHARES
+from counterpoise.reproduction.verdicts import is_share
 from counterpoise.spec.paper import ALL_TASKS, DELTA_M, SPREADS, Quantity
 from counterpoise.tasks import Task
 
 PART = "test"
+
+CONSTANT = "constant"
+"""In place of a seed: the constant predictor's score is one for all."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,7 @@ class Scores:
             if (value := parts[PART][task][name]) is not None
         }
         draws = self._resamples(key, task, name)
-        # Averages over findings (f1_macro, auroc_micro) are shares as what they average.
-        largest = 1.0 if name.partition("_")[0] in SHARES else None
+        largest = 1.0 if is_share(name) else None
         if not found or not found.keys() <= draws.keys():
             return Measured(found, largest=largest)
         told = self.file(key)["resamples"][PART]
@@ -113,7 +115,7 @@ class Scores:
     def constant(self, key: str, task: str, name: str) -> Measured:
         """The constant predictor's score, which is one for all seeds."""
         value = self.file(key)["constant"][PART][task][name]
-        return Measured({} if value is None else {"constant": value})
+        return Measured({} if value is None else {CONSTANT: value})
 
     def during(self, key: str, task: str, quantity: str, epoch: str | None = None) -> Measured:
         """A quantity of training at an epoch, or the mean over the second half of the epochs."""
@@ -138,7 +140,7 @@ class Scores:
             weighted: of the norm times the task's weight, epoch by epoch.
         """
         history, names = self.history(key), list(tasks)
-        if history is None or len(names) < 2:
+        if history is None or history.empty or len(names) < 2:
             return Measured({})
         middle = (int(history["epoch"].max()) + 1) // 2
         later: pd.DataFrame = history[history["epoch"] >= middle]

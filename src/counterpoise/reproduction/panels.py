@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
 from counterpoise.spec.paper import Line, Paper
@@ -31,9 +32,13 @@ def lines_of(plan: Plan, paper: Paper, lines: Sequence[Line]) -> list[tuple[str,
 
 
 def history_of(root: Path, plan: Plan, run: RunPlan) -> pd.DataFrame:
-    """History of all cells of a run."""
+    """History of all cells of a run.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
     frames = [
-        pd.read_parquet(root / plan.trainings[key].file("history.parquet"))
+        read_parquet(root / plan.trainings[key].file("history.parquet"), "history")
         for key in dict.fromkeys(run.cells.values())
     ]
     return pd.concat(frames, ignore_index=True)
@@ -59,7 +64,7 @@ FAR_APART = 4
 
 def ratio_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
     """A logarithmic axis with plain numbers where positive values are far apart."""
-    if min(values) > 0 and max(values) > FAR_APART * min(values):
+    if values and min(values) > 0 and max(values) > FAR_APART * min(values):
         axes.set(**{f"{which}scale": "log"})
         axis = axes.xaxis if which == "x" else axes.yaxis
         axis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -18,14 +18,16 @@ from counterpoise.reproduction.vector import SVG, compact
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), "-.")
 
-_INK = "#010203"  # stands for the page's text colour until the SVG is written
+INK = "#010203"
+"""Stands for the page's text colour until the SVG is written."""
+
 _SETTINGS: dict[str, Any] = {
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 9,
-    "axes.titlecolor": _INK,
+    "axes.titlecolor": INK,
     "axes.labelsize": 8.5,
     "axes.linewidth": 0.6,
     "figure.facecolor": "none",
@@ -35,18 +37,24 @@ _SETTINGS: dict[str, Any] = {
     "font.sans-serif": ["system-ui", "DejaVu Sans"],
     "font.size": 8.5,
     "legend.frameon": False,
-    "legend.labelcolor": _INK,
+    "legend.labelcolor": INK,
     "lines.linewidth": 1.4,
     "path.simplify": True,
     "svg.fonttype": "none",
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
 }
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour and dash of a line by its number: no two of the first 36 share both."""
+    turn, place = divmod(number, len(COLOURS))
+    return {"color": COLOURS[place], "linestyle": DASHES[(place + turn) % len(DASHES)]}
 
 
 @contextmanager
@@ -64,7 +72,7 @@ def to_svg(figure: Figure, salt: str, title: str, description: str) -> str:
     """The figure as an SVG element: deterministic, small, titled and described."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=72)
-    root = compact(buffer.getvalue().replace(_INK, "currentColor"), salt)
+    root = compact(buffer.getvalue().replace(INK, "currentColor"), salt)
     root.set("role", "img")
     root.set("aria-labelledby", f"{salt}-title {salt}-desc")
     for place, (name, text) in enumerate({"title": title, "desc": description}.items()):

@@ -13,15 +13,20 @@ from counterpoise.plan import Plan
 from counterpoise.reproduction.comparisons import compare_methods, describe_runs, rank_printed
 from counterpoise.reproduction.ours import Ours, Scores, ours_of
 from counterpoise.reproduction.verdicts import judge, margin_of
-from counterpoise.spec.paper import Column, Paper, Row, Run, Table, parse_printed
+from counterpoise.spec.paper import (
+    Column,
+    Paper,
+    Printed,
+    Quantity,
+    Row,
+    Run,
+    Table,
+    parse_printed,
+)
 
 
 def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
-    marks: list[str] = []
-    if plan is not None:
-        marks += plan.marks
-    if plan is not None and plan.other_network:
-        marks.append("other_network")
+    marks = plan.marks if plan is not None else []
     if run is not None and run.calibrated:
         marks.append("calibrated")
     if run is not None and run.role == "sensitivity":
@@ -29,6 +34,13 @@ def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
     if row.mark is not None:
         marks.append(row.mark)
     return marks
+
+
+def declared_margin(printed: Printed | None, quantity: Quantity) -> float | None:
+    """The margin of a number, whether or not there is one of ours."""
+    if printed is None:
+        return quantity.margin
+    return margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin)
 
 
 def make_entry(
@@ -53,11 +65,7 @@ def make_entry(
     marks = _marks(run, spec, row)
     if ours is not None and ours.undefined:
         marks.append("partial")
-    margin = (
-        margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin)
-        if printed is not None
-        else quantity.margin
-    )
+    margin = declared_margin(printed, quantity)
     judgement = judge(
         printed,
         table.repeats,

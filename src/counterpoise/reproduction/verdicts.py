@@ -22,13 +22,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from counterpoise.evaluation.statistics import Part, Sample, borrowed_interval, welch_interval
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import Printed
 
 Verdict = Literal["agrees", "differs", "inconclusive", "failed", "undefined", "not run"]
 
 FEWEST_SEEDS = 3
-SHARES = {"accuracy", "auroc", "auprc", "f1"}
+SHARES = {"accuracy", "auroc", "auprc", "f1", "sensitivity"}
 """Metrics between 0 and 1. Their margin is 0.01 where no spread is printed."""
+
+
+def is_share(metric: str | None) -> bool:
+    """Whether a metric is a share, or an average of some: ``f1_macro``, ``sensitivity_90``."""
+    return metric is not None and metric.partition("_")[0] in SHARES
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def margin_of(printed: Printed, metric: str | None, percent: bool, declared: flo
         return max(declared, rounding)
     if printed.spread is not None:
         return max(2 * float(printed.spread), rounding)
-    if metric in SHARES:
+    if is_share(metric):
         return max(1.0 if percent else 0.01, rounding)
     return rounding
 
@@ -121,7 +127,7 @@ def _rule(
     lacks_items: bool,
 ) -> tuple[Verdict, str]:
     if seeds < FEWEST_SEEDS:
-        return "inconclusive", f"{seeds} seeds are fewer than {FEWEST_SEEDS}"
+        return "inconclusive", f"{plural(seeds, 'seed')}, fewer than {FEWEST_SEEDS}"
     if interval is None or margin is None:
         return "inconclusive", "no interval can be given"
     if lacks_items:

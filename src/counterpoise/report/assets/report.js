@@ -68,12 +68,16 @@
   });
 
   // Sort by a column: lines move within their group; the third click restores the first order.
+  // A cell whose text has a unit of its own says in data-sort what it is sorted by.
   const number = (text) => {
     const found = /[-+\u2212]?\d[\d\u202f]*(\.\d+)?(e[-\u2212]?\d+)?/i.exec(text);
     return found ? Number(found[0].replace(/\u202f/g, "").replace(/\u2212/g, "-")) : NaN;
   };
   const key = (line, column, columns) => {
-    if (line.tagName === "TR") return line.cells[column].textContent.trim();
+    if (line.tagName === "TR") {
+      const cell = line.cells[column];
+      return cell.dataset.sort ?? cell.textContent.trim();
+    }
     if (column === 0) return line.rows[0].cells[0].textContent.trim();
     const cells = ["ours", "printed", "reference"].map((kind) => line.querySelector(`tr.${kind}`))
       .filter(Boolean).map((row) => row.cells[row.cells.length - columns + column]);

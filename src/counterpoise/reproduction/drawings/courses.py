@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings.history import AXES
 from counterpoise.reproduction.panels import grid, history_of, lines_of
-from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.reproduction.style import line_style
 from counterpoise.spec.paper import CoursesFigure, Paper
 
 SHORT = 20
@@ -29,7 +29,7 @@ def draw(
         chosen = history[history["quantity"] == content.quantity]
         values = chosen.groupby(["epoch", "seed"])["value"].mean().unstack()
         epochs, mean = values.index.to_numpy() + 1, values.mean(axis=1).to_numpy()
-        style = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
+        style = line_style(number)
         axis.plot(epochs, mean, label=label, **style)
         if values.shape[1] > 1:
             low, high = values.min(axis=1), values.max(axis=1)

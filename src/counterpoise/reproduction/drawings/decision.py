@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from counterpoise.files import read_parquet
 from counterpoise.plan import Plan
 from counterpoise.reproduction.panels import grid, label_of, runs_of
 from counterpoise.spec.paper import DecisionFigure, Paper
@@ -26,11 +26,11 @@ def draw(
     data, image = [], None
     for row, run in enumerate(runs):
         training = plan.trainings[next(iter(run.cells.values()))]
-        predictions = pd.read_parquet(root / training.file("predictions.parquet"))
+        predictions = read_parquet(root / training.file("predictions.parquet"), "predictions")
         label = label_of(paper, content.experiment, run.run)
         seen = predictions[predictions["seed"] == 0]
         plane, held = seen[seen["part"] == "test"], seen[seen["part"] == "validation"]
-        points = pd.read_parquet(root / training.data.folder / "points.parquet")
+        points = read_parquet(root / training.data.folder / "points.parquet", "points")
         points = points.iloc[held["point"].to_numpy()]
         for column, task in enumerate(tasks):
             axis = axes[row * len(tasks) + column]

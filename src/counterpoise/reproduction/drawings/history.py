@@ -12,7 +12,7 @@ from counterpoise import registry
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
 from counterpoise.reproduction.panels import grid, history_of, label_of, runs_of
-from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.reproduction.style import line_style
 from counterpoise.spec.paper import HistoryFigure, Paper
 
 AXES = {
@@ -45,7 +45,7 @@ def draw(
             )
             epochs = values.index.to_numpy() + 1
             mean = values.mean(axis=1).to_numpy()
-            style = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
+            style = line_style(number)
             axis.plot(epochs, mean, label=label, **style)
             if values.shape[1] > 1:
                 low, high = values.min(axis=1), values.max(axis=1)

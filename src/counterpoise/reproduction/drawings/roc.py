@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
 from counterpoise.reproduction.ours import PART, Scores, tasks_of_run
 from counterpoise.reproduction.panels import grid, label_of, runs_of
-from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.reproduction.style import line_style
 from counterpoise.spec.paper import Paper, RocFigure
 from counterpoise.tasks import Task
 
@@ -31,13 +32,13 @@ def draw(
     data = []
     for number, run in enumerate(runs):
         label = label_of(paper, content.experiment, run.run)
-        style = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6], "lw": 1.2}
+        style = {**line_style(number), "lw": 1.2}
         read: dict[str, pd.DataFrame] = {}
         for task, axis in zip(tasks, axes, strict=True):
             key = run.cells[task.name]
             if key not in read:
                 path = root / plan.trainings[key].file("predictions.parquet")
-                read[key] = pd.read_parquet(path)
+                read[key] = read_parquet(path, "predictions")
             curve = mean_curve(read[key], task)
             if curve is not None:
                 axis.plot(FALSE_POSITIVES, curve, label=label, **style)
@@ -59,18 +60,20 @@ def draw(
 
 
 def mean_curve(predictions: pd.DataFrame, task: Task) -> np.ndarray | None:
-    """True positive rates at :data:`FALSE_POSITIVES`, the mean over seeds; None if undefined."""
+    """True positive rates at :data:`FALSE_POSITIVES`, the mean over seeds; None if undefined.
+
+    Of the items whose label is known, and of the seeds whose outputs are all numbers.
+    """
     from sklearn.metrics import roc_curve
 
     curves = []
-    for _, rows in predictions[predictions["part"] == PART].groupby("seed"):
+    known = predictions[(predictions["part"] == PART) & (predictions[f"target.{task.name}"] >= 0)]
+    for _, rows in known.groupby("seed"):
         target, output = rows[f"target.{task.name}"], rows[f"output.{task.name}.0"]
-        if target.nunique() < 2 or not np.isfinite(output).all():
-            return None
-        false, true, _ = roc_curve(target, output)
-        curves.append(np.interp(FALSE_POSITIVES, false, true))
-    mean: np.ndarray = np.mean(curves, axis=0)
-    return mean
+        if target.nunique() == 2 and np.isfinite(output).all():
+            false, true, _ = roc_curve(target, output)
+            curves.append(np.interp(FALSE_POSITIVES, false, true))
+    return np.mean(curves, axis=0) if curves else None
 
 
 def _area(scores: Scores, run: RunPlan, task: Task) -> dict[str, Any]:

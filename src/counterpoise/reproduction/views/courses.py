@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.reproduction.style import line_style
 
 COLUMNS = 6
 ENTRY, LINE = 1.3, 0.17
@@ -38,10 +38,7 @@ def small_panels(
         axes.append(axis)
         axis.axhline(level, color="#888888", lw=0.6)
         for number, task in enumerate(course.columns):
-            axis.plot(
-                course.index, course[task], lw=1.1, label=task, color=COLOURS[number % 6],
-                linestyle=DASHES[(number + number // 6) % 6],
-            )  # fmt: skip
+            axis.plot(course.index, course[task], lw=1.1, label=task, **line_style(number))
         axis.set_title(fill(label, 21), loc="left", size=7)
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         lowest = place + columns >= len(courses)

@@ -59,7 +59,7 @@ def draw(facts: Facts) -> Drawn | None:
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_yticks(range(len(rows)), [row["run"] for row in rows])
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"{facts.difference},\nminus that of {facts.equal}")
+    axis.set_xlabel(f"better than {facts.equal} by\n({facts.difference})")
     return Drawn(canvas, rows, _note(facts, rows, beyond))
 
 

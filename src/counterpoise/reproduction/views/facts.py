@@ -18,6 +18,7 @@ from counterpoise.metrics import metric
 from counterpoise.plan import Plan
 from counterpoise.reproduction.ours import Scores, tasks_of_run
 from counterpoise.reproduction.panels import history_of, label_of
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import SINGLE_TASK
 from counterpoise.tasks import Task
 
@@ -46,6 +47,9 @@ class RunFacts:
         milliseconds: of training a step, validation included; summed over networks.
         memory: largest resident memory of a training process in MiB.
         history: empty for networks trained alone.
+        norm_spread, weighted_norm_spread: how far the tasks' gradient norms are apart, as
+            :meth:`counterpoise.reproduction.ours.Scores.spread` says, the mean over seeds; None
+            where it is undefined.
         beyond_equal: how much better than with equal weights, in the unit of
             :attr:`Facts.difference`; None for the run with equal weights itself, or without one.
     """
@@ -59,6 +63,8 @@ class RunFacts:
     milliseconds: float
     memory: float
     history: pd.DataFrame
+    norm_spread: float | None = None
+    weighted_norm_spread: float | None = None
     beyond_equal: Measured | None = None
 
     def course(self, quantity: str, tasks: list[Task]) -> pd.DataFrame:
@@ -77,6 +83,7 @@ class Facts:
     Attributes:
         title: of the experiment, as the paper's file has it.
         measure: what quality is, in words.
+        lower: quality falls as it gets better.
         reference: label of the run that gains are relative to; empty where there is none.
         equal: label of the run with equal weights; empty where there is none.
         difference: what is compared with equal weights, in words with its unit.
@@ -95,6 +102,7 @@ class Facts:
     ran: str = ""
     equal: str = ""
     difference: str = ""
+    lower: bool = False
 
     @property
     def name(self) -> str:
@@ -129,6 +137,12 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     equal = _run_of(planned, methods, UNIFORM)
     others = {} if equal is None else _beyond(scores, planned, equal, tasks, lower, same)
 
+    def spread(run: RunPlan, weighted: bool) -> float | None:
+        if methods[run.run] == SINGLE_TASK:
+            return None
+        found = scores.spread(next(iter(run.cells.values())), run.cells, weighted)
+        return found.sample.mean if found.values else None
+
     def quality(name: str) -> Sample | None:
         if same:
             found = [_mean(by_task.values()) for by_task in values[name].values() if by_task]
@@ -148,6 +162,8 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
             pd.DataFrame(columns=["epoch", "quantity", "task", "value"])
             if methods[run.run] == SINGLE_TASK
             else history_of(root, plan, run),
+            spread(run, weighted=False),
+            spread(run, weighted=True),
             others.get(run.run),
         )
         for run in planned
@@ -167,6 +183,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         stand_in(plan, planned[0]),
         "" if equal is None else label_of(spec, experiment, equal.run),
         f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
+        same and lower[tasks[0].name],
     )
 
 
@@ -179,11 +196,8 @@ def stand_in(plan: Plan, run: RunPlan) -> str:
     usual = registry.find("networks", cell.network.name).Options().model_dump(mode="json")
     own = {k: v for k, v in cell.network.options.items() if v != usual.get(k)}
     options = f" ({', '.join(f'{name} {value}' for name, value in own.items())})" if own else ""
-    epochs, seeds = cell.protocol.epochs, len(cell.seeds)
-    return (
-        f"{cell.network.name}{options} on {source.title}, {epochs} epoch{'s' * (epochs != 1)}, "
-        f"{seeds} seed{'s' * (seeds != 1)}"
-    )
+    epochs, seeds = plural(cell.protocol.epochs, "epoch"), plural(len(cell.seeds), "seed")
+    return f"{cell.network.name}{options} on {source.title}, {epochs}, {seeds}"
 
 
 def _metric(plan: Plan, run: RunPlan, task: Task) -> Any:

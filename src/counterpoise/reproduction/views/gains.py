@@ -8,6 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.evaluation.statistics import summarise
+from counterpoise.reproduction.style import INK
 from counterpoise.reproduction.views.facts import Drawn, Facts
 
 TITLE = "Gains and losses of each task"
@@ -30,6 +31,11 @@ def _luminance(colour: tuple[float, float, float, float]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def _readable(colour: tuple[float, float, float, float]) -> str:
+    """The colour of text that is easy to read on another."""
+    return "#ffffff" if _luminance(colour) < READABLE else "#111111"
+
+
 def draw(facts: Facts) -> Drawn | None:
     """A map of runs by tasks, the best mean first; every field holds its number."""
     runs = [run for run in facts.runs if run.gains]
@@ -47,10 +53,10 @@ def draw(facts: Facts) -> Drawn | None:
     )
     for row, values in enumerate(shares):
         for column, value in enumerate(values):
-            dark = not np.isnan(value) and _luminance(colours(norm(value))) < READABLE
+            colour = INK if np.isnan(value) else _readable(colours(norm(value)))
             axis.text(
                 column + 0.5, row + 0.52, _signed(value), ha="center", va="center", size=7,
-                color="#ffffff" if dark else "#111111",
+                color=colour,
             )  # fmt: skip
     axis.set_xticks(
         np.arange(len(facts.tasks)) + 0.5, [t.label for t in facts.tasks],

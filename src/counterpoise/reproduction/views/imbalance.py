@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from scipy.stats import spearmanr
@@ -10,25 +9,11 @@ from scipy.stats import spearmanr
 from counterpoise.evaluation.statistics import summarise
 from counterpoise.reproduction.panels import grid, ratio_scale
 from counterpoise.reproduction.style import COLOURS
-from counterpoise.reproduction.views.facts import Drawn, Facts, RunFacts
+from counterpoise.reproduction.views.facts import Drawn, Facts
 
 TITLE = "Imbalance against the spread of gradient norms"
 FEWEST = 4
 """Runs below which a rank correlation is not given."""
-
-
-def norm_spread(run: RunFacts, facts: Facts, weighted: bool) -> float | None:
-    """Standard deviation over tasks of the logarithm of the mean gradient norm; None if undefined.
-
-    The norms are those at the shared representation, times the task's weight where ``weighted``.
-    """
-    norms = run.course("gradient_norm", facts.tasks)
-    if weighted:
-        norms = norms * run.course("weight", facts.tasks)
-    means = norms.mean()
-    if len(means) < 2 or not (means > 0).all():
-        return None
-    return summarise([math.log(value) for value in means]).sd
 
 
 def draw(facts: Facts) -> Drawn | None:
@@ -36,13 +21,12 @@ def draw(facts: Facts) -> Drawn | None:
     points: list[dict[str, Any]] = []
     for run in facts.together:
         outcome = summarise(list(run.gains.values())).sd if len(run.gains) > 1 else None
-        bare = norm_spread(run, facts, weighted=False)
-        if outcome is not None and bare is not None:
+        if outcome is not None and run.norm_spread is not None:
             points.append(
                 {
                     "run": run.label,
-                    "spread of gradient norms": bare,
-                    "spread of weighted norms": norm_spread(run, facts, weighted=True),
+                    "spread of gradient norms": run.norm_spread,
+                    "spread of weighted norms": run.weighted_norm_spread,
                     "imbalance, %": outcome,
                     "mean gain, %": summarise(list(run.gains.values())).mean,
                 }
@@ -64,19 +48,19 @@ def draw(facts: Facts) -> Drawn | None:
             if place in (0, len(ordered) - 1) or len(ordered) <= FEWEST:
                 axis.annotate(point["run"], (point[name], point["imbalance, %"]), (5, 3),
                               textcoords="offset points", size=7.5)  # fmt: skip
-        told += [f"{name} {rho:+.2f}" for rho in _ranks(shown, name)]
+        told += [f"{name} {rho:+.2f} over {len(shown)} runs" for rho in _ranks(shown, name)]
     note = (
         "Across: standard deviation over tasks of the logarithm of the mean gradient norm at the "
-        "shared representation. Up: standard deviation over tasks of the gain over "
-        f"{facts.reference}. "
+        "shared representation, over the second half of the epochs, the mean over seeds. Up: "
+        f"standard deviation over tasks of the gain over {facts.reference}. "
     )
     if told:
         note += (
-            f"Rank correlation (Spearman) of imbalance with {' and with '.join(told)}, over "
-            f"{len(points)} runs that share their data; it describes these runs and is no test."
+            f"Rank correlation (Spearman) of imbalance with {' and with '.join(told)}, which share "
+            "their data; it describes these runs and is no test."
         )
     else:
-        note += f"Fewer than {FEWEST} runs: no correlation is given."
+        note += f"Fewer than {FEWEST} runs, or none that differ: no correlation is given."
     return Drawn(canvas, points, note)
 
 

@@ -39,22 +39,25 @@ def draw(facts: Facts) -> Drawn | None:
     if len(runs) < 2:
         return None
     qualities = [run.quality.mean for run in runs if run.quality is not None]
+    sign = -1.0 if facts.lower else 1.0
+    goodness = [sign * quality for quality in qualities]
     canvas, axes = grid(2, 2, 4.0, 3.1)
     costs = {
         "ms a step": [run.milliseconds for run in runs],
         "peak memory, MiB": [run.memory for run in runs],
     }
     on_front: list[set[int]] = []
-    floor = lowest_shown(qualities)
-    below = sum(quality < floor for quality in qualities)
+    floor = lowest_shown(goodness)
+    edge, worse = sign * floor, sum(good < floor for good in goodness)
     for axis, (name, values) in zip(axes, costs.items(), strict=True):
-        best = front(values, qualities)
+        best = front(values, goodness)
         on_front.append(set(best))
         shown = {best[0], best[-1]}  # the cheapest and the best; the note names all
         shown |= {i for i, run in enumerate(runs) if run.label == facts.reference}
         for i, run in enumerate(runs):
-            if qualities[i] < floor:
-                axis.plot(values[i], floor, "v", color=COLOURS[0], mfc="none", ms=4.5)
+            if goodness[i] < floor:
+                mark = "^" if facts.lower else "v"
+                axis.plot(values[i], edge, mark, color=COLOURS[0], mfc="none", ms=4.5)
                 continue
             spread = run.quality.sd if run.quality is not None else None
             axis.errorbar(
@@ -67,10 +70,11 @@ def draw(facts: Facts) -> Drawn | None:
             color=COLOURS[1], lw=1.0,
         )  # fmt: skip
         ratio_scale(axis, "x", values)
-        if below:
-            axis.set_ylim(bottom=floor - 0.03 * (max(qualities) - floor))
+        if worse:
+            end = edge - sign * 0.03 * (max(goodness) - floor)
+            axis.set_ylim(*((None, end) if facts.lower else (end, None)))
         axis.set_xlabel(name)
-        axis.set_ylabel(facts.measure)
+        axis.set_ylabel(f"{facts.measure}{' (less is better)' * facts.lower}")
         _name(axis, [(values[i], qualities[i], runs[i].label) for i in shown])
     data = [
         {
@@ -97,8 +101,9 @@ def draw(facts: Facts) -> Drawn | None:
         f"over seeds. Time of training, validation included, on {facts.hardware}, where other jobs "
         "may have run beside it; memory is of the whole process, its libraries included"
     )
-    if below:
-        note += f". Triangles at the lower edge: {below} far below it, see the data"
+    if worse:
+        place = ("upper edge", "above") if facts.lower else ("lower edge", "below")
+        note += f". Triangles at the {place[0]}: {worse} far {place[1]} it, see the data"
     if alone is not None:
         note += f"; {alone.label} needs {len(alone.cells)} networks, whose times are added"
     return Drawn(canvas, data, f"{note}. On the line: {'; '.join(told)}.")

@@ -1,0 +1,425 @@
+"""The report from made-up results: what it reads, what is missing of it, and how rows are named."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from counterpoise.files import read_json, write_json, write_text
+from counterpoise.layout import Training
+from counterpoise.plan import Plan, load_plan
+from counterpoise.project import Project
+from counterpoise.reference import Card, Reference
+from counterpoise.report.authors import render_table, tex
+from counterpoise.report.build import build_report
+from counterpoise.report.cell_files import read_cell
+from counterpoise.report.claims import References, claim_views, count_words
+from counterpoise.report.comparisons import methods_views
+from counterpoise.report.incomplete import tables_from_scores
+from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
+from counterpoise.report.overview import overview, paper_views
+from counterpoise.report.shapes import is_record, is_scores
+from counterpoise.report.tables import TableView, table_view
+from counterpoise.reproduction.claims import judge_claim
+from counterpoise.reproduction.logs import log_of
+from counterpoise.spec.paper import Paper, Table
+
+from ..support import ROOT, TIERS, copy_of_config
+from .test_claims import numbers_of
+
+METRIC = {"left": "accuracy", "right": "accuracy", "sum": "mse", "product": "mse", "density": "mse"}
+
+
+def record_of(training: Training) -> dict[str, Any]:
+    """A record as the report needs it."""
+    end = {"status": "finished", "trouble": None, "selected_epoch": 1, "steps": 50, "seconds": 2.5}
+    seeds = {str(seed): dict(end) for seed in training.cell.seeds}
+    return {"seeds": seeds, "seconds": 2.5 * len(seeds)}
+
+
+def scores_of(training: Training) -> dict[str, Any]:
+    """Scores as the report needs them."""
+    parts = {"test": {task: {METRIC[task]: 0.75} for task in training.cell.tasks}}
+    return {"scores": {str(seed): parts for seed in training.cell.seeds}}
+
+
+def made_plan(root: Path, tier: str = "two", papers: tuple[str, ...] = ("rotograd",)) -> Plan:
+    """A plan with a result of every cell of MultiMNIST."""
+    (root / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+    plan = load_plan(root, {"tier": tier, "papers": list(papers)})
+    for training in plan.trainings.values():
+        if training.cell.dataset == "multimnist":
+            write_json(root / training.file("record.json"), record_of(training))
+            write_json(root / training.scores, scores_of(training))
+    return plan
+
+
+def uniform(plan: Plan) -> Training:
+    return plan.trainings[plan.runs["rotograd", "reduced", "uniform"].cells["left"]]
+
+
+# What has another shape cannot be read ---------------------------------------------------------
+
+
+def change(place: str, value: Any = None) -> Callable[[dict[str, Any]], None]:
+    """Put a value at a place such as ``seeds/0/trouble``; without one, take away what is there."""
+    *parents, last = place.split("/")
+
+    def apply(content: dict[str, Any]) -> None:
+        for name in parents:
+            content = content[name]
+        if value is None:
+            del content[last]
+        else:
+            content[last] = value
+
+    return apply
+
+
+RECORDS = {
+    "seeds in a row": change("seeds", [1, 2]),
+    "no time": change("seconds"),
+    "an end without trouble or none": change("seeds/0/trouble"),
+    "another status": change("seeds/0/status", 3),
+    "another end": change("seeds/0", "finished"),
+    "a point of a search without options": change("search", [{"loss": 1.0}]),
+}
+SCORES = {
+    "scores in a row": change("scores", [1, 2]),
+    "no test part": change("scores/0/test"),
+    "a task less": change("scores/0/test/density"),
+    "scores of a task in a row": change("scores/0/test/left", [0.5]),
+}
+
+
+def spoil(path: Path, how: Callable[[dict[str, Any]], None]) -> None:
+    content = read_json(path)
+    how(content)
+    write_json(path, content)
+
+
+def accuracies(root: Path, plan: Plan, run: str) -> list[dict[str, Any]]:
+    """Accuracies of a run in a report that is built now."""
+    build_report(root, plan)
+    numbers = read_json(root / plan.results)["numbers"]
+    return [n for n in numbers if n["run"] == f"reduced/{run}" and n["metric"] == "accuracy"]
+
+
+def test_a_result_of_another_shape_cannot_be_read(config_copy: Path) -> None:
+    plan = made_plan(config_copy)
+    training = uniform(plan)
+    record, scores = config_copy / training.file("record.json"), config_copy / training.scores
+    assert read_cell(config_copy, training).missing is None
+    for name, how in SCORES.items():
+        write_json(scores, scores_of(training))
+        spoil(scores, how)
+        found = read_cell(config_copy, training)
+        assert found.record is not None and found.scores is None and found.missing is not None, name
+        assert found.missing.what == f"{training.name} has scores that cannot be read"
+        assert found.missing.log == log_of(training, "evaluate")
+    for name, how in RECORDS.items():
+        write_json(record, record_of(training))
+        spoil(record, how)
+        found = read_cell(config_copy, training)
+        assert found.record is None and found.missing is not None, name
+        assert found.missing.what == f"{training.name} has a record that cannot be read"
+        assert found.missing.log == log_of(training, "train")
+
+
+def test_a_result_of_another_shape_hides_no_other(config_copy: Path) -> None:
+    plan = made_plan(config_copy)
+    training = uniform(plan)
+    spoil(config_copy / training.file("record.json"), RECORDS["seeds in a row"])
+    spoil(config_copy / training.scores, SCORES["a task less"])
+    mine = accuracies(config_copy, plan, "uniform")
+    assert {number["verdict"] for number in mine} == {"missing"}
+    assert all(number["ours"] for number in accuracies(config_copy, plan, "rotograd"))
+    page = (config_copy / plan.report).read_text(encoding="utf-8")
+    assert "has a record that cannot be read" in page and log_of(training, "train") in page
+
+
+OLDER: dict[str, Callable[[Any, Any], Any]] = {
+    "without its time": lambda record, _: record.pop("seconds"),
+    "without its end": lambda record, _: record["seeds"]["0"].pop("trouble"),
+    "with a task of another name": lambda _, parts: parts.update(dense=parts.pop("density")),
+}
+
+
+def test_an_older_result_is_shown_if_it_can_be_read(config_copy: Path) -> None:
+    plan = made_plan(config_copy)
+    training = uniform(plan)
+    folder = (config_copy / training.folder).parent
+    os.rename(folder / training.digest, folder / ("0" * 12))
+    paths = (folder / ("0" * 12) / name for name in ("record.json", Path(training.scores).name))
+    record_path, scores_path = paths
+    assert read_cell(config_copy, training).older == "0" * 12
+    mine = accuracies(config_copy, plan, "uniform")
+    assert mine and all(number["ours"] and "stale" in number["marks"] for number in mine)
+    for name, how in OLDER.items():
+        record, scores = record_of(training), scores_of(training)
+        how(record, scores["scores"]["0"]["test"])
+        write_json(record_path, record)
+        write_json(scores_path, scores)
+        found = read_cell(config_copy, training)
+        assert (found.record, found.scores, found.older) == (None, None, ""), name
+        assert found.missing is not None and found.missing.what.endswith("is not trained")
+    assert {n["verdict"] for n in accuracies(config_copy, plan, "uniform")} == {"missing"}
+
+
+def test_committed_results_can_be_read() -> None:
+    cells = sorted((ROOT / "reports/reference").glob("*/cells/*/*"))
+    assert cells
+    for cell in cells:
+        record = read_json(cell / "record.json")
+        assert is_record(record), cell
+        assert is_scores(read_json(cell / "scores.json"), record["cell"]["tasks"]), cell
+
+
+# What is missing, and what needs no run ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def without_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Inputs]:
+    """The papers' plans with no result at all."""
+    root = copy_of_config(tmp_path_factory.mktemp("empty"))
+    (root / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+    plan = load_plan(root, {"tier": "demo"})
+    return plan, read_inputs(root, plan)
+
+
+def test_what_printed_numbers_settle_needs_no_run(without_runs: tuple[Plan, Inputs]) -> None:
+    files = without_runs[1].papers["db-mtl"]
+    assert files.trends["figure-5"]["word"] == "holds"
+    assert [ranked["datasets"] for ranked in files.rankings] == [5]
+    assert any("put together here" in notice.what for notice in files.notices)
+
+
+def test_the_papers_say_the_same_of_claims_whether_or_not_a_run_is_missing(
+    without_runs: tuple[Plan, Inputs],
+) -> None:
+    """Numbers that a job has failed to make keep what is printed, with its margin."""
+    plan, inputs = without_runs
+    for name, made in plan.papers.items():
+        for claim in made.paper.claims:
+            found = inputs.papers[name].claims[claim.id]
+            alone = judge_claim(claim, numbers_of(made.paper))
+            assert found["printed"]["word"] == alone["printed"]["word"], claim.id
+            assert (found["word"], found["basis"]) == (alone["word"], alone["basis"]), claim.id
+
+
+def test_a_missing_entry_names_what_it_would_measure_and_where(
+    without_runs: tuple[Plan, Inputs],
+) -> None:
+    plan, inputs = without_runs
+    paper = plan.papers["rotograd"].paper
+    entries = tables_from_scores(plan.project.root, plan, paper, inputs.cells)
+    table = next(table for table in paper.tables if table.id == "table-3")
+    accuracy, gain = (entries[table.id]["gradnorm-z"][name] for name in ("left", "delta_m"))
+    assert accuracy["verdict"] == gain["verdict"] == "missing"
+    assert accuracy["run"] == gain["run"] == "reduced/gradnorm_z"
+    assert gain["metric"] == "delta_m"
+    alone = f"-{plan.trainings[plan.runs['rotograd', 'reduced', 'single_task'].cells['left']].name}"
+    assert alone[1:] in gain["reason"] and alone[1:] not in accuracy["reason"], "not its baseline"
+    for name, table_entries in entries.items():
+        spec = next(table for table in paper.tables if table.id == name)
+        for row in spec.rows:
+            for column in spec.columns:
+                entry = table_entries[row.id][column.id]
+                assert entry["metric"] == spec.quantity(row, column).measured
+
+
+def test_a_view_that_cannot_be_read_is_named(config_copy: Path) -> None:
+    plan = made_plan(config_copy, "demo")
+    folder = config_copy / plan.papers["rotograd"].views
+    for name in ("reduced-gains", "reduced-equal", "reduced-weights"):
+        write_text(folder / f"{name}.svg", "<svg></svg>")
+        write_json(folder / f"{name}.json", {"data": [], "marks": [], "kind": "gains"})
+    write_text(folder / "reduced-equal.json", "{")
+    (folder / "reduced-weights.svg").unlink()
+    files = read_inputs(config_copy, plan).papers["rotograd"]
+    assert [view.kind for view in files.views] == ["gains"]
+    told = [notice for notice in files.notices if notice.what.startswith("view ")]
+    assert [notice.what for notice in told] == ["view reduced-equal", "view reduced-weights"]
+    assert told[0].log == f"logs/demo/views/rotograd-{plan.papers['rotograd'].views_digest}.log"
+
+
+def test_a_reference_with_a_record_of_another_shape_is_named(config_copy: Path) -> None:
+    plan = made_plan(config_copy)
+    folder = config_copy / "reports/reference/small"
+    card = {"tier": "two", "title": "t", "command": "c", "commit": None, "dirty": None, "files": [],
+            "checksum": ""}  # fmt: skip
+    write_json(folder / "reference.json", card)
+    write_json(folder / "cells/one/0/record.json", record_of(uniform(plan)))
+    build_report(config_copy, plan)
+    page = (config_copy / plan.report).read_text(encoding="utf-8")
+    assert '<td data-sort="2.5">2.5\N{NO-BREAK SPACE}s</td>' in page, "sorted by seconds"
+    assert [r.name for r in read_inputs(config_copy, plan).references] == ["small"]
+    write_json(folder / "cells/one/0/record.json", {"seeds": {}})
+    inputs = read_inputs(config_copy, plan)
+    assert inputs.references == ()
+    assert inputs.unreadable == ("reports/reference/small: the record of one/0 has another form",)
+
+
+# Counts ------------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_splits_another_is_not_counted_again(
+    without_runs: tuple[Plan, Inputs], project: Project
+) -> None:
+    plan, inputs = without_runs
+    paper = plan.papers["deepchest"].paper
+    parts = [claim for claim in paper.claims if claim.part_of is not None]
+    views = claim_views(paper, inputs.papers["deepchest"].claims)
+    assert len(views) == len(paper.claims) and parts
+    assert sum(count_words(views).values()) == len(paper.claims) - len(parts)
+
+
+def test_the_headline_counts_what_the_bars_count(without_runs: tuple[Plan, Inputs]) -> None:
+    plan, inputs = without_runs
+    whole = plan.papers["deepchest"]
+    claim = next(claim for claim in whole.paper.claims if claim.id == "seven-percent")
+    again = claim.model_copy(update={"id": "again", "part_of": claim.id})
+    more = whole.paper.model_copy(update={"claims": (*whole.paper.claims, again)})
+    files = inputs.papers["deepchest"]
+    claims = {**files.claims, "again": {**files.claims[claim.id], "id": "again"}}
+    papers = {**inputs.papers, "deepchest": replace(files, claims=claims)}
+    plan = replace(plan, papers={**plan.papers, "deepchest": replace(whole, paper=more)})
+    inputs = replace(inputs, papers=papers)
+    found = overview(plan, paper_views(plan, inputs), inputs)
+    said = re.search(r"(\d+) of (\d+)\s\S+ do not hold, all by", found.headline)
+    assert said is not None
+    share = next(s for s in found.claims.shares if s.term.key == "does not hold")
+    assert (int(said[1]), int(said[2])) == (share.number, found.claims.total)
+    assert "again" in [claim.spec.id for claim in (*found.findings, *found.further)], "it is shown"
+
+
+# Rows of several groups --------------------------------------------------------------------------
+
+
+def entry(ours: float | None = None, marks: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """One cell of a table as ``make_tables`` writes it, with what the page reads of it."""
+    found = None
+    if ours is not None:
+        found = {"mean": ours, "sd": None, "n": 1, "values": {"0": ours}, "from_means": None,
+                 "cells": ["cell/0"], "interval": [ours - 1, ours + 1]}  # fmt: skip
+    return {
+        "printed": None, "ours": found, "difference": None, "interval": None, "margin": None,
+        "marks": list(marks), "verdict": None, "rule": "", "reason": "", "run": None, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grouped() -> tuple[Paper, Table]:
+    """A table of two groups, in which a label stands twice."""
+    columns = ({"label": "Error √k"}, {"label": "Gain"})
+    rows = (
+        {"label": "plain", "id": "a", "group": "small", "printed": ("1.0", "2.0")},
+        {"label": "plain", "id": "b", "group": "large", "printed": ("-", "-")},
+        {"label": "other", "id": "c", "group": "large", "printed": ("-", "-")},
+    )
+    table = Table.model_validate(
+        {"id": "t", "title": "T", "place": "Table 1", "columns": columns, "rows": rows}
+    )
+    paper = Paper.model_validate(
+        {
+            "id": "p", "title": "P", "short": "P", "authors": ("A",), "year": 2020, "bibtex": "x",
+            "summary": "s", "tables": (table,), "source": {"url": None, "version": "1",
+            "read": "abstract"},
+        }
+    )  # fmt: skip
+    return paper, table
+
+
+def entries_of(table: Table, **rows: dict[str, Any]) -> dict[str, Any]:
+    """Entries of a table; rows by their names, each with one entry for all columns."""
+    return {row.id: {c.id: rows.get(row.id, entry()) for c in table.columns} for row in table.rows}
+
+
+@pytest.fixture
+def view(grouped: tuple[Paper, Table]) -> TableView:
+    paper, table = grouped
+    card = Card(tier="long", title="L", command="c", commit=None, dirty=None, files=(), checksum="")
+    theirs = {
+        "a": entry(1.5, ("reduced",)), "b": entry(1.6, ("reduced", "leaking"))
+    }  # fmt: skip
+    there = {
+        "p": {"t": {name: dict.fromkeys(("error-k", "gain"), e) for name, e in theirs.items()}}
+    }
+    reference = Reference("ref", card, there, {}, {}, frozenset({"cell/0"}))
+    given = entries_of(
+        table,
+        a=entry(1.25, ("demo",), printed="1.0"),
+        c=entry(2.25, ("demo", "calibrated")),
+    )
+    return table_view(paper, table, given, (reference,))
+
+
+@pytest.mark.parametrize("suffix", ["tex", "md"])
+def test_tables_for_authors_keep_groups_kinds_and_marks(
+    grouped: tuple[Paper, Table], view: TableView, suffix: str
+) -> None:
+    text = render_table(grouped[0], view, "two", suffix)
+    lines = text.splitlines()
+    places = [next(i for i, line in enumerate(lines) if name in line)
+              for name in ("small", "plain", "large", "other")]  # fmt: skip
+    assert places == sorted(places) and sum("large" in line for line in lines) == 1
+    assert "ours: stand-in data; ref: reduced" in text, "what all share is said once"
+    told = [line for line in lines if "ref, tier long" in line]
+    assert ["leaking" in line for line in told] == [False, True], "what one has of its own"
+    assert "other (calibrated)" in text
+    between = lines[places[2] + 1 : places[3]]
+    assert sum("ours" in line for line in between) == 1, "no number of the paper, none of ours"
+    assert not any("paper" in line for line in between)
+
+
+def test_a_group_is_one_line_as_wide_as_the_table(
+    grouped: tuple[Paper, Table], view: TableView
+) -> None:
+    latex, plain = (render_table(grouped[0], view, "two", suffix) for suffix in ("tex", "md"))
+    assert r"\multicolumn{4}{l}{\textit{large}} \\" in latex
+    assert "\n| **large** | | | |\n" in plain
+
+
+def test_latex_knows_the_signs_of_labels(project: Project) -> None:
+    assert tex("0.1/√k") == r"0.1/$\surd$k"
+    texts = (
+        text
+        for paper in project.papers.values()
+        for table in paper.tables
+        for text in (table.title, *(c.label for c in table.columns), *(r.label for r in table.rows))
+    )
+    assert {letter for text in texts for letter in tex(text) if ord(letter) > 127} <= set("äöüé’")
+
+
+def test_rows_are_told_apart_by_their_group(grouped: tuple[Paper, Table], view: TableView) -> None:
+    names = References(grouped[0])
+    assert names.resolve("t/a/gain") == ("table:p:t", "Table 1, small, plain, Gain")
+    assert names.resolve("t/b/gain") == ("table:p:t", "Table 1, large, plain, Gain")
+    assert [(row, column) for row, column, _ in view.intervals.rows] == [
+        ("small, plain", "Error √k"), ("small, plain", "Gain"), ("large, other", "Error √k"),
+        ("large, other", "Gain"),
+    ]  # fmt: skip
+
+
+def test_comparisons_tell_their_group_and_their_marks(grouped: tuple[Paper, Table]) -> None:
+    _, table = grouped
+    run = SimpleNamespace(label="Own")
+    paper: Any = SimpleNamespace(
+        id="p", tables=(table,), experiments={"e": SimpleNamespace(runs={"own": run})}
+    )
+    compared = [
+        {"row": row, "column": "gain", "own": "e/own", "difference": 1.0, "sd": 0.1, "n": 3,
+         "interval": None, "effect": None, "p_holm": None, "word": "better", "marks": marks}
+        for row, marks in (("a", ["demo"]), ("b", ["demo", "other_network"]))
+    ]  # fmt: skip
+    (found,) = methods_views(paper, PaperFiles({}, {}, {}, comparisons={"t": compared}))
+    assert [term.key for term in found.marks] == ["demo"]
+    told = [(one.row, [term.key for term in one.marks]) for one in found.comparisons]
+    assert told == [("small, plain", []), ("large, plain", ["other_network"])]
