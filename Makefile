@@ -45,8 +45,9 @@ check: $(READY) ## Lint and type-check as pre-commit does
 schemas: $(READY) ## Write the JSON schemas of the configuration files
 	counterpoise schema
 
-clean: ## Remove environment, data and results
-	rm -rf .venv .uv .snakemake data results work logs
+# Not data/own, a user's images, nor data/records, by which files that come again are checked.
+clean: ## Remove environment, downloaded and prepared data, and results
+	rm -rf .venv .uv .snakemake data/raw data/prepared results work logs
 	find reports -mindepth 1 -maxdepth 1 -type d ! -name reference -exec rm -rf {} +
 
 $(UV):

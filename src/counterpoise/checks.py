@@ -103,6 +103,7 @@ def check_paper(
 ) -> list[UserError]:
     """Problems of what a paper file refers to: catalogue, runs, tables, published weights."""
     errors: list[UserError] = []
+    paper = _with_datasets(paper, datasets)
 
     def missing(what: str, name: str, choices: Any, at: Path_) -> None:
         errors.append(
@@ -115,7 +116,10 @@ def check_paper(
         if experiment.dataset not in datasets:
             missing("dataset", experiment.dataset, datasets, (*at, "dataset"))
             continue
-        errors += _entry("datasets", experiment.dataset, experiment.dataset_options, document, at)
+        wrong = _entry("datasets", experiment.dataset, experiment.dataset_options, document, at)
+        if wrong:  # its tasks follow from them
+            errors += wrong
+            continue
         network = experiment.network
         own = _entry("networks", network.name, network.options, document, (*at, "network"))
         errors += own
@@ -134,6 +138,8 @@ def check_paper(
                 errors += _check_weighting(experiment, run, document, (*run_at, "weighting"))
             if run.search is not None and not unknown:
                 errors += _check_search(experiment, run, document, (*run_at, "search", "grid"))
+    if not errors:
+        errors += _check_explanations(paper, document, missing)
     if errors:
         return errors
     for t, table in enumerate(paper.tables):
@@ -170,7 +176,6 @@ def check_paper(
             for name in (family.own, *(family.others or ())):
                 if name not in known_runs:
                     missing("run", name, known_runs, ("tables", t, "family"))
-    errors += _check_explanations(paper, document, missing)
     claims = {claim.id: claim for claim in paper.claims}
     for c, claim in enumerate(paper.claims):
         if claim.part_of is not None and (claim.part_of == claim.id or claim.part_of not in claims):
@@ -217,6 +222,23 @@ def check_paper(
         if content.kind == "bars" and content.table not in tables:
             missing("table", content.table, tables, at)
     return _unique(errors)
+
+
+def _with_datasets(paper: Paper, datasets: dict[str, Dataset]) -> Paper:
+    """The paper with the options of its experiments' datasets under their own."""
+    experiments = {
+        name: experiment.model_copy(
+            update={
+                "dataset_options": {
+                    **datasets[experiment.dataset].options,
+                    **experiment.dataset_options,
+                }
+            }
+        )
+        for name, experiment in paper.experiments.items()
+        if experiment.dataset in datasets
+    }
+    return paper.model_copy(update={"experiments": {**paper.experiments, **experiments}})
 
 
 def _check_starts(
@@ -355,14 +377,61 @@ def check_study(
         errors.append(UserError(what, where=document.where(("id",)), remedy="choose another id"))
     if errors:
         return errors
+    try:
+        paper = study.paper()
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        what = f"does not make a comparison ({told})"
+        return [UserError(what, where=document.path, remedy="change that name or label")]
     # Where the paper that it is read as has its parts, for the lines of messages.
     start: Path_ = ("experiments", EXPERIMENT)
     moved = {(): 1, start[:1]: 1, start: 1}
     for at, line in document.lines.items():
         key = ("runs", *at[1:]) if at[:1] == ("methods",) else at
         moved[(*start, *key)] = line
-    paper = study.paper()
-    return check_paper(paper, Document(document.path, document.data, moved), datasets, weights)
+    dataset = datasets[study.dataset]
+    options = {**dataset.options, **dataset.sources[study.source].options}
+    seen = {**datasets, study.dataset: dataset.model_copy(update={"options": options})}
+    return check_paper(paper, Document(document.path, document.data, moved), seen, weights)
+
+
+def check_sources(
+    datasets: dict[str, Dataset], studies: dict[str, Study], documents: dict[str, Document]
+) -> list[UserError]:
+    """One name for two things: sources of several datasets, and of studies of one dataset.
+
+    Args:
+        documents: of the datasets, ``datasets/NAME``, and of the studies.
+    """
+    errors: list[UserError] = []
+    first: dict[str, tuple[str, Any]] = {}
+    for name, dataset in datasets.items():
+        for source_name, source in dataset.sources.items():
+            files = (source.files, source.needs, source.generator)
+            other, known = first.setdefault(source_name, (name, files))
+            if files != known:
+                errors.append(
+                    UserError(
+                        f"{other} has another source of the name {source_name!r}",
+                        where=documents[f"datasets/{name}"].where(("sources", source_name)),
+                        remedy="choose another name; `counterpoise download` knows it by its name",
+                    )
+                )
+    chosen: dict[str, Study] = {}
+    for name, study in studies.items():
+        before = chosen.setdefault(study.dataset, study)
+        if study.source != before.source:
+            errors.append(
+                UserError(
+                    f"study {before.id!r} compares on {study.dataset} from {before.source!r}, and "
+                    "all studies of a dataset must take one source",
+                    where=documents[name].where(("source",)),
+                    remedy=f"write `source: {before.source}`, or give the other source a dataset "
+                    "of its own in config/datasets",
+                )
+            )
+    return errors
 
 
 def _tasks(experiment: Experiment) -> tuple[Task, ...]:
@@ -518,8 +587,9 @@ def _check_maps(paper: Paper, quantity: Quantity, document: Document, at: Path_)
     where = document.where(at)
     spec = paper.explanations.get(str(quantity.explanation))
     if spec is None:
-        what = f"unknown explanation {quantity.explanation!r}"
-        return [UserError(what, where=where, remedy=nearest(what, paper.explanations))]
+        name = str(quantity.explanation)
+        what, remedy = f"unknown explanation {name!r}", nearest(name, paper.explanations)
+        return [UserError(what, where=where, remedy=remedy)]
     if quantity.localisation is None:
         what = "maps without `localisation`"
         return [UserError(what, where=where, remedy="write `localisation: pointing`, say")]
@@ -580,7 +650,9 @@ def check_tiers(
                         remedy=nearest(reduction.source, sources),
                     )
                 )
+                continue
             wrong = _check_change(reduction, dataset_id, document, at, datasets)
+            wrong = wrong or _check_merged(reduction, datasets[dataset_id], papers, document, at)
             errors += wrong or _check_replaced(reduction, dataset_id, papers, weights, document, at)
             named: list[tuple[Path_, str, Change | None]] = [
                 *((("experiments", k), k, v) for k, v in reduction.experiments.items()),
@@ -617,6 +689,31 @@ def check_tiers(
                     )
                 )
     return errors
+
+
+def _check_merged(
+    reduction: Reduction, dataset: Dataset, papers: dict[str, Paper], document: Document, at: Path_
+) -> list[UserError]:
+    """Options of data that only do not fit together: dataset's, source's, experiment's, tier's."""
+    errors: list[UserError] = []
+    model = registry.find("datasets", dataset.id).Options
+    under = {**dataset.options, **dataset.sources[reduction.source].options}
+    for paper in papers.values():
+        for name, experiment in paper.experiments.items():
+            key = f"{paper.id}/{name}"
+            if experiment.dataset != dataset.id or key in reduction.without:
+                continue
+            published = {**dataset.options, **experiment.dataset_options}
+            if check_options(model, published, document, at):
+                continue  # reported where the paper gives them
+            own = reduction.of(key).dataset_options
+            options = {**under, **experiment.dataset_options, **own}
+            here = (*at, *(("experiments", key) if key in reduction.experiments else ()))
+            found = check_options(model, options, document, (*here, "dataset_options"))
+            errors += [
+                UserError(f"{key}: {one.what}", where=one.where, remedy=one.remedy) for one in found
+            ]
+    return _unique(errors)
 
 
 def _check_replaced(

@@ -167,7 +167,7 @@ def download(
     }
     if source not in found:
         raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
-    folder = root / "data" / "raw" / f"{source}-{raw_digest(source, found[source])}"
+    folder = root / "data" / "raw" / f"{source}-{raw_digest(source, found[source], root)}"
     prepared = {}
     if tier is not None and found[source].files:
         made = _filtered(tier, "all", papers)
@@ -496,12 +496,19 @@ def compare(
             where=root / "config" / "datasets",
             remedy=f"{nearest(name, datasets)}; `counterpoise new dataset` writes one",
         )
+    before = (root / "config" / "studies" / f"{name}.yaml").exists()
     path = new_study(root, datasets[name])
-    load_project(root)  # its errors are told before Snakemake starts
+    try:
+        load_project(root)  # its errors are told before Snakemake starts
+    except UserError:
+        if not before:  # what cannot be compared by default must not stop every other command
+            path.unlink()
+        raise
     typer.echo(f"{path.relative_to(root)} says what is compared")
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
     command += ["--dry-run"] * dry_run
-    done = subprocess.run([*command, "--config", f"tier={OWN}", f"papers={name}"], cwd=root)
+    chosen = ["--config", f"tier={OWN}", f"papers={name}", "methods=all"]
+    done = subprocess.run([*command, *chosen], cwd=root)
     if done.returncode:
         raise typer.Exit(done.returncode)
 

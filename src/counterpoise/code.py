@@ -36,7 +36,14 @@ MOST = 5000
 
 @cache
 def _graph() -> grimp.ImportGraph:
-    return grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
+    try:
+        return grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
+    except grimp.exceptions.SourceSyntaxError as error:
+        raise UserError(
+            f"not valid Python: {(error.text or '').strip()}",
+            where=f"{error.filename}:{error.lineno}",
+            remedy="mend it; the code is part of what results are known by",
+        ) from error
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -101,8 +102,15 @@ class Place:
         return replace(self, reduction=self.reduction.model_copy(update=changes))
 
 
-def raw_identity(name: str, source: DataSource) -> dict[str, Any]:
-    """What a source's files are: published checksums, or what generates them."""
+def raw_identity(name: str, source: DataSource, root: Path) -> dict[str, Any]:
+    """What a source's files are: published checksums, or what generates them.
+
+    Args:
+        root: the checkout, which folders of the user's own start from.
+
+    Raises:
+        UserError: files of the user's own are not there.
+    """
     identity: dict[str, Any] = {
         "source": name,
         "files": {file.name: file.checksum for file in source.files},
@@ -113,14 +121,14 @@ def raw_identity(name: str, source: DataSource) -> dict[str, Any]:
         options = chosen.Options(**source.generator.options)
         identity["generator"] = [source.generator.name, options.model_dump(mode="json")]
         if hasattr(chosen, "identity"):  # it reads files of the user's own
-            identity["read"] = chosen.identity(options)
+            identity["read"] = chosen.identity(options, root)
         identity["code"] = code_digests([chosen.__name__], DISPLAY)
     return identity
 
 
-def raw_digest(name: str, source: DataSource) -> str:
+def raw_digest(name: str, source: DataSource, root: Path) -> str:
     """Digest of :func:`raw_identity`."""
-    return digest_of(raw_identity(name, source), length=8)
+    return digest_of(raw_identity(name, source, root), length=8)
 
 
 def _versions(
@@ -160,7 +168,7 @@ def plan_data(place: Place) -> Data:
             **reduction.dataset_options,
         }
     ).model_dump(mode="json")
-    raw = raw_identity(reduction.source, source)
+    raw = raw_identity(reduction.source, source, place.project.root)
     identity = {
         "dataset": dataset.id,
         "raw": raw,
@@ -262,6 +270,12 @@ def plan_pretraining(place: Place, before: Pretrained) -> Training:
     dataset = before.dataset or experiment.dataset
     other = dataset != experiment.dataset
     tier = place.project.tiers.tiers[place.tier]
+    if other and dataset not in tier.datasets:
+        raise UserError(
+            f"tier {place.tier} has no dataset {dataset!r}, which {experiment.title!r} starts from",
+            where=place.project.root / "config" / "tiers.yaml",
+            remedy=f"name it under the tier's `datasets`, as {experiment.dataset} is",
+        )
     reduction = tier.datasets[dataset] if other else place.reduction
     changed = {**reduction.dataset_options, **before.dataset_options}
     own: dict[str, Any] = {"source": before.source or reduction.source, "dataset_options": changed}

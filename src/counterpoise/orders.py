@@ -49,7 +49,7 @@ def read_order(root: Path, tier: str, key: str) -> Training | None:
         registry.set_readers({data.dataset: reader.rpartition(".")[2]})
         return training
     # Whatever else stands there is no order of ours.
-    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+    except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

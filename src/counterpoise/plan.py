@@ -201,7 +201,7 @@ class Plan:
         Raises:
             UserError: the tier does not make this explanation.
         """
-        made = self.papers[paper]
+        made = self.paper(paper)
         if name not in made.explanation_digests:
             raise UserError(
                 f"{paper} has no explanation {name!r} that can be made in this tier",
@@ -215,8 +215,12 @@ class Plan:
     @cached_property
     def digests(self) -> dict[str, Any]:
         """What the report is made of: rewritten to :attr:`plan_file` when it changes."""
-        templates = Path(__file__).parent / "report"
-        assets = sorted(p for p in templates.rglob("*") if p.suffix in {".j2", ".css", ".js"})
+        package = Path(__file__).parent
+        shown = [p for p in (package / "report").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+        # Their texts are shown, which digests of code leave out.
+        for folder in ("methods", "networks", "datasets"):
+            shown += (package / folder).rglob("*.py")
+        shown.append(package / "reproduction" / "verdicts.py")
         return {
             "tier": self.tier_name,
             "specification": digest_of(self.tier.model_dump(mode="json")),
@@ -231,11 +235,9 @@ class Plan:
                 for name, dataset in self.project.datasets.items()
             },
             "code": digest_of(code_digests([REPORT, GATE])),
-            "catalogue": {
-                name: sha256_file(Path(str(registry.find("methods", name).__file__)))[:12]
-                for name in registry.names("methods")
+            "shown": {
+                str(path.relative_to(package)): sha256_file(path)[:12] for path in sorted(shown)
             },
-            "assets": {path.name: sha256_file(path)[:12] for path in assets},
         }
 
 

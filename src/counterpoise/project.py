@@ -13,6 +13,7 @@ from counterpoise.checks import (
     check_config,
     check_dataset,
     check_paper,
+    check_sources,
     check_study,
     check_tiers,
 )
@@ -84,15 +85,16 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
             errors.append(error)
         return None, None
 
+    documents: dict[str, Document] = {}
     datasets: dict[str, Dataset] = {}
     for path in sorted((folder / "datasets").glob("*.yaml")):
         dataset, document = read(Dataset, path)
         if dataset is not None and document is not None:
             errors += _check_id(dataset.id, path, document) or check_dataset(dataset, document)
             datasets[path.stem] = dataset
+            documents[f"datasets/{path.stem}"] = document
     registry.set_readers({name: found.reader or name for name, found in datasets.items()})
     papers: dict[str, Paper] = {}
-    documents: dict[str, Document] = {}
     for path in sorted((folder / "papers").glob("*.yaml")):
         paper, document = read(Paper, path)
         if paper is not None and document is not None:
@@ -122,6 +124,8 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
         errors += check_paper(paper, documents[name], datasets, published)
     if tiers is not None and whole:
         errors += check_tiers(tiers, tiers_document, datasets, papers, published)
+    if whole:
+        errors += check_sources(datasets, studies, documents)
     for name, study in studies.items() if whole else ():
         found = check_study(study, documents[name], datasets, papers, published)
         errors += found

@@ -156,6 +156,11 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
     folder = root / FOLDER / name
     for path, content in files.items():
         write_sealed(folder / path, {k: v for k, v in content.items() if k != CHECKSUM})
+    for old in sorted(folder.rglob("*"), reverse=True):  # of what was saved by this name before
+        if old.is_dir() and not any(old.iterdir()):
+            old.rmdir()
+        elif old.is_file() and str(old.relative_to(folder)) not in files:
+            old.unlink()
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import re
 from pathlib import Path
 
@@ -270,5 +271,8 @@ def new_method(root: Path, name: str) -> Path:
         raise UserError(f"there is a method {name!r}", where=path, remedy="choose another name")
     words = name.split("_")
     kind = "".join(word.capitalize() for word in words)
+    if keyword.iskeyword(kind):
+        what = f"{name!r} would name a class {kind!r}, a word of Python's own"
+        raise UserError(what, remedy="choose another name")
     write_text(path, METHOD.format(kind=kind, label=" ".join(words).capitalize()))
     return path

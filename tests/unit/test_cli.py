@@ -102,6 +102,21 @@ def test_a_wrong_word(run, config_copy: Path, words: list[str], parts: list[str]
     check_error(run(config_copy, *words), *parts)
 
 
+def test_what_cannot_be_compared_leaves_no_study_behind(run, config_copy: Path) -> None:
+    """It would stop every other command."""
+    check_error(run(config_copy, "compare", "toy"), "config/studies/toy.yaml")
+    assert not (config_copy / "config" / "studies" / "toy.yaml").exists()
+    assert run(config_copy, "plan", "--tier", "smoke").code == 0
+
+
+def test_an_explanation_of_an_unknown_paper(run, config_copy: Path) -> None:
+    check_error(run(config_copy, "explain", "nosuch", "x"), "no paper 'nosuch'")
+
+
+def test_a_method_is_not_named_as_a_word_of_the_language(run, config_copy: Path) -> None:
+    check_error(run(config_copy, "new", "method", "none"), "'None'", "choose another name")
+
+
 def test_mistakes_in_files_are_one_message_a_line(run, config_copy: Path) -> None:
     path = config_copy / "config/papers/rotograd.yaml"
     one = edit(path, "repeats: 10", "repeat: 10")

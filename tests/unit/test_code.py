@@ -87,6 +87,19 @@ def test_a_module_that_is_not_python_is_named(
     assert error.where == f"{tmp_path / 'module.py'}:2" and "not valid Python" in error.what
 
 
+def test_a_file_of_the_package_that_is_not_python_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method half typed, say: the graph of imports is read before any digest."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("x = 1\ny = (\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(code, "PACKAGE", "broken")
+    error = error_of(lambda: code._graph.__wrapped__())
+    assert error.where.startswith(f"{broken / '__init__.py'}:") and "not valid Python" in error.what
+
+
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_a_method_covers_its_helpers_and_packages_but_no_other_method(name: str) -> None:
     found = closure(registry.module_name("methods", name))

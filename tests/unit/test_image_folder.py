@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from pydantic import ValidationError
 from counterpoise import prepared, registry
 from counterpoise.checks import check_study
 from counterpoise.datasets import image_folder
+from counterpoise.datasets._folder import NOTE
 from counterpoise.datasets.image_folder import Options
 from counterpoise.files import read_json
 from counterpoise.generators import local_folder
+from counterpoise.identity import raw_digest
 from counterpoise.plan import make_plan
 from counterpoise.project import load_project
 from counterpoise.skeleton import new_dataset, new_study
@@ -237,20 +240,41 @@ def test_a_dataset_and_its_study_are_a_file_each(config_copy: Path, folder: Path
     demo = make_plan(project, "demo")
     assert list(demo.papers) == list(before.papers)
     assert list(demo.trainings) == list(before.trainings)
-    # Another table is other data; without a table the plan stands, and the job tells.
+    # Another table is other data, and so are other images. Without them nothing is planned: what was
+    # trained on them would look like garbage.
     digests = {training.data.digest for training in plan.trainings.values()}
     (folder / "labels.csv").write_text(HEADER)
     other = make_plan(project, OWN)
     assert digests.isdisjoint(training.data.digest for training in other.trainings.values())
+    digests |= {training.data.digest for training in other.trainings.values()}
+    picture = next(folder.rglob("*.png"))
+    picture.write_bytes(picture.read_bytes() + b" ")
+    other = make_plan(project, OWN)
+    assert digests.isdisjoint(training.data.digest for training in other.trainings.values())
     (folder / "labels.csv").unlink()
-    make_plan(project, OWN)
-    options = local_folder.Options(folder=str(folder))
-    error = error_of(lambda: local_folder.generate(config_copy, options))
+    error = error_of(lambda: make_plan(project, OWN))
     assert "no such table" in error.what and error.where == str(folder / "labels.csv")
+    make_plan(project, "demo")
     error = error_of(lambda: new_dataset(config_copy, path.stem, "x", "y", ["z"]))
     assert "there is a dataset" in error.what
     error = error_of(lambda: new_dataset(config_copy, "../x", "x", "y", ["z"]))
     assert "will not do" in error.what
+
+
+def test_a_folder_starts_from_the_checkout_wherever_one_stands(
+    config_copy: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, config_copy / "data" / "own")
+    new_dataset(config_copy, "our", "data/own", "labels.csv", list(LABELS))
+    source = load_project(config_copy).datasets["our"].sources["our-folder"]
+    digest = raw_digest("our-folder", source, config_copy)
+    monkeypatch.chdir(config_copy / "config")
+    assert raw_digest("our-folder", source, config_copy) == digest
+    raw = config_copy / "data" / "raw" / f"our-folder-{digest}"
+    raw.mkdir(parents=True)
+    assert source.generator is not None
+    local_folder.generate(raw, local_folder.Options(**source.generator.options))
+    assert read_json(raw / NOTE)["folder"] == str(config_copy / "data" / "own")
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,13 @@ def test_a_wrong_start_has_its_line(checkout: Path, protocol: str, said: str) ->
     assert said in told and f"thoracic.yaml:{line}" in told
 
 
+def test_a_start_from_a_dataset_that_the_tier_has_not_is_told(checkout: Path) -> None:
+    with_protocol(checkout, "{initial: {kind: pretrained, dataset: multimnist}}")
+    told = error_of(lambda: plan_of(checkout))
+    assert "tier real has no dataset 'multimnist'" in told.what
+    assert told.where == str(checkout / TIERS)
+
+
 def test_a_network_without_published_weights_cannot_start_from_imagenet(checkout: Path) -> None:
     line = with_protocol(checkout, "{initial: {kind: imagenet}}")
     edit(checkout / THORACIC, "{name: resnet, options: {depth: 18}}", "{name: small_cnn}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from counterpoise import orders
+from counterpoise.files import digest_of
 from counterpoise.layout import Training
 from counterpoise.orders import orders_file, read_order, write_orders
 from counterpoise.plan import Plan
@@ -74,6 +76,16 @@ def test_what_is_no_order_is_none(content: str, tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(content, encoding="utf-8")
     assert read_order(tmp_path, "demo", "a") is None
+
+
+def test_a_module_that_is_gone_is_planned_anew(demo_plan: Plan, tmp_path: Path) -> None:
+    training = every(demo_plan)[0]
+    code = {**training.identity["code"], "counterpoise.methods.gone": "0123456789ab"}
+    identity = {**training.identity, "code": code}
+    cell = training.cell.model_dump(mode="json")
+    gone = replace(training, identity=identity, digest=digest_of({"cell": cell, **identity}))
+    write_orders(tmp_path, "demo", [gone])
+    assert read_order(tmp_path, "demo", gone.key) is None
 
 
 def test_other_code_is_planned_anew(

@@ -9,6 +9,7 @@ import pytest
 
 from counterpoise.errors import UserError, UserErrors
 from counterpoise.project import load_project
+from counterpoise.skeleton import new_dataset, new_study
 
 from ..support import edit, error_of
 
@@ -70,6 +71,16 @@ MISTAKES = {
                          "did you mean 'train_pairs'?"),
     "option of a source": (MULTIMNIST, "options: {train_pairs", "options: {trian_pairs",
                            "trian_pairs'", "did you mean 'train_pairs'?"),
+    "option of an experiment's data": (
+        ROTOGRAD, "    dataset: multimnist\n",
+        "    dataset_options: {train_pears: 3}\n    dataset: multimnist\n",
+        "train_pears'", "did you mean 'train_pairs'?"),
+    "options of data that do not fit together": (
+        TIERS, "dataset_options: {size: 64, split: stratified, training_share: 1.0}",
+        "dataset_options: {size: 64, split: stratified, test_share: 0.95}",
+        "leave nothing for training", ""),
+    "run of an explanation": ("papers/thoracic.yaml", "experiment: resnet152\n", "experiment: resnet125\n",
+                              "unknown experiment 'resnet125'", "did you mean 'resnet152'?"),
     "tier": (CONFIG, "tier: demo", "tier: dmo", "unknown tier 'dmo'", "did you mean 'demo'?"),
     "chosen paper": (CONFIG, "papers: all", "papers: [rotogard]", "unknown paper 'rotogard'",
                      "did you mean 'rotograd'?"),
@@ -106,6 +117,7 @@ def test_one_mistake_gives_one_message(config_copy: Path, name: str) -> None:
         ("learning_rate: 0.001", "learning_rate: .inf", "finite"),
         ("epochs: 150", "epochs: -1", "greater than or equal to 0 (got -1)"),
         ("optimizer: adam", "optimizer: adan", "'adam', 'sgd' or 'rmsprop' (got 'adan')"),
+        ("    margin: 0.1\n", "    margin: .inf\n", "finite"),
         ('"89.46 ±00.57"', '"89.46 pm 0.57"', "not a printed number"),
     ],
 )
@@ -185,3 +197,51 @@ def test_a_file_that_is_missing_is_named(config_copy: Path) -> None:
     (config_copy / "config" / TIERS).unlink()
     (error,) = errors_of(config_copy)
     assert error.where.endswith(TIERS) and "cannot read" in error.what
+
+
+# Data of one's own ---------------------------------------------------------------------------
+
+
+def own(root: Path, name: str, folder: Path) -> Path:
+    """A dataset of one's own with its study; the study's file."""
+    new_dataset(root, name, str(folder), "labels.csv", ["Mass", "Oedema"])
+    return new_study(root, load_project(root).datasets[name])
+
+
+def test_options_that_fit_the_datasets_own_are_no_mistake(config_copy: Path) -> None:
+    study = own(config_copy, "mine", config_copy)
+    edit(study, "method: famo", "method: fixed, options: {weights: {mass: 1, oedema: 2}}")
+    edit(study, "protocol:", "dataset_options: {uncertain_of: {Mass: positive}}\nprotocol:")
+    load_project(config_copy)
+
+
+def test_all_studies_of_a_dataset_take_one_source(config_copy: Path) -> None:
+    study = own(config_copy, "mine", config_copy)
+    dataset = config_copy / "config" / "datasets" / "mine.yaml"
+    text = dataset.read_text(encoding="utf-8")
+    block = text[text.index("  mine-folder:") :]
+    dataset.write_text(text + block.replace("mine-folder", "mine-second"), encoding="utf-8")
+    second = study.with_name("second.yaml")
+    content = study.read_text(encoding="utf-8").replace("id: mine", "id: second")
+    second.write_text(content, encoding="utf-8")
+    load_project(config_copy)
+    line = edit(second, "source: mine-folder", "source: mine-second")
+    (error,) = errors_of(config_copy)
+    assert "one source" in error.what and error.where == f"{second}:{line}"
+
+
+def test_one_name_is_one_source(config_copy: Path) -> None:
+    own(config_copy, "mine", config_copy)
+    first = config_copy / "config" / "datasets" / "mine.yaml"
+    other = first.with_name("other.yaml")
+    content = first.read_text(encoding="utf-8").replace("id: mine", "id: other")
+    other.write_text(content.replace(str(config_copy), str(config_copy / "b")), encoding="utf-8")
+    (error,) = errors_of(config_copy)
+    assert "mine has another source of the name 'mine-folder'" in error.what
+
+
+def test_a_method_that_the_comparison_cannot_name(config_copy: Path) -> None:
+    study = own(config_copy, "mine", config_copy)
+    edit(study, "  famo:", "  always:")
+    (error,) = errors_of(config_copy)
+    assert "does not make a comparison" in error.what and error.where == str(study)

@@ -176,8 +176,8 @@ def test_a_library_is_named(clone: Checkout, monkeypatch: pytest.MonkeyPatch) ->
 def test_other_data_are_named_by_file(clone: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     real = identities.raw_identity
 
-    def other(name: str, source: object) -> dict[str, object]:
-        return {**real(name, source), "files": {"a.gz": "0123"}}  # type: ignore[arg-type]
+    def other(name: str, source: object, root: object) -> dict[str, object]:
+        return {**real(name, source, root), "files": {"a.gz": "0123"}}  # type: ignore[arg-type]
 
     monkeypatch.setattr(identities, "raw_identity", other)
     said = told(clone, one(clone, CELL).parent.name)
@@ -252,6 +252,11 @@ def test_gc_waits_for_jobs(clone: Checkout) -> None:
     with FileLock(work / "lock"):
         error = error_of(lambda: remove(clone.root, garbage))
     assert "training runs" in error.what and "counterpoise status" in error.remedy
+    records = clone.root / "data" / "records"
+    records.mkdir(parents=True, exist_ok=True)
+    with FileLock(records / "mnist-01234567.lock"):
+        error = error_of(lambda: remove(clone.root, garbage))
+    assert "data are fetched" in error.what
     locks = clone.root / ".snakemake/locks"
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("x")
@@ -291,7 +296,11 @@ def test_committed_results_are_verified(finished: Checkout, tmp_path: Path) -> N
     assert "papers/rotograd/claims.json is missing" in done.stdout
 
     scores.write_text(whole, encoding="utf-8")
+    stray = kept / "cells" / "of-an-older-plan" / "0123456789ab" / "record.json"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("{}", encoding="utf-8")
     clone.run("counterpoise", "reference", "kept", "--tier", "smoke")
+    assert not stray.parent.parent.exists()
     clone.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 3\n")
     done = clone.run("counterpoise", "check")
     assert done.returncode == 0, done.stdout

@@ -46,7 +46,8 @@ def fetch_source(
     if source.generator is not None:
         module = registry.find("generators", source.generator.name)
         module.generate(folder, module.Options(**source.generator.options))
-        files = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p != marker}
+        made = [p for p in sorted(folder.iterdir()) if p != marker and not p.name.startswith(".")]
+        files = {p.name: sha256_file(p) for p in made}
         log.info("generated %s", ", ".join(files))
         write_json(marker, {"source": name, "files": files})
         return

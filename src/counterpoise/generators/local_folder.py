@@ -1,7 +1,8 @@
 """A folder of images of one's own with a table of labels: nothing is made or moved, only noted.
 
 The table is copied; of the images, which stay where they are, the note ``folder.json`` says where.
-Another table has another digest, so that all that was made from the old one is made anew.
+Another table, or images of other names or sizes, have another digest, so that all that was made
+from the old ones is made anew.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from counterpoise.datasets._folder import NOTE, TABLE
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, sha256_file, write_json
+from counterpoise.files import atomic, digest_of, sha256_file, write_json
 from counterpoise.spec import base
 
 
@@ -26,33 +27,54 @@ class Options(base.Options):
     folder."""
 
 
-def places(options: Options) -> tuple[Path, Path]:
-    """The folder and the table."""
-    folder = Path(options.folder).expanduser().absolute()
-    return folder, folder / Path(options.table).expanduser()
+IMAGES = (".png", ".jpg", ".jpeg")
 
 
-def identity(options: Options) -> str:
-    """Digest of the table; empty where there is none, of which :func:`generate` tells."""
-    _, table = places(options)
-    return sha256_file(table) if table.is_file() else ""
+def places(options: Options, root: Path) -> tuple[Path, Path]:
+    """The folder and the table.
+
+    Raises:
+        UserError: one of the two is not there.
+    """
+    folder = root.absolute() / Path(options.folder).expanduser()
+    table = folder / Path(options.table).expanduser()
+    for path, what in ((folder, "folder"), (table, "table")):
+        if not (path.is_dir() if what == "folder" else path.is_file()):
+            raise UserError(
+                f"there is no such {what}",
+                where=path,
+                remedy="bring it back, or write where it is now as "
+                f"`{what}` under the source's generator in the dataset's file (config/datasets)",
+            )
+    return folder, table
+
+
+def identity(options: Options, root: Path) -> str:
+    """Digest of the table and of the names and sizes of the images below the folder.
+
+    Raises:
+        UserError: they are not there. To plan as if there were none would make all that was trained
+            on them look like garbage.
+    """
+    images, table = places(options, root)
+    found = sorted(
+        (str(path.relative_to(images)), path.stat().st_size)
+        for path in images.rglob("*")
+        if path.suffix.lower() in IMAGES
+    )
+    return digest_of({"table": sha256_file(table), "images": found})
 
 
 def generate(folder: Path, options: Options) -> None:
     """Copy the table and note the folder.
 
+    Args:
+        folder: ``data/raw/SOURCE-RAW`` of the checkout.
+
     Raises:
-        UserError: one of the two is not there.
+        UserError: they are not there.
     """
-    images, table = places(options)
-    for path, what in ((images, "folder"), (table, "table")):
-        if not (path.is_dir() if what == "folder" else path.is_file()):
-            raise UserError(
-                f"there is no such {what}",
-                where=path,
-                remedy=f"write where it is as `{what}` under the source's generator in the "
-                "dataset's file (config/datasets)",
-            )
+    images, table = places(options, folder.parents[2])
     with atomic(folder / TABLE) as temporary:
         shutil.copyfile(table, temporary)
     write_json(folder / NOTE, {"folder": str(images)})

@@ -13,8 +13,8 @@ and omega = 1 at the first step. Unlike the level of a loss, e_k is small for a 
 converged at a high loss, so that noisy labels do not earn weight.
 
 - The weights sum to K, as in the code; in the paper to one.
-- The scale of e_k is its value at the first step, as in the code; the paper first trains three epochs
-  with equal weights and takes their mean.
+- The scale of e_k is its value at the first step, as in the code; the paper trains three epochs
+  first with equal weights and takes their mean.
 - A task whose gradient is zero at the first step has no scale; it counts as e_k = 0 until it has a
   gradient, and is then measured against that. Public code divides by zero.
 - h and not its square is kept: squares of large gradients leave the range of float32. Weights are

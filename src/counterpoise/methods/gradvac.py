@@ -83,8 +83,8 @@ class GradVac(LevelMethod):
         """Hyper-parameters of the targets."""
 
         beta: Annotated[float, Field(ge=0, le=1)] = 0.5
-        """Weight of the newest similarity in the moving average rho (LibMTL and TorchJD; the paper's
-        is 0.01)."""
+        """Weight of the newest similarity in the moving average rho (LibMTL and TorchJD; 0.01 in
+        the paper)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -17,6 +17,7 @@ from counterpoise.spec.cell import Component, Protocol, Variation
 Better = Literal["higher", "lower"]
 Mark = Literal["second_hand", "plot_read"]
 Word = Literal["holds", "does not hold", "inconclusive", "not testable"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 SINGLE_TASK = "single_task"
 """Not a method but a plan: one network per task, each trained alone."""
@@ -258,7 +259,7 @@ class Quantity(Model):
     better: Better | None = None
     percent: bool | None = None
     """The paper prints this quantity times one hundred."""
-    margin: Annotated[float, Field(gt=0)] | None = None
+    margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Largest difference that counts as agreement, in printed units, declared before the runs."""
     history: HistoryQuantity | Spread | None = None
     """A quantity of training in place of a score: the mean over the second half of the epochs; or
@@ -402,10 +403,10 @@ class Comparison(Model):
     """``left`` against ``right``: two printed numbers, or one and a constant."""
 
     left: Ref
-    right: Ref | float
+    right: Ref | Finite
     expect: Literal["better", "worse", "higher", "lower", "similar", "not_worse"]
     """Similar, and not worse, are within the margin of ``left``."""
-    times: Annotated[float, Field(gt=0)] = 1.0
+    times: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """The right number is multiplied by this: "three times as fast" is below a third."""
 
 
@@ -454,10 +455,10 @@ class ChangeTest(Model):
     kind: Literal["change"]
     start: Ref
     end: Ref
-    claimed: float
+    claimed: Finite
     """Percent (relative) or printed units (absolute); positive is an improvement."""
     reading: Literal["relative", "absolute"] = "relative"
-    tolerance: Annotated[float, Field(gt=0)] = 0.5
+    tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
     """Largest difference from what is claimed, in its unit."""
     settled_by: Literal["printed", "runs"] = "printed"
     """Whether the sentence speaks of the paper's own numbers, beside which ours are shown, or of
@@ -468,7 +469,7 @@ class LimitTest(Model):
     """A claimed gain against the room that is left above a trivial predictor."""
 
     kind: Literal["limit"]
-    claimed: float
+    claimed: Finite
     trivial: tuple[Ref, ...]
     """Numbers whose mean, as a share of one, is what the trivial predictor gets wrong."""
 

@@ -109,7 +109,7 @@ class Study(Model):
                         "network": self.network.model_dump(),
                         "protocol": self.protocol.model_dump(),
                         "repeats": self.seeds,
-                        "runs": {name: run.model_dump() for name, run in runs.items()},
+                        "runs": {n: run.model_dump(exclude_unset=True) for n, run in runs.items()},
                     }
                 },
                 "tables": [table],

@@ -35,18 +35,19 @@ def refuse_while_running(root: Path) -> None:
     """A job writes where garbage is looked for.
 
     Raises:
-        UserError: a training or a workflow runs in this checkout, or seems to.
+        UserError: a training, a download or a workflow runs in this checkout, or seems to.
     """
-    for path in sorted((root / "work").glob("*/*/*/lock")):
-        try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout:
-            raise UserError(
-                "a training runs here",
-                where=path.parent,
-                remedy="wait for it: `counterpoise status`",
-            ) from None
+    held = [
+        ("a training runs here", "wait for it: `counterpoise status`", "work/*/*/*/lock"),
+        ("data are fetched or prepared here", "wait for it", "data/records/*.lock"),
+    ]
+    for what, remedy, pattern in held:
+        for path in sorted(root.glob(pattern)):
+            try:
+                with FileLock(path, timeout=0):
+                    pass
+            except Timeout:
+                raise UserError(what, where=path, remedy=remedy) from None
     locks = root / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         raise UserError(

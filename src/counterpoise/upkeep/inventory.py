@@ -42,8 +42,8 @@ _BESIDE = re.compile(
 """Files that belong there and are no results: the lists of digests and of cells, DVC's pointers,
 what is recorded of raw files, downloads that go on with the next run, and the user's own images."""
 
-_TEMPORARY = re.compile(r"(.*/)?\.[^/]+-[a-z0-9_]{8}(\.[a-z]+)?")
-"""What :func:`counterpoise.files.atomic` leaves when its process is killed."""
+_TEMPORARY = re.compile(r"(.*/)?\.[^/]+-[a-z0-9_]{8}(\.[a-z]+|/.*)?")
+"""What is left, of a file or a folder that is written whole, when its process is killed."""
 
 
 @dataclass(frozen=True)
