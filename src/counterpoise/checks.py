@@ -629,7 +629,16 @@ def check_tiers(
     """Problems of what the tiers refer to: datasets, sources, experiments, runs."""
     assert document is not None
     errors: list[UserError] = []
+    whole = [name for name, tier in tiers.tiers.items() if tier.like is None]
     for name, tier in tiers.tiers.items():
+        if tier.like is not None and tier.like not in whole:
+            errors.append(
+                UserError(
+                    f"no tier {tier.like!r} with datasets of its own",
+                    where=document.where(("tiers", name, "like")),
+                    remedy=nearest(tier.like, whole) if whole else "give it `datasets`",
+                )
+            )
         for dataset_id, reduction in tier.datasets.items():
             at: Path_ = ("tiers", name, "datasets", dataset_id)
             if dataset_id not in datasets:

@@ -131,6 +131,8 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
         errors += found
         if not found:
             papers[name] = study.paper()
+    if tiers is not None and not errors:
+        tiers = tiers.resolved()
     if tiers is not None and studies:
         own = {OWN: tier_of(list(studies.values()))}
         tiers = tiers.model_copy(update={"tiers": {**tiers.tiers, **own}})

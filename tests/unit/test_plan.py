@@ -14,6 +14,7 @@ from counterpoise import code
 from counterpoise.code import module_digest
 from counterpoise.layout import Training
 from counterpoise.plan import Plan, load_plan
+from counterpoise.project import load_project
 from counterpoise.skeleton import new_paper
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
@@ -209,6 +210,18 @@ def test_a_tier_may_change_one_experiment_more_than_the_others(tiers_copy: Path)
     assert cells["original"].protocol.selection == "last"
     assert "weights of the last epoch" in told
     assert not any("network" in text for text in of["reduced"].reductions)
+
+
+def test_a_tier_like_another_has_the_cells_of_its_runs(tiers_copy: Path) -> None:
+    path = tiers_copy / "config/tiers.yaml"
+    text = path.read_text(encoding="utf-8")
+    first = next(iter(load_project(tiers_copy).tiers.tiers))
+    one = next(f"{p}/{e}/{r}" for p, e, r in plan_of(tiers_copy, first).runs)
+    more = f"  part:\n    title: Part\n    description: d\n    like: {first}\n    runs: [{one}]\n"
+    path.write_text(text + more, encoding="utf-8")
+    whole, part = plan_of(tiers_copy, first), plan_of(tiers_copy, "part")
+    assert ["/".join(key) for key in part.runs] == [one]
+    assert {*part.trainings} < {*whole.trainings}
 
 
 def test_a_tier_may_leave_an_experiment_out(tiers_copy: Path) -> None:

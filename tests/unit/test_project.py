@@ -81,6 +81,8 @@ MISTAKES = {
         "leave nothing for training", ""),
     "run of an explanation": ("papers/thoracic.yaml", "experiment: resnet152\n", "experiment: resnet125\n",
                               "unknown experiment 'resnet125'", "did you mean 'resnet152'?"),
+    "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",
+                                  "no tier 'sampel'", "did you mean 'sample'?"),
     "tier": (CONFIG, "tier: demo", "tier: dmo", "unknown tier 'dmo'", "did you mean 'demo'?"),
     "chosen paper": (CONFIG, "papers: all", "papers: [rotogard]", "unknown paper 'rotogard'",
                      "did you mean 'rotograd'?"),

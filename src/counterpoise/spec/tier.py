@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from counterpoise.spec.augment import Augment
 from counterpoise.spec.base import Model, Name, Text
@@ -60,15 +60,32 @@ class Tier(Model):
     description: Text
     budget_minutes: Annotated[int, Field(ge=1)] | None = None
     """Wall time on two cores that it stays within; docs/measurements.md has the figure."""
-    datasets: dict[Name, Reduction]
+    datasets: dict[Name, Reduction] = {}
+    like: Name | None = None
+    """Another tier whose datasets this one has, for some of its runs by themselves."""
     runs: tuple[str, ...] | None = None
     """``paper/experiment`` or ``paper/experiment/run`` of the only runs to make; all if absent."""
+
+    @model_validator(mode="after")
+    def _has_datasets(self) -> Self:
+        if bool(self.datasets) == bool(self.like):
+            raise ValueError("give either `datasets` or `like`, a tier to take them from")
+        return self
 
 
 class Tiers(Model):
     """All tiers."""
 
     tiers: dict[Name, Tier]
+
+    def resolved(self) -> Tiers:
+        """The same with the datasets of each tier that is like another."""
+        whole = {
+            name: tier.model_copy(update={"datasets": self.tiers[tier.like].datasets, "like": None})
+            for name, tier in self.tiers.items()
+            if tier.like is not None
+        }
+        return Tiers(tiers={**self.tiers, **whole})
 
 
 class Config(Model):
