@@ -27,7 +27,7 @@ demo: $(READY) ## Rebuild everything offline on stand-in data, and say where the
 	@echo
 	@echo "The report: $(CURDIR)/reports/demo/index.html"
 
-test: $(READY) ## Run the whole test suite
+test: $(READY) ## Run the tests, but for those marked slow
 	python -m pytest
 
 lock: $(UV) ## Refresh requirements.lock: every platform, hashed, without addresses
