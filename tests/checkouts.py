@@ -65,7 +65,11 @@ class Checkout:
 
     def planned(self, tier: str = "smoke") -> dict[str, int]:
         """Rules that a dry run wants, with their number of jobs."""
-        return jobs(self.run("snakemake", "-n", "--cores", "1", "--config", f"tier={tier}").stdout)
+        done = self.run("snakemake", "-n", "--cores", "1", "--config", f"tier={tier}")
+        assert done.returncode == 0, done.stderr[-3000:]
+        found = jobs(done.stdout)
+        assert found or "Nothing to be done" in done.stdout + done.stderr, done.stdout[-3000:]
+        return found
 
     def cells(self, name: str = "*", tier: str = "smoke") -> list[Path]:
         """Folders of the cells whose name ends so."""

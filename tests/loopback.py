@@ -32,6 +32,8 @@ class Page:
     """Bytes a second."""
     length: bool = True
     """Whether the size is told."""
+    claimed: str | None = None
+    """What replies to a range say that they are; whatever was asked for, they have all of it."""
 
 
 class Server:
@@ -100,6 +102,8 @@ class Server:
                 return
             request.send_response(206)
             told = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            if page.claimed is not None:
+                told, start = page.claimed, 0
             request.send_header("Content-Range", told)
         else:
             request.send_response(200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from counterpoise.reproduction.evidence import Numbers, in_pairs
 from counterpoise.reproduction.ours import CONSTANT
 from counterpoise.reproduction.verdicts import margin_of
 from counterpoise.spec.paper import Claim, ClaimTest, Paper, parse_printed
+
+from ..support import ROOT
 
 Entry = dict[str, Any]
 
@@ -620,3 +623,23 @@ def test_no_claim_of_rotograd_about_methods_holds_without_runs(project: Project)
     assert [name for name in about_methods if found[name] == "holds"] == []
     # Printed: 89.01 against 90.15 and 84.62 against 86.65, with spreads of 0.4 to 1.2.
     assert found["same-accuracy"] != "holds"
+
+
+def test_the_readme_counts_the_claims_as_they_end_without_runs(project: Project) -> None:
+    """Those within another do not count."""
+    results = [
+        judge_claim(claim, numbers_of(paper))
+        for name, paper in project.papers.items()
+        if name not in project.studies
+        for claim in paper.claims
+        if claim.part_of is None
+    ]
+    words = Counter(result["word"] for result in results)
+    numerals = {3: "three", 4: "four", 5: "five", 8: "eight", 13: "thirteen"}
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    settled = words["holds"] + words["does not hold"]
+    assert (
+        f"Of {len(results)} claims their own numbers, texts and code settle {settled}: "
+        f"{numerals[words['holds']]} hold, {numerals[words['does not hold']]} do not"
+    ) in readme
+    assert f"{numerals[words['not testable']]} cannot be tested" in readme

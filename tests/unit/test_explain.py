@@ -152,7 +152,8 @@ def gradients_by_differences(asked: Question, maps: Tensor) -> Tensor:
 
 def test_grad_cam_and_its_successor_by_their_formulas() -> None:
     """With gradients by differences, weights and sums written out in numpy."""
-    inputs = torch.rand(1, 1, SIZE, SIZE, dtype=torch.float64)
+    numbers = torch.Generator().manual_seed(0)
+    inputs = torch.rand(1, 1, SIZE, SIZE, dtype=torch.float64, generator=numbers)
     asked = question(small_network(), inputs)
     maps = activation(asked.answer, asked.layer, inputs)[0]
     gradient = gradients_by_differences(asked, maps).numpy()

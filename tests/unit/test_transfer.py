@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from counterpoise.errors import UserError
 from counterpoise.transfer import Edition, Patience, Progress, Wanted, contents, fetch_all, pace
+from counterpoise.transfer import fetch as transfer
 from counterpoise.transfer.pace import duration, size
 from counterpoise.transfer.replies import refuse_downgrade
 
@@ -135,15 +137,18 @@ def test_without_a_validator_an_unknown_file_begins_anew(tmp_path: Path, server:
     assert [asked for _, asked in server.ranges] == [None, None]
 
 
+@pytest.mark.parametrize("edition", [RIGHT, UNKNOWN], ids=["published", "unknown"])
 @pytest.mark.parametrize("told", ["", "bytes 0-9/512000", "bytes 1000-511999/7", "nonsense"])
 def test_a_reply_with_another_range_is_not_taken(
-    tmp_path: Path, server: Server, told: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: Server, told: str, edition: Edition
 ) -> None:
-    """Whatever a server says of what it sends, the file is right or not there."""
-    (tmp_path / ".file.bin.part").write_bytes(CONTENT[:1000])
-    address = page(server, statuses=[206], headers={"Content-Range": told})
-    result = get(wanted(tmp_path, address, page(server, "/second")))
-    check_whole(tmp_path, result=result)
+    """Whatever a server says of what it sends, nothing is put together that does not belong so."""
+    address, second = page(server, claimed=told), page(server, "/second")
+    part = wanted(tmp_path, address, second, edition=edition)
+    part.part.write_bytes(CONTENT[:1000])
+    state = {"address": address, "validator": '"one"', "total": len(CONTENT)}
+    part.state.write_text(json.dumps(state), encoding="utf-8")
+    check_whole(tmp_path, result=get(part))
 
 
 # Giving up -----------------------------------------------------------------------------------
@@ -312,9 +317,19 @@ def test_nobody_is_sent_on_from_https_to_http() -> None:
                 check(reply)
 
 
-def test_a_redirection_is_followed(tmp_path: Path, server: Server) -> None:
+def test_a_redirection_is_followed(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each reply on the way is held against what it must not lead to."""
+    seen: list[int] = []
+
+    def refuse(address: str) -> Any:
+        return lambda reply, **_: seen.append(reply.status_code)
+
+    monkeypatch.setattr(transfer, "refuse_downgrade", refuse)
     moved = page(server, "/moved", statuses=[-302], headers={"Location": page(server)})
     check_whole(tmp_path, result=get(wanted(tmp_path, moved)))
+    assert seen == [302, 200]
 
 
 # Many ----------------------------------------------------------------------------------------

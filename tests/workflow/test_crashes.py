@@ -158,7 +158,8 @@ def soak(
         assert last.returncode == 0, last.stderr[-3000:]
         broken.check_kept()
         assert copy.bytes_of(names) == expected
-        assert "damaged" not in copy.run("counterpoise", "check").stdout
+        checked = copy.run("counterpoise", "check")
+        assert checked.returncode == 0 and "damaged" not in checked.stdout, checked.stdout
         moments += broken.moments
         shutil.rmtree(copy.root)
     print(json.dumps({"kills": len(moments), "runs": rounds, "unbroken run, s": round(longest, 1),

@@ -6,7 +6,6 @@ here from the scores that exist, so that one missing number does not hide the ot
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,13 @@ from counterpoise.plan import Plan
 from counterpoise.provenance import commit
 from counterpoise.reference import FOLDER, Reference, read_references
 from counterpoise.report.cell_files import CellFiles, Notice, read_cell, read_entry
+from counterpoise.report.drawings import is_drawing
 from counterpoise.report.incomplete import tables_from_scores
 from counterpoise.report.shapes import is_record
 from counterpoise.reproduction.claims import judge_claim, judge_trends
 from counterpoise.reproduction.comparisons import rank_printed
 from counterpoise.reproduction.evidence import Numbers
 from counterpoise.spec.paper import Paper
-
-# Whatever is more than a drawing: scripts, handlers, foreign content, pictures from elsewhere.
-_ACTIVE = re.compile(
-    r"<(script|foreignobject|iframe)\b|<[^>]*\son[a-z]+\s*=|javascript:"
-    r'|<image\b(?![^>]*href="data:image/png;base64,)',
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -194,7 +187,7 @@ def _figure(path: Path) -> FigureFiles | None:
         figure = FigureFiles(svg, list(behind["data"]), list(behind["marks"]))
     except (OSError, UnicodeDecodeError, UserError, KeyError, TypeError):
         return None
-    return figure if svg.startswith("<svg") and not _ACTIVE.search(svg) else None
+    return figure if is_drawing(svg) else None
 
 
 def _views(folder: Path) -> tuple[list[ViewFiles], list[str]]:

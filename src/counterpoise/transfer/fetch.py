@@ -183,6 +183,10 @@ def _attempt(
     if expected is not None and digests.size < expected:
         progress.found(-digests.size)
         raise Again(f"the connection broke off after {digests.size} of {expected} bytes")
+    if expected is not None and digests.size > expected and not wanted.checked:
+        progress.found(-digests.size)
+        wanted.drop()
+        raise Again(f"{digests.size} bytes came of {expected} that were told")
     wrong = problem(wanted, digests)
     if wrong is not None:
         progress.found(-digests.size)
