@@ -17,6 +17,7 @@ from counterpoise.datasets._part import Part
 from counterpoise.errors import UserError
 from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
 from counterpoise.training.signals import gramian_of
 
@@ -171,6 +172,25 @@ def random_signals(method: Method, state: State, count: int, batch: int = 6) -> 
 def same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Whether two dicts of tensors are equal to the last bit."""
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def gone_astray(found: Replicate, expected: Replicate, share: float) -> list[str]:
+    """Tensors of two replicates whose ways from one start differ by more than a share of the way.
+
+    Held to the way and not to the weights, which a step leaves nearly where they are. A few units
+    in the last place of the weights are rounding.
+    """
+    start = Replicate(expected.problem, expected.seed, expected.path.with_name("none"))._tensors()
+    here, there = found._tensors(), expected._tensors()
+    assert here.keys() == there.keys()
+    astray = []
+    for key, value in there.items():
+        value = value.double()
+        way = float((value - start[key].to(value)).norm())
+        rounding = 4 * torch.finfo(torch.float32).eps * float(value.norm())
+        if float((here[key].to(value) - value).norm()) > share * way + rounding:
+            astray.append(key)
+    return astray
 
 
 def small_cell(method: str = "uniform", **changes: Any) -> Cell:

@@ -11,14 +11,14 @@ from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
 from counterpoise.training.replicates import Together
 
-from ..support import small_cell, small_problem
+from ..support import gone_astray, small_cell, small_problem
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-CLOSE = 1e-3
-"""Of a tensor's norm, after two epochs along the gradient in float32 without tf32."""
+CLOSE = 0.01
+"""Of the way that a tensor goes in two epochs along the gradient, in float32 without tf32."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,4 @@ def test_the_first_steps_are_those_of_the_cpu(method: str, together: bool, tmp_p
     expected = trained(method, "cpu", tmp_path)
     found = trained(method, "cuda", tmp_path, together=together)
     for one, other in zip(expected, found, strict=True):
-        for key, value in one._tensors().items():
-            gap = float((other._tensors()[key].cpu().double() - value.double()).norm())
-            assert gap <= CLOSE * max(1e-3, float(value.double().norm())), key
+        assert gone_astray(other, one, CLOSE) == []

@@ -14,13 +14,13 @@ from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.problem import Problem
 from counterpoise.training.replicates import Together, fit_together
 
-from ..support import small_cell, small_problem
+from ..support import gone_astray, small_cell, small_problem
 
 SEEDS = (0, 1, 2)
-CLOSE = 1e-4
-"""Of a tensor's norm. Batched kernels sum in another order, which leaves 1e-6 a step; with plain
-steps along the gradient it stays small. (One of Adam follows the sign of a gradient that is zero but
-for rounding.)"""
+CLOSE = 1e-3
+"""Of the way that a tensor goes. Batched kernels sum in another order, which leaves 1e-6 a step; with
+plain steps along the gradient it stays small. (One of Adam follows the sign of a gradient that is
+zero but for rounding.)"""
 
 
 def never() -> bool:
@@ -45,11 +45,7 @@ def assert_same(alone: list[Replicate], together: list[Replicate], close: float 
     for one, other in zip(alone, together, strict=True):
         assert one.trouble == other.trouble
         assert (one.epoch, one.batch, one.step) == (other.epoch, other.batch, other.step)
-        expected, found = one._tensors(), other._tensors()
-        assert expected.keys() == found.keys()
-        for key, value in expected.items():
-            gap = float((found[key].double() - value.double()).norm())
-            assert gap <= close * max(1e-3, float(value.double().norm())), key
+        assert gone_astray(other, one, close) == []
         for row, same in zip(one.history, other.history, strict=True):
             assert row.keys() == same.keys()
             for key, value in row.items():
@@ -70,7 +66,7 @@ def test_every_method(name: str, tmp_path: Path) -> None:
 
     Options are tried step by step in tests/contract/test_replicates.py.
     """
-    cell = small_cell(name, epochs=1, batch_size=20, learning_rate=1e-3, optimizer="sgd")
+    cell = small_cell(name, epochs=1, batch_size=20, learning_rate=0.01, optimizer="sgd")
     assert_same(*both_ways(cell, tmp_path))
 
 

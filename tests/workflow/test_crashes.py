@@ -34,12 +34,15 @@ class Soak:
     """One checkout that is killed again and again.
 
     Attributes:
+        during: file, as a pattern below the checkout, at whose appearance it is killed; at random
+            moments if empty.
         moments: seconds after the start at which something was killed.
     """
 
     checkout: Checkout
     rng: random.Random
     longest: float
+    during: str = ""
     moments: list[float] = field(default_factory=list)
     complete: dict[Path, int] = field(default_factory=dict)
 
@@ -61,7 +64,9 @@ class Soak:
     ) -> bool:
         """Run a command and kill a process of it; whether the command ended well before that."""
         process, moment = self.start(*command), self.rng.uniform(0.0, self.longest)
-        if self.ends_before(process, moment):
+        if self.during:
+            moment = self.appears(process)
+        elif self.ends_before(process, moment):
             assert process.returncode == 0
             self.check_kept()
             return True
@@ -70,10 +75,20 @@ class Soak:
             try:
                 os.kill(number, signal.SIGKILL)
                 self.moments.append(moment)
+                orphans = [n for n, _ in processes(self.checkout.root) if n != number]
+                assert orphans or not self.during, "nothing lives on to be waited for"
             except ProcessLookupError:
                 pass  # it has just ended
         process.wait(DEADLINE)
         return False
+
+    def appears(self, process: subprocess.Popen[bytes]) -> float:
+        """Wait until there is what it is killed at; the seconds."""
+        started = time.monotonic()
+        while not any(self.checkout.root.glob(self.during)):
+            assert process.poll() is None and time.monotonic() - started < DEADLINE
+            time.sleep(0.01)
+        return time.monotonic() - started
 
     def go_on(self) -> None:
         """The documented way: let a workflow that still runs end, then unlock."""
@@ -135,6 +150,7 @@ def soak(
     command: tuple[str, ...],
     victim: Callable[[Soak, int], int | None],
     finished: Checkout | None = None,
+    during: str = "",
 ) -> None:
     """Kill so often, in as many checkouts as it takes, and compare with a run that is not broken."""
     if finished is not None:
@@ -149,7 +165,7 @@ def soak(
         rounds += 1
         copy = Checkout(clean.copy(folder / f"round-{rounds}").root, clean.variables)
         shutil.copytree(clean.root / ".dvc", copy.root / ".dvc", dirs_exist_ok=True)
-        broken = Soak(copy, rng, longest)
+        broken = Soak(copy, rng, longest, during)
         while len(moments) + len(broken.moments) < kills:
             if broken.kill_once(command, victim):
                 break
@@ -194,7 +210,7 @@ def prepared(checkout: Checkout, kind: str) -> Checkout:
 def test_a_kill_of_snakemake(checkout: Checkout, finished: Checkout, tmp_path: Path) -> None:
     clean = Checkout(checkout.root, (("COUNTERPOISE_SAVE_EVERY", "0"),))
     shutil.copytree(finished.root / "data", clean.root / "data")
-    soak(clean, tmp_path, 1, *KINDS["snakemake"], finished)
+    soak(clean, tmp_path, 1, *KINDS["snakemake"], finished, "work/smoke/*/*/progress.json")
 
 
 @pytest.mark.slow
