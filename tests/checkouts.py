@@ -25,6 +25,7 @@ PARTS = (
     "dvc.yaml",
     ".dvcignore",
     "pyproject.toml",
+    "requirements.lock",
 )
 
 
