@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from counterpoise.report.drawings import is_drawing
 from counterpoise.report.numbers import (
     decimals_for,
     decimals_of,
@@ -35,6 +36,12 @@ def test_it_is_built_in_ten_seconds_of_processor_time(
     assert done.returncode == 0, done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
     assert (clone.root / page_file.relative_to(demo.root)).read_bytes() == page
+
+
+def test_every_drawing_of_ours_is_nothing_but_a_drawing(demo: Checkout) -> None:
+    drawn = [*(demo.root / "results").rglob("*.svg")]
+    assert len(drawn) > 40
+    assert [p.name for p in drawn if not is_drawing(p.read_text(encoding="utf-8"))] == []
 
 
 def test_it_needs_nothing_from_elsewhere(page_file: Path) -> None:

@@ -11,14 +11,15 @@ import xml.etree.ElementTree as ET
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINKS = ("href", "{http://www.w3.org/1999/xlink}href")
 _TAGS = {
-    "svg", "g", "defs", "title", "desc", "style", "clipPath", "path", "rect", "circle", "line",
-    "polyline", "polygon", "text", "tspan", "use", "image",
+    "circle", "clipPath", "defs", "desc", "g", "image", "line", "path", "pattern", "polygon",
+    "polyline", "rect", "style", "svg", "text", "title", "tspan", "use",
 }  # fmt: skip
 _ATTRIBUTES = {
     "aria-labelledby", "class", "clip-path", "cx", "cy", "d", "fill", "fill-opacity",
-    "font-family", "font-size", "height", "id", "opacity", "points", "preserveAspectRatio", "r",
-    "role", "stroke", "stroke-linejoin", "stroke-opacity", "stroke-width", "style",
-    "text-anchor", "transform", "viewBox", "width", "x", "x1", "x2", "xmlns", "y", "y1", "y2",
+    "font-family", "font-size", "height", "id", "opacity", "patternTransform", "patternUnits",
+    "points", "preserveAspectRatio", "r", "role", "stroke", "stroke-linejoin", "stroke-opacity",
+    "stroke-width", "style", "text-anchor", "transform", "viewBox", "width", "x", "x1", "x2",
+    "xmlns", "y", "y1", "y2",
 }  # fmt: skip
 _LINK = re.compile(r"#[\w.-]+|data:image/png;base64,[A-Za-z0-9+/=\s]*")
 # Escapes, imports and links to anything but a part of the drawing.
