@@ -216,7 +216,8 @@ class Plan:
     def digests(self) -> dict[str, Any]:
         """What the report is made of: rewritten to :attr:`plan_file` when it changes."""
         package = Path(__file__).parent
-        shown = [p for p in (package / "report").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+        every = (package / "report").rglob("*")
+        shown = [p for p in every if p.is_file() and p.suffix not in {".py", ".pyc"}]
         # Their texts are shown, which digests of code leave out.
         for folder in ("methods", "networks", "datasets"):
             shown += (package / folder).rglob("*.py")

@@ -266,6 +266,7 @@ def test_a_folder_starts_from_the_checkout_wherever_one_stands(
 ) -> None:
     shutil.copytree(folder, config_copy / "data" / "own")
     new_dataset(config_copy, "our", "data/own", "labels.csv", list(LABELS))
+    (config_copy / "data" / "own" / "gone.png").symlink_to("nowhere")  # no image, and no error
     source = load_project(config_copy).datasets["our"].sources["our-folder"]
     digest = raw_digest("our-folder", source, config_copy)
     monkeypatch.chdir(config_copy / "config")

@@ -287,8 +287,9 @@ def test_two_at_once_and_the_process_group_is_asked_to_stop(
         os.killpg(process.pid, number)
         process.wait(DEADLINE)
         while list(processes(checkout.root)):
-            # Ten seconds are promised; three times as many where other work has the cores.
-            assert time.monotonic() - started < 30, "something lives on"
+            # Ten seconds, as promised, of a core that is not shared with other work.
+            limit = 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            assert time.monotonic() - started < limit, "something lives on"
             time.sleep(0.05)
     finally:
         if process.poll() is None:

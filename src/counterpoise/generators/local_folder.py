@@ -28,6 +28,7 @@ class Options(base.Options):
 
 
 IMAGES = (".png", ".jpg", ".jpeg")
+"""What a file that is looked at for the identity ends with; the table may name others, too."""
 
 
 def places(options: Options, root: Path) -> tuple[Path, Path]:
@@ -60,7 +61,7 @@ def identity(options: Options, root: Path) -> str:
     found = sorted(
         (str(path.relative_to(images)), path.stat().st_size)
         for path in images.rglob("*")
-        if path.suffix.lower() in IMAGES
+        if path.suffix.lower() in IMAGES and path.is_file()
     )
     return digest_of({"table": sha256_file(table), "images": found})
 
