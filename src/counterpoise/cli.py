@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from counterpoise import __version__
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, UserErrors
 
 app = typer.Typer(
     name="counterpoise",
@@ -500,10 +500,15 @@ def compare(
     path = new_study(root, datasets[name])
     try:
         load_project(root)  # its errors are told before Snakemake starts
-    except UserError:
-        if not before:  # what cannot be compared by default must not stop every other command
-            path.unlink()
-        raise
+    except UserErrors as error:
+        if before:
+            raise
+        path.unlink()  # what cannot be compared by default must not stop every other command
+        raise UserError(
+            f"its tasks do not suit what is compared by default: {error.errors[0].what}",
+            where=root / "config" / "datasets" / f"{name}.yaml",
+            remedy=f"write config/studies/{name}.yaml yourself; its keys: config/schema/study.json",
+        ) from error
     typer.echo(f"{path.relative_to(root)} says what is compared")
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
     command += ["--dry-run"] * dry_run
