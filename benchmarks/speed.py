@@ -8,9 +8,10 @@ Memory is the peak of a process of its own above what it held before the first s
 torch had allocated). Parts: ``methods`` relative to a plain loop; ``rivals``, against LibMTL
 (benchmarks/libmtl.py says how to get it), TorchJD and the floor of K backward passes of the trunk;
 ``deepchest``, its claim of speed and memory; ``tasks``, relative to uniform with more and more
-tasks; ``loading``, training against a torchvision loader and loop;
-``scaling``, with fitted exponents; ``seeds``, ten seeds side by side against ten runs of LibMTL;
-``compile``, with the trunk compiled by torch. Memory is handled as in a workflow's jobs.
+tasks; ``loading``, images per second against a torchvision loader and loop, and the share of the
+device's own rate of products that the step's arithmetic reaches; ``scaling``, with fitted
+exponents; ``seeds``, ten seeds side by side against ten runs of LibMTL; ``compile``, with the trunk
+compiled by torch. Memory is handled as in a workflow's jobs.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import libmtl
 from benchmarks.ratios import Arms, exponent, interleaved, ratio
 from benchmarks.work import Work
 from counterpoise import registry
 from counterpoise.provenance import processor
+from counterpoise.spec.cell import Precision
 from counterpoise.training.replicates import Together
 from counterpoise.workflow import MEMORY
 
@@ -42,20 +46,28 @@ RIVALS = {
 """Our method, LibMTL's, TorchJD's."""
 
 
-def show(title: str, arms: Arms, reference: str, given: argparse.Namespace) -> None:
-    """Time the arms and print a table of ratios to one of them."""
+def work_of(name: str, given: argparse.Namespace, **more: int | None) -> Work:
+    """A network of :data:`benchmarks.work.WORK` as the command line wants it."""
+    return Work(name, given.device, **{"batch": given.batch, **more}, precision=given.precision)
+
+
+def show(
+    title: str, arms: Arms, reference: str, given: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Time the arms and print a table of ratios to one of them; the times are returned."""
     times = interleaved(arms, given.blocks, given.repeats, given.device)
     print(f"\n{title}\n\n| step | ms | ratio to {reference} | 95 % |\n|---|---|---|---|")
     for name, spent in times.items():
         value, low, high = ratio(spent, times[reference])
-        shown = sorted(spent)[len(spent) // 2] * 1e3
+        shown = statistics.median(spent) * 1e3
         print(f"| {name} | {shown:.1f} | {value:.3f} | {low:.3f} to {high:.3f} |", flush=True)
+    return times
 
 
 def methods(given: argparse.Namespace) -> None:
     """Every method of the catalogue, relative to a plain loop on the same network."""
     for name in given.work or ["lenet", "resnet18", "densenet121"]:
-        work = Work(name, given.device, given.batch)
+        work = work_of(name, given)
         arms: Arms = {"plain loop": work.plain()}
         for method in given.method or registry.names("methods"):
             arms[method] = work.ours(method)
@@ -103,7 +115,7 @@ def rivals(given: argparse.Namespace) -> None:
     """The same methods elsewhere, and peak memory."""
     for name in given.work or ["resnet18", "densenet121"]:
         for method in given.method or ["imtl_g", "upgrad"]:
-            work = Work(name, given.device, given.batch)
+            work = work_of(name, given)
             made = {key: make() for key, make in arms_of(work, method, given).items()}
             title = f"{name}, batch {work.batch}, K = {len(work.tasks)}: {method}"
             show(title, made, "K backward passes", given)
@@ -123,7 +135,7 @@ def show_memory(name: str, method: str, keys: list[str], given: argparse.Namespa
 def peak(given: argparse.Namespace) -> None:
     """Print the peak memory of two steps of one arm of :func:`arms_of`, in this process."""
     name, method, key = given.peak
-    work = Work(name, given.device, given.batch)
+    work = work_of(name, given)
     step = arms_of(work, method, given)[key]()
     on_gpu = given.device.type == "cuda"
 
@@ -143,7 +155,7 @@ def peak(given: argparse.Namespace) -> None:
 def deepchest(given: argparse.Namespace) -> None:
     """What "three times as fast" is relative to, without and with reading pictures, and memory."""
     for name in given.work or ["resnet18"]:
-        work = Work(name, given.device, given.batch)
+        work = work_of(name, given)
         arms = {key: make() for key, make in deepchest_arms(work, given).items()}
         title = f"DeepChest's claim: {name}, batch {work.batch}, K = {len(work.tasks)}"
         show(title, arms, "DeepChest", given)
@@ -156,22 +168,53 @@ def tasks(given: argparse.Namespace) -> None:
     """What a method costs relative to uniform as tasks become more."""
     for name in given.work or ["small_cnn"]:
         for count in (3, 5, 14):
-            work = Work(name, given.device, given.batch, count)
+            work = work_of(name, given, tasks=count)
             chosen = given.method or ["db_mtl", "imtl_g", "gradnorm"]
             arms = {method: work.ours(method) for method in ["uniform", *chosen]}
             show(f"{name}, batch {work.batch}, K = {count}", arms, "uniform", given)
 
 
 def loading(given: argparse.Namespace) -> None:
-    """Images per second: ours with data in memory, a torchvision loader and loop, the floor."""
+    """Images per second: ours with data in memory, a torchvision loader and loop, the floor.
+
+    The arithmetic of a step, as torch counts it, against the rate of a large product of matrices on
+    the same device in the same blocks: how much of the device a step uses.
+    """
     for name in given.work or ["resnet18"]:
-        work = Work(name, given.device, given.batch)
+        work = work_of(name, given)
         arms: Arms = {
             "plain loop": work.plain(),
             "ours": work.ours("uniform"),
             "loader": work.loader(),
         }
-        show(f"Loading: {name}, batch {work.batch}", arms, "plain loop", given)
+        needed = operations(arms["plain loop"])
+        product, possible = large_product(given)
+        times = show(
+            f"Loading: {name}, batch {work.batch}, {given.precision}",
+            {**arms, "a product of matrices": product},
+            "plain loop",
+            given,
+        )
+        rate = possible / statistics.median(times["a product of matrices"])
+        print("\n| step | images/s | share of the rate of products |\n|---|---|---|")
+        for key in arms:
+            spent = statistics.median(times[key])
+            print(f"| {key} | {work.batch / spent:.0f} | {needed / spent / rate:.2f} |", flush=True)
+
+
+def operations(step: Callable[[], object]) -> int:
+    """Multiplications and additions of a step."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def large_product(given: argparse.Namespace) -> tuple[Callable[[], object], int]:
+    """A product of square matrices in the precision of the trunk, and its operations."""
+    size = 8192 if given.device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if given.precision == "bfloat16" else torch.float32
+    one, other = torch.ones(2, size, size, dtype=dtype, device=given.device)
+    return lambda: one @ other, 2 * size**3
 
 
 def scaling(given: argparse.Namespace) -> None:
@@ -187,14 +230,14 @@ def scaling(given: argparse.Namespace) -> None:
 
     for method in given.method or ["uniform", "gradnorm", "imtl_g", "db_mtl"]:
         for what, sizes in (("tasks", [1, 4, 16, 64]), ("batch", [8, 16, 32, 64])):
-            made = {n: Work("small_cnn", given.device, **{what: n}) for n in sizes}
+            made = {n: work_of("small_cnn", given, **{"batch": None, what: n}) for n in sizes}
             show_growth(method, what, sizes, {str(n): w.ours(method) for n, w in made.items()})
-        wide = [Work("small_cnn", given.device, width=width) for width in (8, 16, 32, 64)]
+        wide = [work_of("small_cnn", given, batch=None, width=width) for width in (8, 16, 32, 64)]
         sizes = [sum(p.numel() for p in w.replicate().network.trunk.parameters()) for w in wide]
         arms = {str(n): w.ours(method) for n, w in zip(sizes, wide, strict=True)}
         show_growth(method, "shared parameters", sizes, arms)
     for method in ("uniform", "gradnorm"):
-        work, sizes = Work("lenet", given.device, given.batch), [1, 2, 5, 10]
+        work, sizes = work_of("lenet", given), [1, 2, 5, 10]
         arms = {str(n): side_by_side(work, method, n) for n in sizes}
         show_growth(method, "replicates side by side (LeNet)", sizes, arms)
 
@@ -212,7 +255,7 @@ def compile(given: argparse.Namespace) -> None:
     """Whether torch.compile of the trunk pays, and how far weights are from those without it."""
     for name in given.work or ["lenet", "small_cnn", "resnet18"]:
         for method in given.method or ["uniform", "imtl_g"]:
-            work = Work(name, given.device, given.batch)
+            work = work_of(name, given)
             both = [work.replicate(method), work.compiled(method)]
             for made in both:
                 made._step(work.index)
@@ -229,7 +272,7 @@ def compile(given: argparse.Namespace) -> None:
 def seeds(given: argparse.Namespace) -> None:
     """A step of ten seeds of MultiMNIST: side by side, one after the other, LibMTL's ten."""
     for method, theirs in (("uniform", "EW"), ("gradnorm", "GradNorm")):
-        work = Work("lenet", given.device, given.batch)
+        work = work_of("lenet", given)
         alone = [work.replicate(method, seed=s) for s in range(10)]
         arms: Arms = {
             "side by side": side_by_side(work, method, 10),
@@ -260,13 +303,19 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1, help="steps of an arm in a block")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32", help="of our trunk"
+    )
     parser.add_argument("--libmtl", type=Path, help="a checkout of LibMTL")
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.words = [f"--device={given.device}"]
     given.words += [f"--libmtl={given.libmtl}"] if given.libmtl else []
     given.words += [f"--batch={given.batch}"] if given.batch else []
+    given.words += [f"--precision={given.precision}"]
     torch.set_num_threads(1)
+    products = given.precision == "tf32"  # as a job sets them
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = products
     if given.libmtl:
         libmtl.load(given.libmtl)
     if given.peak:

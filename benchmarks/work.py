@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part
-from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.spec.cell import Cell, Component, Precision, Protocol
 from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
 
@@ -39,6 +39,7 @@ class Work:
         tasks: how many of the dataset's tasks, which come again under other names beyond their
             number; None for all.
         width: of the network, where it has one.
+        precision: of our trunk.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class Work:
         batch: int | None = None,
         tasks: int | None = None,
         width: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.dataset, self.network, shape, usual = WORK[name]
         if width is not None:
             self.network = Component(name=self.network.name, options={"width": width})
-        self.device, self.batch = device, batch or usual
+        self.device, self.batch, self.precision = device, batch or usual, precision
         module = registry.find("datasets", self.dataset)
         self.options = module.Options()
         known = module.tasks(self.options)
@@ -83,7 +85,9 @@ class Work:
             dataset_options=self.options.model_dump(mode="json"),
             network=self.network, method=Component(name=method, options=chosen),
             tasks=tuple(t.name for t in self.tasks), seeds=(seed,),
-            protocol=Protocol(epochs=10, batch_size=self.batch, learning_rate=1e-4),
+            protocol=Protocol(
+                epochs=10, batch_size=self.batch, learning_rate=1e-4, precision=self.precision
+            ),
         )  # fmt: skip
         problem = Problem(cell, self.tasks, self.parts, self.device)
         return Replicate(problem, seed, Path(FOLDER.name) / "state")

@@ -1,0 +1,68 @@
+"""benchmarks/speed.py in small: its statistics, and each of its tables on a small network."""
+
+import math
+
+import pytest
+
+from benchmarks import ratios, speed
+from counterpoise.workflow import MEMORY
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call the benchmark as its command line does; the printed lines."""
+    for name, value in MEMORY.items():  # else it starts itself anew with them
+        monkeypatch.setenv(name, value)
+
+    def called(*words: str) -> list[str]:
+        small = ["--batch", "4", "--blocks", "2"]
+        monkeypatch.setattr("sys.argv", ["speed", *words, *small])
+        speed.main()
+        return capsys.readouterr().out.splitlines()
+
+    return called
+
+
+def rows(lines: list[str]) -> dict[str, list[str]]:
+    """Cells of all tables by their first."""
+    tables = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {first: rest for first, *rest in tables}
+
+
+def test_the_ratio_is_a_geometric_mean_with_the_interval_of_student():
+    value, low, high = ratios.ratio([2.0, 8.0, 4.0], [1.0, 1.0, 1.0])
+    # Logarithms to base two are 1, 3 and 2: mean 2, deviation 1; 4.303 is t at 97.5 %, 2 degrees.
+    assert value == pytest.approx(4)
+    assert math.log2(high) == pytest.approx(2 + 4.3027 / math.sqrt(3), abs=1e-4)
+    assert low * high == pytest.approx(value**2)
+
+
+def test_the_exponent_is_that_of_a_power():
+    assert ratios.exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
+
+
+def test_every_way_to_train_is_timed(run):
+    found = rows(run("--part", "methods", "--work", "lenet", "--method", "uniform", "db_mtl"))
+    assert {"plain loop", "uniform", "db_mtl"} <= found.keys()
+    assert found["plain loop"][1] == "1.000"
+    assert all(float(found[name][0]) > 0 for name in ("uniform", "db_mtl"))
+
+
+def test_rivals_do_the_same_work_with_a_peak_of_memory(run):
+    found = rows(run("--part", "rivals", "--work", "lenet", "--method", "imtl_g"))
+    arms = {
+        "K backward passes",
+        "ours: imtl_g",
+        "TorchJD autojac: IMTLG",
+        "TorchJD autogram: IMTLG",
+    }
+    assert arms <= found.keys()
+    assert all(len(found[name]) == 1 and float(found[name][0]) >= 0 for name in arms)
+
+
+def test_loading_counts_images_and_arithmetic(run):
+    found = rows(run("--part", "loading", "--work", "lenet", "--precision", "bfloat16"))
+    for name in ("plain loop", "ours", "loader"):
+        images, share = (float(cell) for cell in found[name])
+        assert images > 0
+        assert 0 <= share < 1
