@@ -5,8 +5,9 @@
 Prints tables for docs/measurements.md: the geometric mean of the ratio over interleaved blocks with
 its 95 % interval. On a CPU one thread and processor time; on a GPU time with the device awaited.
 Memory is the peak of a process of its own above what it held before the first step (of a GPU: what
-torch had allocated). Parts: ``methods`` relative to a plain loop; ``rivals``, against LibMTL
-(benchmarks/libmtl.py says how to get it), TorchJD and the floor of K backward passes of the trunk;
+torch had allocated). Parts: ``methods``, the whole catalogue held to what its signals cost;
+``rivals``, against LibMTL (benchmarks/libmtl.py says how to get it), TorchJD and the floor of K
+backward passes of the trunk;
 ``deepchest``, its claim of speed and memory; ``tasks``, relative to uniform with more and more
 tasks; ``loading``, images per second against a torchvision loader and loop, and the share of the
 device's own rate of products that the step's arithmetic reaches; ``scaling``, with fitted
@@ -17,6 +18,7 @@ compiled by torch. Memory is handled as in a workflow's jobs.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import statistics
@@ -64,16 +66,50 @@ def show(
     return times
 
 
+LIMITS = {"losses": 1.03, "features": 1.1, "last_layer": 1.1, "gramian": 1.05, "jacobian": 1.05}
+"""Of the ratio, by what a method looks at."""
+ANEW, FLOOR = "uniform, forward anew", "K backward passes"
+
+
+def held(limit: float, low: float, high: float) -> str:
+    """Whether a ratio keeps its limit, in a word, as far as its interval tells."""
+    return "kept" if high <= limit else "missed" if low > limit else "open"
+
+
 def methods(given: argparse.Namespace) -> None:
-    """Every method of the catalogue, relative to a plain loop on the same network."""
+    """Every method of the catalogue, relative to the least that its signal costs.
+
+    That is uniform weighting, with one more forward pass where a method looks at the losses anew,
+    or K backward passes of the trunk.
+    """
     for name in given.work or ["lenet", "resnet18", "densenet121"]:
         work = work_of(name, given)
-        arms: Arms = {"plain loop": work.plain()}
-        for method in given.method or registry.names("methods"):
-            arms[method] = work.ours(method)
-            if method == "gradnorm":
-                arms["gradnorm at W"] = work.ours(method, at="w")
-        show(f"{name}, batch {work.batch}, K = {len(work.tasks)}", arms, "plain loop", given)
+        kinds = {m: registry.method(m) for m in given.method or registry.names("methods")}
+        floors = {
+            m: FLOOR if kind.signal in ("gramian", "jacobian")
+            else ANEW if kind.looks_back
+            else "uniform"
+            for m, kind in kinds.items()
+        }  # fmt: skip
+        least = {FLOOR: work.floor, ANEW: work.forward_anew}
+        arms: Arms = {"plain loop": work.plain(), "uniform": work.ours("uniform")}
+        arms |= {arm: make() for arm, make in least.items() if arm in floors.values()}
+        arms |= {method: work.ours(method) for method in kinds if method != "uniform"}
+        if "gradnorm" in kinds:
+            arms["gradnorm at W"] = work.ours("gradnorm", at="w")
+            kinds["gradnorm at W"], floors["gradnorm at W"] = kinds["gradnorm"], "uniform"
+        times = interleaved(arms, given.blocks, given.repeats, given.device)
+        print(f"\n{name}, batch {work.batch}, K = {len(work.tasks)}\n")
+        print("| step | looks at | ms | relative to | ratio | 95 % | limit |\n" + "|---" * 7 + "|")
+        for arm, spent in times.items():
+            floor = floors.get(arm, "uniform")
+            value, low, high = ratio(spent, times[floor])
+            kind = kinds[arm].signal if arm in kinds else "-"
+            limit = LIMITS.get(kind, math.inf)
+            told = "-" if arm not in kinds else f"{limit}, {held(limit, low, high)}"
+            cells = (arm, kind, f"{statistics.median(spent) * 1e3:.1f}", floor, f"{value:.3f}",
+                     f"{low:.3f} to {high:.3f}", told)  # fmt: skip
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 Makers = dict[str, Callable[[], Callable[[], object]]]
@@ -100,7 +136,7 @@ def arms_of(work: Work, name: str, given: argparse.Namespace) -> Makers:
         return deepchest_arms(work, given)
     theirs, jd = RIVALS[name]
     found: Makers = {
-        "K backward passes": work.floor,
+        FLOOR: work.floor,
         f"ours: {name}": lambda: work.ours(name),
     }
     if given.libmtl:
@@ -118,7 +154,7 @@ def rivals(given: argparse.Namespace) -> None:
             work = work_of(name, given)
             made = {key: make() for key, make in arms_of(work, method, given).items()}
             title = f"{name}, batch {work.batch}, K = {len(work.tasks)}: {method}"
-            show(title, made, "K backward passes", given)
+            show(title, made, FLOOR, given)
             show_memory(name, method, list(made), given)
 
 

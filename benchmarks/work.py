@@ -97,6 +97,17 @@ class Work:
         made = self.replicate(method, **options)
         return lambda: made._step(self.index)
 
+    def forward_anew(self) -> Callable[[], object]:
+        """A step of uniform weights, and the batch's losses once more by the new ones."""
+        made = self.replicate()
+
+        def step() -> None:
+            made._step(self.index)
+            with torch.no_grad():
+                self.losses(made, made.network.trunk(self.parts["train"].batch(self.index)[0]))
+
+        return step
+
     def compiled(self, method: str) -> Replicate:
         """Our training with the trunk compiled by torch."""
         from torch._functorch import config

@@ -41,11 +41,18 @@ def test_the_exponent_is_that_of_a_power():
     assert ratios.exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
 
 
-def test_every_way_to_train_is_timed(run):
-    found = rows(run("--part", "methods", "--work", "lenet", "--method", "uniform", "db_mtl"))
-    assert {"plain loop", "uniform", "db_mtl"} <= found.keys()
-    assert found["plain loop"][1] == "1.000"
-    assert all(float(found[name][0]) > 0 for name in ("uniform", "db_mtl"))
+def test_methods_are_held_to_what_their_signal_costs(run):
+    chosen = ("uniform", "famo", "gradnorm", "db_mtl")
+    found = rows(run("--part", "methods", "--work", "lenet", "--method", *chosen))
+    assert found["uniform"][3] == "1.000"
+    floors = {name: cells[2] for name, cells in found.items()}
+    assert floors["db_mtl"] == "K backward passes"
+    assert floors["famo"] == "uniform, forward anew"
+    assert floors["gradnorm"] == floors["gradnorm at W"] == "uniform"
+    assert {"plain loop", "K backward passes", "uniform, forward anew"} < found.keys()
+    for name in chosen:
+        assert float(found[name][1]) > 0
+        assert found[name][5].endswith((", kept", ", missed", ", open"))
 
 
 def test_rivals_do_the_same_work_with_a_peak_of_memory(run):
