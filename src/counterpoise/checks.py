@@ -17,19 +17,17 @@ from counterpoise.spec.paper import (
     DELTA_M,
     SINGLE_TASK,
     SPREADS,
-    ChangeTest,
     CompareTest,
-    CorrelationTest,
     Experiment,
     ExplainedFigure,
-    LimitTest,
     LinesFigure,
     LocalisationFigure,
     Paper,
     Quantity,
     Run,
     RunsFigure,
-    TrendTest,
+    parse_printed,
+    references,
 )
 from counterpoise.spec.study import EXPERIMENT, Study
 from counterpoise.spec.tier import Change, Config, Reduction, Tiers
@@ -204,6 +202,8 @@ def check_paper(
                 missing(f"row of {table_id}", row_id, ids, at)
             if column_id not in (ids := [column.id for column in found.columns]):
                 missing(f"column of {table_id}", column_id, ids, at)
+        if not errors:
+            errors += _check_margins(paper, test, document, at)
     for f, figure in enumerate(paper.figures):
         content, at = figure.content, ("figures", f, "content")
         lines: list[tuple[str, str]] = []
@@ -222,6 +222,34 @@ def check_paper(
         if content.kind == "bars" and content.table not in tables:
             missing("table", content.table, tables, at)
     return _unique(errors)
+
+
+def _check_margins(paper: Paper, test: Any, document: Document, at: Path_) -> list[UserError]:
+    """Sides whose difference must be small, where nothing says how small."""
+    if not isinstance(test, CompareTest):
+        return []
+    tables = {table.id: table for table in paper.tables}
+    errors = []
+    for number, comparison in enumerate(test.comparisons):
+        if comparison.expect not in ("similar", "not_worse"):
+            continue
+        name, row_id, column_id = comparison.left.split("/")
+        table = tables[name]
+        row = next(row for row in table.rows if row.id == row_id)
+        place, column = next(
+            (n, column) for n, column in enumerate(table.columns) if column.id == column_id
+        )
+        printed = parse_printed(row.printed[place])
+        if printed is None and table.quantity(row, column).margin is None:
+            errors.append(
+                UserError(
+                    f"{comparison.left} is to be {comparison.expect.replace('_', ' ')}, but has "
+                    "neither a printed number nor a margin",
+                    where=document.where((*at, "comparisons", number)),
+                    remedy="give its table, row or column a `margin`",
+                )
+            )
+    return errors
 
 
 def _with_datasets(paper: Paper, datasets: dict[str, Dataset]) -> Paper:
@@ -600,22 +628,6 @@ def _check_maps(paper: Paper, quantity: Quantity, document: Document, at: Path_)
     if quantity.task not in (None, ALL_TASKS, *tasks):
         what = f"unknown task {quantity.task!r}"
         return [UserError(what, where=where, remedy=nearest(str(quantity.task), tasks))]
-    return []
-
-
-def references(test: Any) -> list[str]:
-    """All table cells that a claim's test reads."""
-    if isinstance(test, CompareTest):
-        sides = [side for c in test.comparisons for side in (c.left, c.right)]
-        return [side for side in sides if isinstance(side, str)]
-    if isinstance(test, TrendTest):
-        return list(test.along)
-    if isinstance(test, CorrelationTest):
-        return [*test.across, *test.up, *(test.rival or ())]
-    if isinstance(test, ChangeTest):
-        return [test.start, test.end]
-    if isinstance(test, LimitTest):
-        return list(test.trivial)
     return []
 
 

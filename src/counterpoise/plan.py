@@ -381,6 +381,17 @@ def _reductions(place: Place) -> tuple[str, ...]:
         changes.append(f"pre-trained on {instead.source or instead.dataset} instead of ImageNet")
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
+    if place.run.search is not None:
+        search = place.run.search
+        if (reduction.search_epochs or epochs) < min(epochs, search.epochs or epochs):
+            wanted = min(epochs, search.epochs or epochs)
+            changes.append(f"options searched over {reduction.search_epochs} of {wanted} epochs")
+        if (reduction.search_seeds or search.seeds) < min(place.seeds, search.seeds):
+            changes.append(
+                f"options searched with {reduction.search_seeds} of {search.seeds} seeds"
+            )
+    if part := _part_of_the_data(place):
+        changes.append(part)
     defaults = registry.find("datasets", experiment.dataset).Options
     published = defaults(**experiment.dataset_options).model_dump(mode="json")
     changes += [
@@ -389,6 +400,18 @@ def _reductions(place: Place) -> tuple[str, ...]:
         if data.options[key] != published[key]
     ]
     return tuple(changes)
+
+
+def _part_of_the_data(place: Place) -> str:
+    """That a source has some of the published data only, in words; empty of others.
+
+    Stand-in data have a mark of their own; in a comparison on one's own data nothing is published.
+    """
+    sources = place.project.datasets[place.experiment.dataset].sources
+    chosen = sources[place.data.source]
+    if chosen.whole or chosen.stand_in or place.tier == OWN:
+        return ""
+    return f"data: {chosen.title}" if any(source.whole for source in sources.values()) else ""
 
 
 def _named(component: Component) -> str:

@@ -46,7 +46,7 @@ def drawn(task: str, seeds: tuple[int, ...]) -> dict[str, Any]:
         }
         for metric in SCORES
     }
-    return {"units": 600, "draws": draws}
+    return {"units": dict.fromkeys(SCORES, 600), "draws": draws}
 
 
 class Results:
@@ -66,7 +66,9 @@ class Results:
             }
             constant = {"test": {t: dict.fromkeys(SCORES, 0.25) for t in names}}
             content = {"predictions": "0", "scores": scores, "constant": constant}
-            resamples = {"test": {"factors": [1], "tasks": {t: drawn(t, seeds) for t in names}}}
+            resamples = {
+                "test": {"items": "0", "factors": [1], "tasks": {t: drawn(t, seeds) for t in names}}
+            }
             write_json(root / training.scores, {**content, "resamples": resamples})
             ends = {str(seed): {"trouble": None} for seed in seeds}
             write_json(root / training.file("record.json"), {"seeds": ends})

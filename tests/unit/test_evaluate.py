@@ -20,6 +20,7 @@ from counterpoise.evaluation.constant import constant_outputs, gain_on_items
 from counterpoise.evaluation.evaluate import (
     constant_scores,
     evaluate,
+    names_of,
     resampled,
     score,
     skill,
@@ -542,11 +543,23 @@ def test_what_a_file_of_scores_holds(dataset: None, tmp_path: Path) -> None:
             for line in lines
         )
     # 300 images of 100 patients; those of a mass are the rarer class.
-    assert drawn["tasks"]["age"]["units"] == 100 > drawn["tasks"]["mass"]["units"] > 50
+    assert set(drawn["tasks"]["age"]["units"].values()) == {100}
+    assert 100 > drawn["tasks"]["mass"]["units"]["auroc"] > 50
     assert set(found["skill"]["validation"]) == {"difference", "interval", "seeds"}
     first = files[2].read_bytes()
     evaluate(cell, *files)
     assert files[2].read_bytes() == first
+
+
+def test_items_are_known_by_what_they_are(dataset: None) -> None:
+    """Other seeds, answers and tasks are of the same items; other patients are not."""
+    cell, frame = cell_of("mass"), frame_of(0)
+    name = names_of(frame, cell)
+    assert name == names_of(frame_of(1), cell)
+    assert name == names_of(frame.drop(columns=["target.age", "output.age.0"]), cell)
+    assert name != names_of(frame.assign(patient=frame["patient"] + 1), cell)
+    assert name != names_of(frame[::-1], cell)
+    assert name != names_of(frame, cell.model_copy(update={"source": "y"}))
 
 
 def test_a_record_that_says_nothing_of_the_training_part(dataset: None, tmp_path: Path) -> None:
@@ -561,12 +574,14 @@ def test_a_finding_that_no_item_has_still_has_an_accuracy_with_its_items(dataset
     frame = frame_of(0).assign(**{"target.hernia": 0})
     cell = cell_of("mass", "hernia")
     factors, found = resampled({"0": frame}, cell, "test")
-    assert found["hernia"]["units"] == 400 and "auroc" not in found["hernia"]["draws"]
+    assert found["hernia"]["units"]["accuracy"] == 400 and "auroc" not in found["hernia"]["draws"]
     parts = [
         Measured(
             {"0": 0.9},
             Draws(
-                np.stack(entry["draws"]["accuracy"]["0"])[:, None], tuple(factors), entry["units"]
+                np.stack(entry["draws"]["accuracy"]["0"])[:, None],
+                tuple(factors),
+                entry["units"]["accuracy"],
             ),
         )
         for entry in found.values()

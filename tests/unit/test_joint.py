@@ -11,17 +11,19 @@ import pytest
 import sklearn.metrics
 import torch
 from scipy import special
+from scipy.stats import hmean
 from sklearn.calibration import calibration_curve
 from torchvision.ops import sigmoid_focal_loss
 
 from counterpoise import registry
-from counterpoise.evaluation.evaluate import evaluate
+from counterpoise.evaluation.evaluate import _behind_together, evaluate
 from counterpoise.evaluation.joint import (
     JOINT,
     best_thresholds,
     diagram,
     findings,
     joint_scores,
+    rarest,
 )
 from counterpoise.files import read_json, write_json
 from counterpoise.metrics import CALIBRATION_BINS, METRICS, reliability
@@ -145,9 +147,21 @@ def test_sensitivity_is_read_off_scikit_learns_curve(finding: int) -> None:
 def test_rare_findings_are_the_half_with_the_fewest_positives() -> None:
     logits, targets = drawn(12)
     data = findings(logits, targets, np.zeros(TASKS))
-    assert data.rare.tolist() == [3, NEVER]
+    assert rarest(data.targets).tolist() == [3, NEVER]
     alone = findings(logits[:, 3:], targets[:, 3:], np.zeros(2))
     assert joint_scores(data)["sensitivity_90_rare"] == joint_scores(alone)["sensitivity_90"]
+
+
+def test_rare_findings_rest_on_few_patients() -> None:
+    """Degrees of freedom: the harmonic mean of the rarer classes, and of all or the rare findings."""
+    _, targets = drawn(12)
+    columns = {f"target.{name}": targets[:, t] for t, name in enumerate("abcde")}
+    frame = pd.DataFrame({"item": np.arange(len(targets)), **columns})
+    tasks = [Task(name, name, 1, "bce", ("auroc",), classes=2) for name in "abcde"]
+    found = _behind_together(tasks, frame, np.arange(len(frame))[:, None])
+    rarer = np.array([max(1, min(n, len(targets) - n) or len(targets)) for n in targets.sum(0)])
+    assert found["f1_macro"] == pytest.approx(hmean(rarer))
+    assert found["sensitivity_90_rare"] == pytest.approx(hmean(rarer[[3, NEVER]]))
 
 
 def test_sensitivity_needs_both_classes_and_may_be_zero() -> None:

@@ -66,3 +66,11 @@ def test_training_seconds_count_what_a_search_trained(tmp_path: Path) -> None:
     search = [{"seconds": 10.0}, {"seconds": 10.0}]
     write_json(tmp_path / "record.json", {"seeds": seeds, "search": search})
     assert scores(tmp_path).cost(KEY, "training_seconds").values == {"0": 23.0, "1": 24.0}
+
+
+def test_seeds_side_by_side_are_timed_once(tmp_path: Path) -> None:
+    """Each has its share of one measurement, which is not several."""
+    seeds = {str(s): {"seconds": 3.0, "steps": 6, "side_by_side": 2} for s in range(2)}
+    write_json(tmp_path / "record.json", {"seeds": seeds})
+    assert scores(tmp_path).cost(KEY, "seconds_per_step").values == {"all": 0.5}
+    assert scores(tmp_path).cost(KEY, "training_seconds").values == {"all": 3.0}

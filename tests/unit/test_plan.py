@@ -481,6 +481,30 @@ def test_what_is_reduced_is_marked(
     assert (run.mark, run.reductions) == (mark, reductions)
 
 
+def test_a_part_of_the_published_images_is_a_reduction(tiers_copy: Path) -> None:
+    edit(tiers_copy / "config/tiers.yaml", "tiers:\n", """tiers:
+  part: {title: p, description: d, datasets: {chestxray14: {source: nih-chestxray14-sample}}}
+  whole: {title: w, description: d, datasets: {chestxray14: {source: nih}}}
+""")  # fmt: skip
+    key = ("db-mtl", "chest", "uniform")
+    part, whole = (plan_of(tiers_copy, tier=tier).runs[key] for tier in ("part", "whole"))
+    assert (part.mark, part.reductions) == ("reduced", ("data: Sample of ChestX-ray14",))
+    assert (whole.mark, whole.reductions) == (None, ())
+
+
+def test_a_shorter_search_is_a_reduction(tiers_copy: Path) -> None:
+    edit(tiers_copy / "config/tiers.yaml", "tiers:\n", """tiers:
+  quick:
+    title: q
+    description: d
+    datasets: {multimnist: {source: mnist, search_epochs: 1, search_seeds: 1}}
+""")  # fmt: skip
+    runs = plan_of(tiers_copy, tier="quick").runs
+    told = runs["imbalance", "multimnist", "grid_search"].reductions
+    assert len(told) == 1 and told[0].startswith("options searched over 1 of ")
+    assert runs[KEY].reductions == ()
+
+
 def test_a_tier_may_name_its_runs(tiers_copy: Path) -> None:
     plan = plan_of(tiers_copy, tier="two")
     assert sorted(plan.runs) == [("rotograd", "reduced", "rotograd"), KEY]

@@ -79,6 +79,10 @@ MISTAKES = {
         TIERS, "dataset_options: {size: 64, split: stratified, training_share: 1.0}",
         "dataset_options: {size: 64, split: stratified, test_share: 0.95}",
         "leave nothing for training", ""),
+    "claim without a margin": (
+        "papers/imbalance.yaml", "right: chest/grid-search/seconds, expect: lower",
+        "right: chest/grid-search/seconds, expect: similar",
+        "neither a printed number nor a margin", "`margin`"),
     "run of an explanation": ("papers/thoracic.yaml", "experiment: resnet152\n", "experiment: resnet125\n",
                               "unknown experiment 'resnet125'", "did you mean 'resnet152'?"),
     "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",

@@ -13,7 +13,6 @@ from counterpoise.evaluation.statistics import (
     degrees_of_sum,
     delta_m,
     interval_of,
-    mean_interval,
     p_value,
     quantile_of_sum,
     summarise,
@@ -45,7 +44,9 @@ def test_one_value_has_no_deviation_and_none_has_no_mean() -> None:
 def test_interval_of_a_mean_is_students(n: int, level: float) -> None:
     values = draws(n, n)
     low, high = stats.t.interval(level, n - 1, values.mean(), stats.sem(values))
-    found = mean_interval(summarise(values.tolist()), level)
+    sample = summarise(values.tolist())
+    assert sample.part is not None
+    found = interval_of(sample.mean, [sample.part], level)
     assert found == pytest.approx((low, high), rel=1e-10)
 
 
@@ -60,7 +61,7 @@ def test_interval_of_a_difference_is_welchs(n: int, m: int, scale: float, level:
 
 def test_no_interval_without_a_spread() -> None:
     one, many = summarise([1.0]), summarise([1.0, 2.0])
-    assert mean_interval(one) is None
+    assert one.part is None and interval_of(one.mean, []) is None
     assert welch_interval(one, many) is None and welch_interval(many, one) is None
 
 

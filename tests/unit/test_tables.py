@@ -293,6 +293,34 @@ def test_a_run_with_a_bad_end_is_not_compared(results: Results) -> None:
     assert "reduced/gradnorm_z" not in {entry["run"] for entry in compared(made, "table-3")}
 
 
+def test_a_profile_needs_a_reference_that_came_to_a_good_end(results: Results) -> None:
+    made = with_own(results, "uniform")
+    _, record = made.cell_files("single_task", "sum")
+    content = read_json(record)
+    content["seeds"]["2"]["trouble"] = {"what": "non-finite loss", "task": "sum", "step": 1}
+    write_json(record, content)
+    make_tables(made.root, made.plan, "rotograd")
+    content = read_json(made.root / made.plan.papers["rotograd"].tables)
+    found = {entry["run"]: entry for entry in content["descriptions"]["table-3"]}
+    assert found["reduced/uniform"]["profile"] is None
+
+
+def test_ranks_are_over_the_scores_that_there_are(results: Results) -> None:
+    """A task that no run has a score of leaves the order of the others."""
+    made = with_own(results, "uniform")
+    for run in ("uniform", "single_task", "gradnorm_z", "gradnorm_w"):
+        scores, _ = made.cell_files(run, "density")
+        content = read_json(scores)
+        for parts in content["scores"].values():
+            parts["test"]["density"]["mse"] = None
+        write_json(scores, content)
+    make_tables(made.root, made.plan, "rotograd")
+    content = read_json(made.root / made.plan.papers["rotograd"].tables)
+    found = content["descriptions"]["table-3"]
+    assert {entry["tasks"] for entry in found} == {4}
+    assert all(not entry["run"].startswith("figure") for entry in found)
+
+
 def test_ranks_and_profiles_describe_the_runs_of_a_table(results: Results) -> None:
     made = with_own(results, "uniform")
     make_tables(made.root, made.plan, "rotograd")

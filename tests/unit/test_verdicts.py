@@ -161,6 +161,17 @@ def test_without_a_printed_number() -> None:
     assert (found.verdict, found.difference, found.interval) == (None, None, None)
 
 
+def test_a_declared_margin_stays_where_nothing_is_printed() -> None:
+    assert judge(None, None, ours(1.0), margin=0.3).margin == 0.3
+
+
+def test_a_spread_of_one_run_is_not_one_over_runs() -> None:
+    """Of a single run what is printed after ± is no spread over seeds, and ours stands in."""
+    found = judged("10.0 ±0.1", ours(10.0), repeats=1)
+    assert "our spread stands in" in found.rule
+    assert found.interval == judged("10.0", ours(10.0), repeats=1).interval
+
+
 @pytest.mark.parametrize("mark", ["demo", "reduced", "calibrated", "sensitivity", "second_hand"])
 def test_a_marked_number_gets_no_verdict_but_a_difference(mark: str) -> None:
     for mean in (10.0, 99.0):

@@ -8,6 +8,7 @@ whether the network beats the constant.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from counterpoise import registry
 from counterpoise.evaluation.constant import constant_outputs, gain_on_items
 from counterpoise.evaluation.joint import (
     JOINT,
+    RARE,
     Findings,
     best_thresholds,
     diagram,
     findings,
     joint_scores,
+    rarest,
 )
 from counterpoise.evaluation.resampling import (
     enough,
@@ -194,9 +197,9 @@ def resampled(
 ) -> tuple[list[int], dict[str, Any]]:
     """Scores of each seed on resamples of the items, one draw for all tasks, metrics and seeds.
 
-    The second entry is ``{task: {"units": n, "draws": {metric: {seed: [values (R,) of each
-    scheme]}}}}``, NaN where a score is undefined; the first what each scheme's variance counts. A
-    metric that cannot be weighted, or that no seed has, is left out.
+    The second entry is ``{task: {"units": {metric: n}, "draws": {metric: {seed: [values (R,) of
+    each scheme]}}}}``, NaN where a score is undefined; the first what each scheme's variance
+    counts. A metric that cannot be weighted, or that no seed has, is left out.
 
     Args:
         frames: predictions by seed for the same items in the same order.
@@ -209,7 +212,8 @@ def resampled(
     pending = []
     found: dict[str, Any] = {}
     for task, metrics in _tasks(cell):
-        found[task.name] = {"units": _behind(task, first, units), "draws": {}}
+        behind = dict.fromkeys(metrics, _behind(task, first, units))
+        found[task.name] = {"units": behind, "draws": {}}
         known = _known(first, task)
         read = {seed: _finite([frame], task) for seed, frame in frames.items()}
         arrays = {seed: values[0] for seed, values in read.items() if values}
@@ -234,8 +238,33 @@ def resampled(
     return [scheme.factor for scheme in schemes], found
 
 
-def resampled_together(data: dict[str, Findings], units: np.ndarray, part: str) -> dict[str, Any]:
-    """Scores of all findings together on the draws of :func:`resampled`, in its form."""
+def _behind_together(tasks: list[Task], frame: pd.DataFrame, units: np.ndarray) -> dict[str, float]:
+    """By score of all findings, the harmonic mean of the units that they rest on.
+
+    As for a mean of their own scores (:func:`counterpoise.evaluation.measured.combined`); of scores
+    of the rare findings, over those.
+    """
+    shares = 1 / np.array([max(1, _behind(task, frame, units)) for task in tasks])
+    rare = rarest(_matrix(frame, [task.name for task in tasks], "target"))
+    return {
+        name: 1 / float(np.mean(shares[rare] if name.endswith(RARE) else shares)) for name in JOINT
+    }
+
+
+def resampled_together(
+    data: dict[str, Findings], cell: Cell, frame: pd.DataFrame, part: str
+) -> dict[str, Any]:
+    """Scores of all findings together on the draws of :func:`resampled`, in its form.
+
+    Args:
+        data: by seed.
+        cell: whose findings they are.
+        frame: predictions of one seed, for units and labels.
+        part: names the draws.
+    """
+    units = _units(cell, frame)
+    named = set(_binary(cell))
+    tasks = [task for task, _ in _tasks(cell) if task.name in named]
     draws: dict[str, dict[str, list[np.ndarray]]] = {}
     for scheme in schemes_of(units, part):
         chunks: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -250,7 +279,24 @@ def resampled_together(data: dict[str, Findings], units: np.ndarray, part: str) 
         for name, seeds in draws.items()
         if all(np.isfinite(values).any() for schemes in seeds.values() for values in schemes)
     }
-    return {"units": len(np.unique(units)), "draws": finite}
+    return {"units": _behind_together(tasks, frame, units), "draws": finite}
+
+
+def names_of(frame: pd.DataFrame, cell: Cell) -> str:
+    """Digest of what a part's items are, in their order: scores on the same ones are in pairs.
+
+    Of the data's name and source, and all columns but the seed, the part, labels and answers: what
+    is trained on, or asked of them, may differ.
+    """
+    about = [
+        name
+        for name in map(str, frame)
+        if name not in ("seed", "part") and not name.startswith(("target.", "output."))
+    ]
+    hashed = pd.util.hash_pandas_object(frame[sorted(about)], index=False)
+    digest = hashlib.sha256(f"{cell.dataset}/{cell.source}/".encode())
+    digest.update(hashed.to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _written(found: dict[str, Any]) -> dict[str, Any]:
@@ -348,8 +394,9 @@ def evaluate(
     """Write the scores of a cell with the digests of the predictions and code they come from.
 
     Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`, None where
-    the record does not tell of the training part; ``resamples`` ``{"test": {"factors": ...,
-    "tasks": ...}}`` as of :func:`resampled`, each array as one line of text; ``reliability``
+    the record does not tell of the training part; ``resamples`` ``{"test": {"items": ...,
+    "factors": ..., "tasks": ...}}`` as of :func:`names_of` and :func:`resampled`, each array as one
+    line of text; ``reliability``
     of each seed and finding the bins of a diagram on the test part, ``[items, mean probability,
     share of positives]``; ``skill``
     ``{"validation": ...}`` as of :func:`skill`.
@@ -363,11 +410,12 @@ def evaluate(
         part: {str(seed): rows for seed, rows in frame[frame["part"] == part].groupby("seed")}
         for part in ("validation", "test")
     }
+    first = next(iter(seeds["test"].values()))
+    items = names_of(first, cell)
     factors, draws = resampled(seeds["test"], cell, "test")
     together = {seed: p["test"] for seed, p in _all_findings(frame, cell).items() if "test" in p}
     if together:
-        units = _units(cell, next(iter(seeds["test"].values())))
-        draws[TOGETHER] = resampled_together(together, units, "test")
+        draws[TOGETHER] = resampled_together(together, cell, first, "test")
     names = tuple(_binary(cell))
     write_sealed(
         target,
@@ -376,7 +424,13 @@ def evaluate(
             "predictions": sha256_file(predictions),
             "scores": score(frame, cell),
             "constant": constant_scores(frame, cell, training) if training else None,
-            "resamples": {"test": {"factors": factors, "tasks": _written(draws)}},
+            "resamples": {
+                "test": {
+                    "items": items,
+                    "factors": factors,
+                    "tasks": _written(draws),
+                }
+            },
             "reliability": {seed: diagram(data, names) for seed, data in together.items()},
             "skill": {
                 "validation": skill([*seeds["validation"].values()], cell, training, "validation")

@@ -45,11 +45,15 @@ class Findings:
         known: np.ndarray = self.targets >= 0
         return known
 
-    @property
-    def rare(self) -> np.ndarray:
-        """(T // 2,) places of the findings with the fewest positives; of equal ones the first."""
-        fewest: np.ndarray = np.argsort((self.targets == 1).sum(axis=0), kind="stable")
-        return np.sort(fewest[: len(fewest) // 2])
+
+RARE = "_rare"
+"""How the names of scores of the rare findings end."""
+
+
+def rarest(targets: np.ndarray) -> np.ndarray:
+    """(T // 2,) places of the findings with the fewest positives; of equal ones the first."""
+    fewest: np.ndarray = np.argsort((targets == 1).sum(axis=0), kind="stable")
+    return np.sort(fewest[: len(fewest) // 2])
 
 
 Scoring = Callable[[Findings, np.ndarray], np.ndarray]
@@ -127,7 +131,7 @@ def _mean_of(name: str, *, rare: bool = False, twice: bool = False) -> Scoring:
 
     def weighted(data: Findings, weights: np.ndarray) -> np.ndarray:
         columns = []
-        for t in data.rare if rare else range(data.logits.shape[1]):
+        for t in rarest(data.targets) if rare else range(data.logits.shape[1]):
             known = data.known[:, t]
             outputs, targets = data.logits[known, t : t + 1], data.targets[known, t]
             if twice:
@@ -156,7 +160,7 @@ JOINT: dict[str, Scoring] = {
     },
     "auroc_micro": _micro_auroc,
     "sensitivity_90": _mean_of("sensitivity_90"),
-    "sensitivity_90_rare": _mean_of("sensitivity_90", rare=True),
+    f"sensitivity_90{RARE}": _mean_of("sensitivity_90", rare=True),
     "ece": _mean_of("ece"),
     "focal_twice": _mean_of("focal", twice=True),
 }

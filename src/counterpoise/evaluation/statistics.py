@@ -127,11 +127,6 @@ def p_value(centre: float, parts: Sequence[Part]) -> float:
     return 2 * math.fsum(p.variance / total * float(stdtr(p.degrees, t)) for p in parts)
 
 
-def mean_interval(sample: Sample, level: float = LEVEL) -> tuple[float, float] | None:
-    """Student's interval of a mean; None below two values."""
-    return None if sample.part is None else interval_of(sample.mean, [sample.part], level)
-
-
 def _welch(centre: float, parts: Sequence[Part], level: float) -> tuple[float, float]:
     """The interval of Welch's test: Student's t with Satterthwaite's degrees."""
     error = math.sqrt(math.fsum(part.variance for part in parts))

@@ -160,9 +160,14 @@ def _description(paper: Paper, entry: dict[str, Any]) -> DescriptionView:
     return DescriptionView(
         _label(paper, entry["run"]),
         f"{fixed(entry['mean_rank'], 1)} of {entry['methods']}",
-        f"{entry['first']} of {entry['tasks']}",
-        f"{fixed(100 * gains['at_least_as_good'], 0)} % of {gains['values']}" if gains else "",
+        f"{entry['first']} of {entry['scores']}",
+        _gains(gains) if gains else "",
     )
+
+
+def _gains(profile: dict[str, Any]) -> str:
+    undefined = f", {profile['undefined']} undefined" if profile["undefined"] else ""
+    return f"{fixed(100 * profile['at_least_as_good'], 0)} % of {profile['values']}{undefined}"
 
 
 def trend_views(paper: Paper, files: PaperFiles) -> dict[str, TrendView]:

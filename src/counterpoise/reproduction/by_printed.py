@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 from counterpoise.reproduction.changes import printed_change
@@ -22,22 +23,37 @@ from counterpoise.spec.paper import (
     LimitTest,
     TrendTest,
     Word,
+    references,
 )
 
 
 def evidence_of_printed(test: ClaimTest, numbers: Numbers) -> Evidence:
     """What the printed numbers say; nothing of a test that is of another kind."""
+    found = _evidence(test, numbers)
+    printed = [ref for ref in references(test) if numbers.printed(ref) is not None]
+    origins = {mark for ref in printed for mark in numbers.origins(ref)}
+    return replace(found, marks=sorted(origins))
+
+
+def _evidence(test: ClaimTest, numbers: Numbers) -> Evidence:
     if isinstance(test, CompareTest):
-        results = [_printed_comparison(numbers, c) for c in test.comparisons]
-        if any(word is not None for word, _ in results) and test.settled_by == "runs":
-            # Rows of ours have nothing printed; where both sides are asked, each tells its own.
-            results = [(word, text) for word, text in results if word is not None]
-        return gather(results, [text for word, text in results if word is None])
+        return _printed_comparisons(test, numbers)
     if isinstance(test, TrendTest):
         return _printed_trend(test, numbers)
     if isinstance(test, ChangeTest):
         return printed_change(test, numbers)
     return _limit(test, numbers) if isinstance(test, LimitTest) else Evidence(None)
+
+
+def _printed_comparisons(test: CompareTest, numbers: Numbers) -> Evidence:
+    results = [_printed_comparison(numbers, c) for c in test.comparisons]
+    asked = dict.fromkeys(side for c in test.comparisons for side in sides_of(c))
+    missing = [side for side in asked if numbers.printed(side) is None]
+    if test.settled_by == "printed" or all(word is None for word, _ in results):
+        return gather(results, missing)
+    # Rows of ours have nothing printed; where both sides are asked, each tells its own.
+    told = gather([(word, text) for word, text in results if word is not None], [])
+    return replace(told, missing=missing)
 
 
 def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word | None, str]:
@@ -48,18 +64,16 @@ def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word 
         else float(comparison.right)
     )
     if left is None or right is None:
-        unprinted = [side for side in sides_of(comparison) if numbers.printed(side) is None]
-        return None, f"{', '.join(unprinted)}: not printed"
+        return None, ""
     right *= comparison.times
     against = right_side(comparison) + (f" {right:g}" if isinstance(comparison.right, str) else "")
     text = f"{comparison.left} {left:g} against {against}"
     if comparison.expect == "similar":
-        margin = numbers.entry(comparison.left)["margin"] or 0.0
+        margin = numbers.margin(comparison.left)
         word: Word = "holds" if abs(left - right) <= margin else "does not hold"
         return word, f"{text}: difference {left - right:+.3g}, margin {margin:.3g}"
     if comparison.expect == "not_worse":
-        margin = numbers.entry(comparison.left)["margin"] or 0.0
-        enough = (left - right) * numbers.sign(comparison.left) >= -margin
+        enough = (left - right) * numbers.sign(comparison.left) >= -numbers.margin(comparison.left)
         return ("holds" if enough else "does not hold"), f"{text}, expected not worse"
     holds = (left - right) * wanted(numbers, comparison) > 0
     return ("holds" if holds else "does not hold"), f"{text}, expected {comparison.expect}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from counterpoise.evaluation.comparisons import difference_of
-from counterpoise.evaluation.measured import combined
+from counterpoise.evaluation.measured import Measured, combined
 from counterpoise.evaluation.ranks import RankCorrelation, rank_correlation
 from counterpoise.evaluation.statistics import LEVEL, interval_of
 from counterpoise.reproduction.changes import our_change
@@ -31,21 +31,27 @@ from counterpoise.spec.paper import (
 )
 
 
+def _difference(numbers: Numbers, comparison: Comparison) -> Measured | None:
+    """Left minus right by seed and resample; None where we have no number."""
+    left = numbers.ours(comparison.left)
+    if left is None:
+        return None
+    if not isinstance(comparison.right, str):
+        constant = comparison.times * comparison.right
+        return combined([left], lambda values: values[0] - constant)
+    right = numbers.ours(comparison.right)
+    if right is None:
+        return None
+    return difference_of(*in_pairs(left, right), comparison.times)
+
+
 def _our_comparison(
     numbers: Numbers, comparison: Comparison, family: int
 ) -> tuple[Word | None, str]:
     """The word of one comparison out of ``family``, and what it rests on."""
-    left = numbers.ours(comparison.left)
-    if left is None:
+    difference = _difference(numbers, comparison)
+    if difference is None:
         return None, ""
-    if isinstance(comparison.right, str):
-        right = numbers.ours(comparison.right)
-        if right is None:
-            return None, ""
-        difference = difference_of(*in_pairs(left, right), comparison.times)
-    else:
-        constant = comparison.times * comparison.right
-        difference = combined([left], lambda values: values[0] - constant)
     text = f"{comparison.left} minus {right_side(comparison)}: "
     if not difference.values:
         return "inconclusive", f"{text}no seed in common"
@@ -59,16 +65,13 @@ def _our_comparison(
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
     text += f", expected {comparison.expect.replace('_', ' ')}"
     if comparison.expect == "similar":
-        margin = numbers.entry(comparison.left)["margin"] or 0.0
+        margin = numbers.margin(comparison.left)
         if -margin <= interval[0] and interval[1] <= margin:
             return "holds", text
         clear = (strict[0] > 0 or strict[1] < 0) and abs(sample.mean) > margin
         return ("does not hold" if clear else "inconclusive"), text
     if comparison.expect == "not_worse":
-        margin, sign = (
-            numbers.entry(comparison.left)["margin"] or 0.0,
-            numbers.sign(comparison.left),
-        )
+        margin, sign = numbers.margin(comparison.left), numbers.sign(comparison.left)
         low, _ = sorted(sign * bound for bound in interval)
         _, high = sorted(sign * bound for bound in strict)
         text += f" by more than {margin:g}"
@@ -76,10 +79,27 @@ def _our_comparison(
             "holds" if low > -margin else "does not hold" if high < -margin else "inconclusive",
             text,
         )
+    if not any(part.variance for part in parts):
+        # Equal to the last digit in every seed: nothing has been measured more than once.
+        return "inconclusive", f"{text}, without any spread"
     way = wanted(numbers, comparison)
     low, _ = sorted(way * bound for bound in interval)
     _, high = sorted(way * bound for bound in strict)
     return ("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive"), text
+
+
+def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word | None, str]:
+    """The word of one step of a trend, None where it is in order.
+
+    Neighbouring rows may be too close to tell apart, but the step has to be known and its mean must
+    not go the wrong way.
+    """
+    word, text = _our_comparison(numbers, comparison, family)
+    difference = _difference(numbers, comparison)
+    if word is None or word == "does not hold" or difference is None:
+        return word, text
+    forward = difference.values and wanted(numbers, comparison) * difference.sample.mean >= 0
+    return (None if forward else "inconclusive"), text
 
 
 def _steps(test: TrendTest) -> list[Comparison]:
@@ -153,15 +173,12 @@ def evidence_of_runs(
     if isinstance(test, CorrelationTest):
         return _correlation(test, numbers)
     if isinstance(test, TrendTest):
-        # Neighbouring rows may be too close to tell apart; the ends must differ clearly, and no
-        # step may clearly go the wrong way.
+        # The ends must differ clearly, and no step may go the wrong way.
         comparisons = _steps(test)
         ends = Comparison(left=test.along[-1], right=test.along[0], expect=test.expect)
         family = len(comparisons) + 1
         results = [_our_comparison(numbers, ends, family)]
-        for comparison in comparisons:
-            word, text = _our_comparison(numbers, comparison, family)
-            results.append(("does not hold", text) if word == "does not hold" else (None, text))
+        results += [_step(numbers, comparison, family) for comparison in comparisons]
         refs = list(test.along)
     elif isinstance(test, ChangeTest):
         refs = [test.start, test.end]

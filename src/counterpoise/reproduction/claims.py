@@ -70,21 +70,31 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
         return _result(printed.word or "not testable", PRINTED, _reason(printed), printed, runs)
     assert not isinstance(test, LimitTest)
     runs = evidence_of_runs(test, numbers)
-    if printed.word == "does not hold":
+    # Numbers at second hand, or read off a plot, get no verdict and settle nothing alone.
+    if printed.word == "does not hold" and not printed.marks:
         reason = "the paper's own numbers contradict the sentence"
         return _result("does not hold", PRINTED, reason, printed, runs)
     if runs.word is None:
         basis, reason = NONE, "the rows that it needs are not run"
         if any(map(numbers.failed, runs.missing)):
             basis, reason = FAILED, "a run that it needs has come to a bad end"
-        if printed.word == "holds":
-            reason += "; the paper's own numbers agree with the sentence"
+        reason += _beside(printed)
         return _result("inconclusive", basis, reason, printed, runs)
     lesser = tendency(runs.marks)
     if lesser:
         reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
         return _result("inconclusive", TENDENCY[lesser[0]], reason, printed, runs)
     return _result(runs.word, FULL, _reason(runs), printed, runs)
+
+
+def _beside(printed: Evidence) -> str:
+    """What printed numbers that do not settle a sentence say of it, in words."""
+    if printed.word not in ("holds", "does not hold"):
+        return ""
+    whose = "the paper's numbers at second hand" if printed.marks else "the paper's own numbers"
+    says = "agree with" if printed.word == "holds" else "contradict"
+    part = ", as far as they are printed" if printed.missing else ""
+    return f"; {whose} {says} the sentence{part}"
 
 
 def tendency(marks: Collection[str]) -> list[str]:

@@ -135,11 +135,13 @@ def _word(entry: dict[str, Any]) -> str:
 def describe_runs(scores: Scores, paper: Paper, table: Table) -> list[dict[str, Any]]:
     """Mean ranks over tasks and performance profiles of a table's runs, by experiment.
 
-    Ranks describe: tasks of one data set share its pictures, so that no test is made of them.
+    Ranks describe: tasks of one data set share its pictures, so that no test is made of them. They
+    are over scores that any run has, and of runs that have all of these.
     """
     by_experiment: dict[str, dict[Kind, Any]] = defaultdict(dict)
     for kind, runs in _cells(scores, paper, table).items():
-        if kind[1] not in ("", ALL_TASKS) and kind[2] != DELTA_M:
+        score = all(quantity.metric is not None for _, _, quantity, _ in runs.values())
+        if runs and score and kind[1] not in ("", ALL_TASKS) and kind[2] != DELTA_M:
             by_experiment[kind[0]][kind] = runs
     found = []
     for experiment, kinds in by_experiment.items():
@@ -157,7 +159,8 @@ def describe_runs(scores: Scores, paper: Paper, table: Table) -> list[dict[str, 
                 "experiment": experiment,
                 "run": f"{experiment}/{name}",
                 "row": next(iter(kinds.values()))[name][0],
-                "tasks": len(kinds),
+                "scores": len(kinds),
+                "tasks": len(tasks),
                 "methods": len(names),
                 "mean_rank": float(place.mean()),
                 "first": int((place == 1).sum()),
@@ -171,20 +174,26 @@ def describe_runs(scores: Scores, paper: Paper, table: Table) -> list[dict[str, 
 def _profile(
     scores: Scores, paper: Paper, table: Table, experiment: str, name: str
 ) -> dict[str, Any] | None:
-    """Relative gains over the table's baseline by task and seed; None without a baseline."""
+    """Relative gains over the table's baseline by task and seed.
+
+    None without a baseline, and where a run of either has come to a bad end, as for Delta_m. A gain
+    over a reference of zero is none; ``undefined`` counts those.
+    """
     run = scores.plan.runs[paper.id, experiment, name]
     reference = scores.plan.runs.get((paper.id, experiment, str(table.baseline)))
     if reference is None or name == table.baseline:
         return None
-    gains = []
+    if scores.trouble([*run.cells.values(), *reference.cells.values()]):
+        return None
+    gains, undefined = [], 0
     for task in tasks_of_run(scores.plan, run):
         ours, theirs = (
             scores.values(side, task.name, task.metrics[0]) for side in (run, reference)
         )
         sign = -1.0 if lower_is_better(scores.plan, run, task) else 1.0
-        gains += [
-            sign * (ours[seed] - theirs[seed]) / theirs[seed] for seed in ours if theirs.get(seed)
-        ]
+        pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+        gains += [sign * (own - other) / other for own, other in pairs if other]
+        undefined += sum(not other for _, other in pairs)
     if not gains:
         return None
     shares = profile(np.array(gains), THRESHOLDS)
@@ -193,6 +202,7 @@ def _profile(
         "shares": shares,
         "at_least_as_good": profile(np.array(gains), [0.0])[0],
         "values": len(gains),
+        "undefined": undefined,
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from counterpoise.evaluation.measured import Measured
 from counterpoise.reproduction.ours import CONSTANT, Scores, ours_of
-from counterpoise.spec.paper import Comparison, Paper, Word
+from counterpoise.spec.paper import Comparison, Mark, Paper, Word
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Evidence:
     Attributes:
         word: None where it says nothing.
         steps: each comparison in words.
-        marks: marks of the runs behind it.
+        marks: marks of the runs, or of the printed numbers, behind it.
         missing: table cells that it lacks.
     """
 
@@ -53,6 +53,10 @@ class Numbers:
         value = self.entry(ref)["printed_value"]
         return None if value is None else float(value)
 
+    def margin(self, ref: str) -> float:
+        """The margin; :func:`counterpoise.checks.check_paper` sees to it that there is one."""
+        return float(self.entry(ref)["margin"])
+
     def sign(self, ref: str) -> float:
         """+1 where higher is better, -1 where lower is."""
         return -1.0 if self.entry(ref)["better"] == "lower" else 1.0
@@ -64,6 +68,10 @@ class Numbers:
             return None
         found = self._resamples(ref) if self._resamples is not None else None
         return Measured(ours["values"]) if found is None else found
+
+    def origins(self, ref: str) -> set[str]:
+        """Marks of the printed number, where it is not the authors' own measurement."""
+        return {*self.entry(ref)["marks"]} & {*get_args(Mark)}
 
     def failed(self, ref: str) -> bool:
         """Whether a run behind our number has come to a bad end."""

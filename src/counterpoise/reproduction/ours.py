@@ -28,6 +28,9 @@ PART = "test"
 CONSTANT = "constant"
 """In place of a seed: the constant predictor's score is one for all."""
 
+TOGETHER = "all"
+"""In place of a seed: what was measured once for all of them."""
+
 
 @dataclass(frozen=True)
 class Ours:
@@ -108,9 +111,8 @@ class Scores:
             return Measured(found, largest=largest)
         told = self.file(key)["resamples"][PART]
         values = np.stack([draws[seed] for seed in found], axis=1)
-        items = f"{self.plan.trainings[key].data.folder}/{PART}"
-        units = told["tasks"][task]["units"]
-        return Measured(found, Draws(values, tuple(told["factors"]), units, items), largest)
+        units = told["tasks"][task]["units"][name]
+        return Measured(found, Draws(values, tuple(told["factors"]), units, told["items"]), largest)
 
     def constant(self, key: str, task: str, name: str) -> Measured:
         """The constant predictor's score, which is one for all seeds."""
@@ -159,27 +161,28 @@ class Scores:
         return Measured({str(seed): float(value) for seed, value in spreads.items()})
 
     def cost(self, key: str, what: str) -> Measured:
-        """Seconds of training by seed, of a step or in all, or the peak memory of the process."""
+        """Seconds of training by seed, of a step or in all, or the peak memory of the process.
+
+        Seeds that trained side by side share one measurement, and a resumed one has none.
+        """
         record = self.record(key)
-        if what == "training_seconds":
-            before = sum(point["seconds"] for point in record.get("search", []))
-            return Measured(
-                {
-                    seed: before + state["seconds"]
-                    for seed, state in record["seeds"].items()
-                    if state.get("seconds") and not state.get("resumed")
-                }
-            )
         if what == "peak_memory_mib":
             peak = record.get("peak_memory_mib")
-            return Measured({} if peak is None else {"all": float(peak)})
-        return Measured(
-            {
-                seed: state["seconds"] / state["steps"]
-                for seed, state in record["seeds"].items()
-                if state.get("steps") and state.get("seconds") and not state.get("resumed")
-            }
-        )
+            return Measured({} if peak is None else {TOGETHER: float(peak)})
+        timed = {
+            seed: state
+            for seed, state in record["seeds"].items()
+            if state.get("seconds") and not state.get("resumed")
+        }
+        if what == "training_seconds":
+            before = sum(point["seconds"] for point in record.get("search", []))
+            found = {seed: before + state["seconds"] for seed, state in timed.items()}
+        else:
+            timed = {seed: state for seed, state in timed.items() if state.get("steps")}
+            found = {seed: state["seconds"] / state["steps"] for seed, state in timed.items()}
+        if any(state.get("side_by_side", 1) > 1 for state in timed.values()):
+            found = {TOGETHER: sum(found.values()) / len(found)}
+        return Measured(found)
 
     def localised(self, paper: str, name: str, task: str = ALL_TASKS) -> Localised:
         """Localisation scores of one of a paper's explanations, of all findings or of one.

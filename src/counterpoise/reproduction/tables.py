@@ -14,6 +14,7 @@ from counterpoise.reproduction.comparisons import compare_methods, describe_runs
 from counterpoise.reproduction.ours import Ours, Scores, ours_of
 from counterpoise.reproduction.verdicts import judge, margin_of
 from counterpoise.spec.paper import (
+    DELTA_M,
     Column,
     Paper,
     Printed,
@@ -43,6 +44,17 @@ def declared_margin(printed: Printed | None, quantity: Quantity) -> float | None
     return margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin)
 
 
+def _why_undefined(quantity: Quantity) -> str:
+    """What leaves a run without a number."""
+    if quantity.cost:
+        return "undefined: no seed was timed from its first step to its last"
+    if quantity.history:
+        return "undefined: the run has kept no such quantity"
+    if quantity.metric == DELTA_M:
+        return "undefined: no seed has all scores, ours and a reference other than zero"
+    return "undefined: the test items lack positives or negatives, or answers are no numbers"
+
+
 def make_entry(
     scores: Scores, paper: Paper, table: Table, row: Row, column: Column, text: str
 ) -> dict[str, Any]:
@@ -59,9 +71,7 @@ def make_entry(
         left = ", ".join(ours.undefined)
         reason = f"mean without {left}, whose score is undefined on these items"
     elif ours is not None and not measured.values:
-        reason = "undefined: the test items lack positives or negatives"
-        if quantity.history or quantity.cost:
-            reason = "undefined: the run has kept no such quantity"
+        reason = _why_undefined(quantity)
     marks = _marks(run, spec, row)
     if ours is not None and ours.undefined:
         marks.append("partial")

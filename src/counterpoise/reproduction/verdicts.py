@@ -87,7 +87,7 @@ def judge(
         printed: the printed number, if there is one.
         repeats: runs behind the printed number, if the paper says so.
         ours: our mean and spread in printed units.
-        margin: m; None where nothing is printed.
+        margin: m; None where nothing is printed and none is declared.
         marks: why no verdict may be given.
         failed: what went wrong in a run behind ours.
         other_items: the printed number was measured on other test items than ours.
@@ -101,14 +101,14 @@ def judge(
             return Judgement("undefined", None, None, margin, "our run has no such score")
         return Judgement("not run", None, None, margin, "there is no run of ours")
     if printed is None:
-        return Judgement(None, None, None, None, "nothing is printed to compare with")
+        return Judgement(None, None, None, margin, "nothing is printed to compare with")
     difference = ours.mean - float(printed.value)
     runs = repeats or ours.n
     both = [items, items] if other_items and items is not None else []
-    if printed.spread is None:
+    if not _spread_over_runs(printed, repeats):
         interval = borrowed_interval(ours, float(printed.value), runs, items=both)
     else:
-        reference = Sample(float(printed.value), float(printed.spread), runs)
+        reference = Sample(float(printed.value), float(printed.spread or 0), runs)
         interval = welch_interval(ours, reference, items=both)
     verdict: Verdict | None
     verdict, rule = _rule(difference, interval, margin, ours.n, other_items and not both)
@@ -117,6 +117,11 @@ def judge(
     elif ours.n >= FEWEST_SEEDS:
         rule += _assumed(printed, repeats, other_items, ours.n)
     return Judgement(verdict, difference, interval, margin, rule)
+
+
+def _spread_over_runs(printed: Printed, repeats: int | None) -> bool:
+    """Whether a spread is printed, and not of a single run, where it is that of its items."""
+    return printed.spread is not None and repeats != 1
 
 
 def _rule(
@@ -151,7 +156,7 @@ def _rule(
 def _assumed(printed: Printed, repeats: int | None, other_items: bool, seeds: int) -> str:
     """What the interval takes for granted, in words."""
     taken = []
-    if printed.spread is None:
+    if not _spread_over_runs(printed, repeats):
         taken.append("our spread stands in for the paper's")
     if repeats is None:
         taken.append(f"the paper's runs are not stated, taken to be {seeds}")

@@ -420,7 +420,11 @@ class CompareTest(Model):
 
 
 class TrendTest(Model):
-    """Along ``along`` the number must get steadily better or worse."""
+    """Along ``along`` the number must get steadily better or worse.
+
+    That is, never the wrong way from step to step, and the right way from end to end; of our runs,
+    clearly so.
+    """
 
     kind: Literal["trend"]
     along: Annotated[tuple[Ref, ...], Field(min_length=3)]
@@ -432,14 +436,15 @@ class CorrelationTest(Model):
     """Rank correlation (Spearman) of two numbers over settings, each with both of them."""
 
     kind: Literal["correlation"]
-    across: Annotated[tuple[Ref, ...], Field(min_length=5)]
-    """One number of each setting."""
-    up: Annotated[tuple[Ref, ...], Field(min_length=5)]
+    across: Annotated[tuple[Ref, ...], Field(min_length=7)]
+    """One number of each setting. Over fewer, intervals by drawing settings anew are too short."""
+    up: Annotated[tuple[Ref, ...], Field(min_length=7)]
     """The other, in the same order."""
     expect: Literal["strong", "strong_negative", "weak"]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """From which size on a correlation is strong (a half: Cohen's "large")."""
-    rival: Annotated[tuple[Ref, ...], Field(min_length=5)] | None = None
+    """From which size on a correlation is strong (a half: Cohen's "large"). *Weak* is what is below
+    it: no order in common, be it none at all or the opposite."""
+    rival: Annotated[tuple[Ref, ...], Field(min_length=7)] | None = None
     """A third number, whose correlation with ``up`` has to be the weaker."""
 
     @model_validator(mode="after")
@@ -486,6 +491,22 @@ ClaimTest = Annotated[
     CompareTest | TrendTest | CorrelationTest | ChangeTest | LimitTest | StatedTest,
     Field(discriminator="kind"),
 ]
+
+
+def references(test: ClaimTest) -> list[str]:
+    """All table cells that a claim's test reads."""
+    if isinstance(test, CompareTest):
+        sides = [side for c in test.comparisons for side in (c.left, c.right)]
+        return [side for side in sides if isinstance(side, str)]
+    if isinstance(test, TrendTest):
+        return list(test.along)
+    if isinstance(test, CorrelationTest):
+        return [*test.across, *test.up, *(test.rival or ())]
+    if isinstance(test, ChangeTest):
+        return [test.start, test.end]
+    if isinstance(test, LimitTest):
+        return list(test.trivial)
+    return []
 
 
 class Claim(Model):
