@@ -201,6 +201,11 @@ def test_only_a_tendency_is_called_one() -> None:
     assert reason_of(found) == "Our runs show a tendency only (leaking): holds."
 
 
+def test_a_claim_on_calibrated_rows_says_so() -> None:
+    found = judged(compare("better"), a=cell(None, HIGH), b=cell(None, LOW, marks=("calibrated",)))
+    assert found["word"] == "holds" and "calibrated on one of its rows" in found["reason"]
+
+
 def test_papers_that_contradict_themselves_need_no_runs() -> None:
     found = judged(compare("better"), a=cell(1.0, HIGH), b=cell(2.0, LOW))
     assert (found["word"], found["basis"]) == ("does not hold", PRINTED)

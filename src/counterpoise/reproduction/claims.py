@@ -84,7 +84,11 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
     if lesser:
         reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
         return _result("inconclusive", TENDENCY[lesser[0]], reason, printed, runs)
-    return _result(runs.word, FULL, _reason(runs), printed, runs)
+    reason = _reason(runs)
+    if "calibrated" in runs.marks:
+        told = "the protocol was calibrated on one of its rows"
+        reason = f"{reason}; {told}" if reason else told
+    return _result(runs.word, FULL, reason, printed, runs)
 
 
 def _beside(printed: Evidence) -> str:
