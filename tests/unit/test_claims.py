@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -274,6 +275,23 @@ def test_a_constant_predictor_stands_beside_each_seed() -> None:
     assert judged(compare("better"), a=cell(None, NOISE), b=constant)["word"] == "inconclusive"
     alone = judged(compare("better"), a=constant, b=constant)
     assert alone["word"] == "inconclusive" and "(1 seed)" in alone["reason"]
+
+
+def test_seeds_alone_do_not_settle_what_is_scored_on_items() -> None:
+    """On the same items the difference is clear; on others nobody knows what they add."""
+    draws = Draws(np.zeros((1, 3, 500)), (1,), 500, "one")
+
+    def word(items: str) -> str:
+        found = {
+            "t/a/c": Measured(dict(zip("012", HIGH, strict=True)), draws),
+            "t/b/c": Measured(dict(zip("012", LOW, strict=True)), replace(draws, items=items)),
+        }
+        tables = {"t": {"a": {"c": cell(None, HIGH)}, "b": {"c": cell(None, LOW)}}}
+        test = TypeAdapter(ClaimTest).validate_python(compare("better"))
+        claim = Claim(id="x", sentence="s", place="p", test=test)
+        return str(judge_claim(claim, Numbers(tables, found.get))["word"])
+
+    assert (word("one"), word("other")) == ("holds", "inconclusive")
 
 
 def test_beside_a_constant_predictor_the_items_of_a_network_count() -> None:

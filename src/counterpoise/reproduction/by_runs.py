@@ -10,6 +10,7 @@ from counterpoise.evaluation.ranks import RankCorrelation, rank_correlation
 from counterpoise.evaluation.statistics import LEVEL, interval_of
 from counterpoise.reproduction.changes import our_change
 from counterpoise.reproduction.evidence import (
+    WITHOUT_ITEMS,
     Evidence,
     Numbers,
     combine,
@@ -45,6 +46,12 @@ def _difference(numbers: Numbers, comparison: Comparison) -> Measured | None:
     return difference_of(*in_pairs(left, right), comparison.times)
 
 
+def _have_items(numbers: Numbers, comparison: Comparison) -> bool:
+    """Whether a side is a score on items, whose chance an interval must then hold."""
+    sides = [numbers.ours(side) for side in sides_of(comparison)]
+    return any(side is not None and side.draws is not None for side in sides)
+
+
 def _our_comparison(
     numbers: Numbers, comparison: Comparison, family: int
 ) -> tuple[Word | None, str]:
@@ -61,6 +68,8 @@ def _our_comparison(
     strict = interval_of(sample.mean, parts, 1 - (1 - LEVEL) / family)
     if interval is None or strict is None or sample.n < FEWEST_SEEDS:
         return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
+    if difference.items is None and _have_items(numbers, comparison):
+        return "inconclusive", f"{text} ({WITHOUT_ITEMS})"
     over = "paired seeds and items" if difference.items is not None else "paired seeds"
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
     text += f", expected {comparison.expect.replace('_', ' ')}"
