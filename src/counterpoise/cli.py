@@ -6,7 +6,6 @@ import gc as collector
 import logging
 import os
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,19 +34,32 @@ COLLECT = (700, 10, 10)
 
 JOBS, PEOPLE = "Steps of the workflow", "For people"
 
+CHOSEN = "as config/config.yaml says"
+
 Tier = Annotated[
-    str, typer.Option(help="A tier of config/tiers.yaml, such as smoke, demo, sample or paper.")
+    str | None,
+    typer.Option(
+        help="A tier of config/tiers.yaml, such as smoke, demo, sample or paper.",
+        show_default=CHOSEN,
+    ),
 ]
 CellKey = Annotated[
     str, typer.Argument(metavar="CELL", help="NAME/DIGEST, as under results/TIER/cells.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", envvar="COUNTERPOISE_DEVICE")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu or cuda.", envvar="COUNTERPOISE_DEVICE", show_default=CHOSEN),
+]
 Methods = Annotated[
     str,
     typer.Option(help="all, or methods separated by commas.", envvar="COUNTERPOISE_METHODS"),
 ]
 Papers = Annotated[
     str, typer.Option(help="all, or papers separated by commas.", envvar="COUNTERPOISE_PAPERS")
+]
+DataFolder = Annotated[
+    str,
+    typer.Argument(metavar="DATASET-DIGEST", help="A folder of data/prepared/SOURCE."),
 ]
 PaperName = Annotated[str, typer.Argument(metavar="PAPER", help="File name in config/papers.")]
 
@@ -65,6 +77,13 @@ def find_root() -> Path:
     )
 
 
+def _chosen(root: Path, key: str, given: str | None) -> Any:
+    """What a command line gives, or else config/config.yaml."""
+    from counterpoise.project import load_project
+
+    return given if given is not None else getattr(load_project(root).config, key)
+
+
 def _plan(tier: str | None = None, **filters: Any) -> Any:
     """The plan of a tier; without filters it holds every paper and method."""
     from counterpoise.plan import load_plan
@@ -75,11 +94,12 @@ def _plan(tier: str | None = None, **filters: Any) -> Any:
     return load_plan(find_root(), overrides)
 
 
-def _training(root: Path, tier: str, cell: str) -> Any:
+def _training(root: Path, tier: str | None, cell: str) -> Any:
     from counterpoise.orders import read_order
 
     name, _, digest = cell.partition("/")
-    return read_order(root, tier, cell) or _plan(tier).training(name, digest)
+    chosen = _chosen(root, "tier", tier)
+    return read_order(root, chosen, cell) or _plan(chosen).training(name, digest)
 
 
 def _job_of(root: Path, training: Any) -> Any:
@@ -131,7 +151,11 @@ def download(
     ],
     mirror: Annotated[
         str | None,
-        typer.Option(help="Folder or https address to try first.", envvar="COUNTERPOISE_MIRROR"),
+        typer.Option(
+            help="Folder or https address to try first.",
+            envvar="COUNTERPOISE_MIRROR",
+            show_default=CHOSEN,
+        ),
     ] = None,
     tier: Annotated[
         str | None,
@@ -152,6 +176,7 @@ def download(
 
     root = find_root()
     project = load_project(root)
+    mirror = mirror if mirror is not None else project.config.mirror
     if source.startswith(WEIGHTS):
         name = source.removeprefix(WEIGHTS)
         if name not in project.weights:
@@ -170,28 +195,34 @@ def download(
     folder = root / "data" / "raw" / f"{source}-{raw_digest(source, found[source], root)}"
     prepared = {}
     if tier is not None and found[source].files:
-        made = _filtered(tier, "all", papers)
+        made = _plan(tier, papers=papers)
         every = [*made.trainings.values(), *made.preliminary.values()]
         prepared = to_prepare(root, source, [training.data for training in every])
     fetch_source(source, found[source], folder / "source.json", mirror, prepared)
 
 
-def _data(digest: str) -> Any:
+def _data(folder: str) -> Any:
+    """The data of a folder's name, or of the digest at its end."""
     from counterpoise.plan import make_plan
     from counterpoise.project import load_project
 
+    digest = folder.rpartition("-")[2]
     project = load_project(find_root())
     for tier in project.tiers.tiers:
         try:
             return make_plan(project, tier).data(digest)
         except UserError:
             continue
-    raise UserError(f"no tier uses data with digest {digest}")
+    raise UserError(
+        f"no tier uses data {folder!r}",
+        remedy="name a folder of data/prepared/SOURCE, such as multimnist-0123456789ab; "
+        "`snakemake -n -- data` shows those that a tier needs",
+    )
 
 
 @app.command(rich_help_panel=JOBS)
 def prepare(
-    digest: Annotated[str, typer.Argument(help="As under data/prepared/SOURCE.")],
+    digest: DataFolder,
 ) -> None:
     """Decode raw files into arrays."""
     from counterpoise.prepared import prepare as run
@@ -204,20 +235,26 @@ def prepare(
 
 @app.command(rich_help_panel=JOBS)
 def split(
-    digest: Annotated[str, typer.Argument(help="As under data/prepared/SOURCE.")],
+    digest: DataFolder,
 ) -> None:
     """Divide prepared data into training, validation and test items."""
     from counterpoise.prepared import split as run
 
     root, data = find_root(), _data(digest)
+    if not (root / data.prepared).is_file():
+        raise UserError(
+            "these data are not prepared yet",
+            where=root / data.prepared,
+            remedy=f"`counterpoise prepare {data.digest}` does it",
+        )
     run(data.dataset, data.options, data.seed, root / data.split)
 
 
 @app.command(rich_help_panel=JOBS)
 def train(
     cell: CellKey,
-    tier: Tier = "demo",
-    device: Device = "auto",
+    tier: Tier = None,
+    device: Device = None,
     save_every: Annotated[
         float,
         typer.Option(
@@ -248,7 +285,7 @@ def train(
     collector.freeze()
     collector.set_threshold(*COLLECT)
     try:
-        run(job, device, save_every, replicates)
+        run(job, _chosen(root, "device", device), save_every, replicates)
     except UserError:
         # Another process has finished the cell and removed the folder with the lock.
         if job.work.exists() or not all((job.out / name).is_file() for name in RESULTS):
@@ -260,7 +297,7 @@ def train(
 
 
 @app.command(rich_help_panel=JOBS)
-def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
+def evaluate(cell: CellKey, tier: Tier = None) -> None:
     """Score the predictions of one cell."""
     from counterpoise.evaluation.evaluate import evaluate as run
 
@@ -270,83 +307,75 @@ def evaluate(cell: CellKey, tier: Tier = "demo") -> None:
     run(training.cell, predictions, record, root / training.scores, training.scoring_code)
 
 
-def _filtered(tier: str, methods: str, papers: str = "all") -> Any:
-    """The plan of a tier with the filters of a command line."""
-
-    def words(text: str) -> str | list[str]:
-        return text if text == "all" else text.split(",")
-
-    return _plan(tier, methods=words(methods), papers=words(papers))
-
-
 @app.command(rich_help_panel=JOBS)
-def tables(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
+def tables(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> None:
     """Set a paper's printed numbers beside ours."""
     from counterpoise.reproduction.tables import make_tables
 
-    make_tables(find_root(), _filtered(tier, methods), paper)
+    make_tables(find_root(), _plan(tier, methods=methods), paper)
 
 
 @app.command(rich_help_panel=JOBS)
 def explain(
     paper: PaperName,
     name: Annotated[str, typer.Argument(help="Key in `explanations` of the paper's file.")],
-    tier: Tier = "demo",
+    tier: Tier = None,
     methods: Methods = "all",
-    device: Device = "auto",
+    device: Device = None,
 ) -> None:
     """Map where a trained network looks, and score how often that is where the finding is."""
     from counterpoise.explain.job import explain as run
 
-    root, plan = find_root(), _filtered(tier, methods)
+    root, plan = find_root(), _plan(tier, methods=methods)
     training = plan.explained(paper, name)
     spec = plan.paper(paper).paper.explanations[name]
-    run(_job_of(root, training), spec, root / plan.paper(paper).explanation(name), device)
+    target = root / plan.paper(paper).explanation(name)
+    run(_job_of(root, training), spec, target, _chosen(root, "device", device))
 
 
 @app.command(rich_help_panel=JOBS)
 def figure(
     paper: PaperName,
     name: Annotated[str, typer.Argument(help="Identifier of the figure in the paper's file.")],
-    tier: Tier = "demo",
+    tier: Tier = None,
     methods: Methods = "all",
 ) -> None:
     """Draw one figure of a paper from our runs."""
     from counterpoise.reproduction.figures import make_figure
 
-    make_figure(find_root(), _filtered(tier, methods), paper, name)
+    make_figure(find_root(), _plan(tier, methods=methods), paper, name)
 
 
 @app.command(rich_help_panel=JOBS)
-def views(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
+def views(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> None:
     """Draw the trade-offs of a paper's experiments: quality, cost, weights, conflict, balance."""
     from counterpoise.reproduction.views import make_views
 
-    make_views(find_root(), _filtered(tier, methods), paper)
+    make_views(find_root(), _plan(tier, methods=methods), paper)
 
 
 @app.command(rich_help_panel=JOBS)
-def claims(paper: PaperName, tier: Tier = "demo", methods: Methods = "all") -> None:
+def claims(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> None:
     """Say of each claim of a paper whether it holds."""
     from counterpoise.reproduction.claims import make_claims
 
-    make_claims(find_root(), _filtered(tier, methods), paper)
+    make_claims(find_root(), _plan(tier, methods=methods), paper)
 
 
 @app.command(rich_help_panel=JOBS)
-def report(tier: Tier = "demo", papers: Papers = "all", methods: Methods = "all") -> None:
+def report(tier: Tier = None, papers: Papers = "all", methods: Methods = "all") -> None:
     """Build the HTML report from what exists; what is missing shows as such."""
     from counterpoise.report.build import build_report
 
-    build_report(find_root(), _filtered(tier, methods, papers))
+    build_report(find_root(), _plan(tier, methods=methods, papers=papers))
 
 
 @app.command(rich_help_panel=JOBS)
-def gate(tier: Tier = "demo", papers: Papers = "all", methods: Methods = "all") -> None:
+def gate(tier: Tier = None, papers: Papers = "all", methods: Methods = "all") -> None:
     """Fail if a run is missing or has come to a bad end that nobody expected."""
     from counterpoise.reproduction.gate import check_gate
 
-    check_gate(find_root(), _filtered(tier, methods, papers))
+    check_gate(find_root(), _plan(tier, methods=methods, papers=papers))
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -360,7 +389,7 @@ def status(
 
 
 @app.command(rich_help_panel=PEOPLE)
-def plan(tier: Tier = "demo") -> None:
+def plan(tier: Tier = None) -> None:
     """List the cells of a tier and say which are done; last, those that only set options."""
     root, made = find_root(), _plan(tier)
     last = {key: training.scores for key, training in made.trainings.items()}
@@ -368,7 +397,7 @@ def plan(tier: Tier = "demo") -> None:
     for key, file in {**last, **tried}.items():
         typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
     searched = f", {len(tried)} of them to choose options by" if tried else ""
-    typer.echo(f"{len(last) + len(tried)} cells in tier {tier}{searched}")
+    typer.echo(f"{len(last) + len(tried)} cells in tier {made.tier_name}{searched}")
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -376,12 +405,12 @@ def why(
     cell: Annotated[
         str, typer.Argument(metavar="CELL", help="NAME, NAME/DIGEST, or a path below results.")
     ],
-    tier: Tier = "demo",
+    tier: Tier = None,
 ) -> None:
     """Say what has changed since a cell's result was made: code, settings, data, libraries."""
-    from counterpoise.upkeep.why import explain
+    from counterpoise.upkeep.why import explain, tier_of
 
-    for line in explain(find_root(), _plan(tier), cell):
+    for line in explain(find_root(), _plan(tier_of(cell) or tier), cell):
         typer.echo(line)
 
 
@@ -418,7 +447,7 @@ def gc(
 @app.command(rich_help_panel=PEOPLE)
 def reference(
     name: Annotated[str, typer.Argument(help="Folder under reports/reference.")],
-    tier: Tier = "demo",
+    tier: Tier = None,
     note: Annotated[str, typer.Option(help="What a reader should know of these runs.")] = "",
 ) -> None:
     """Keep the numbers of a finished tier in the repository, to be shown beside other tiers'."""
@@ -512,10 +541,10 @@ def compare(
     typer.echo(f"{path.relative_to(root)} says what is compared")
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
     command += ["--dry-run"] * dry_run
-    chosen = ["--config", f"tier={OWN}", f"papers={name}", "methods=all"]
-    done = subprocess.run([*command, *chosen], cwd=root)
-    if done.returncode:
-        raise typer.Exit(done.returncode)
+    command += ["--config", f"tier={OWN}", f"papers={name}", "methods=all"]
+    sys.stdout.flush()
+    os.chdir(root)
+    os.execv(sys.executable, command)  # so that it gets every wish to stop, and its time to save
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -548,6 +577,13 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # as of `counterpoise plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:  # files that may not be read or written, a disk that is full
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if not end.code and IN_WORKFLOW in os.environ:

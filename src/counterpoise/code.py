@@ -44,6 +44,12 @@ def _graph() -> grimp.ImportGraph:
             where=f"{error.filename}:{error.lineno}",
             remedy="mend it; the code is part of what results are known by",
         ) from error
+    except UnicodeError as error:
+        raise UserError(
+            f"a file of the package is not UTF-8 text ({error})",
+            where=Path(__file__).parent,
+            remedy="mend or remove it; the code is part of what results are known by",
+        ) from error
 
 
 @cache

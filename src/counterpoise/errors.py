@@ -37,8 +37,15 @@ class UserErrors(UserError):
         return "\n".join(str(error) for error in self.errors)
 
 
+MOST = 60
+"""Words that a message lists: all methods, datasets or tiers, but not the cells of a tier."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """A ``what to do`` line that names the closest valid word, or all of them."""
+    """A ``what to do`` line that names the closest valid word, or all of them if they are few."""
     choices = sorted(choices)
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(choices)}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = f", and {len(choices) - MOST} more" if len(choices) > MOST else ""
+    return f"use one of: {', '.join(choices[:MOST])}{more}"

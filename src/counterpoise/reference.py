@@ -125,7 +125,7 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
     """Copy the numbers of a finished tier to ``reports/reference/<name>``.
 
     Raises:
-        UserError: the name is not one, or the tier is not finished.
+        UserError: the name is not one, the tier is not finished, or a result is not as written.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -135,14 +135,14 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
     made = commit(root)
     files: dict[str, dict[str, Any]] = {}
     for key, training in plan.trainings.items():
-        files[f"cells/{key}/record.json"] = read_json(root / training.file("record.json"))
-        scores = read_json(root / training.scores)
+        files[f"cells/{key}/record.json"] = _as_written(root / training.file("record.json"))
+        scores = _as_written(root / training.scores)
         # Resamples are large.
         files[f"cells/{key}/scores.json"] = {k: v for k, v in scores.items() if k != "resamples"}
     for paper in {run.paper for run in plan.runs.values()}:
         planned = plan.papers[paper]
-        files[f"papers/{paper}/tables.json"] = read_json(root / planned.tables)
-        files[f"papers/{paper}/claims.json"] = read_json(root / planned.claims)
+        files[f"papers/{paper}/tables.json"] = _as_written(root / planned.tables)
+        files[f"papers/{paper}/claims.json"] = _as_written(root / planned.claims)
     files["reference.json"] = {
         "format": 1,
         "tier": plan.tier_name,
@@ -162,6 +162,18 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
         elif old.is_file() and str(old.relative_to(folder)) not in files:
             old.unlink()
     return folder
+
+
+def _as_written(path: Path) -> dict[str, Any]:
+    """A result whose checksum is that of its content; what is damaged must not be sealed anew."""
+    content: dict[str, Any] = read_json(path)
+    if not is_sealed(content):
+        raise UserError(
+            "is not as it was written",
+            where=path,
+            remedy="delete it and make it again; `counterpoise check` lists all such files",
+        )
+    return content
 
 
 def damage_to(folder: Path) -> list[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import keyword
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+import yaml
 
 from counterpoise import registry
 from counterpoise.errors import UserError
@@ -191,17 +194,30 @@ methods:
 """
 
 
-def _as_name(name: str) -> str:
-    """A name for a file of the configuration.
+_IMPORTS = [line.split(" import ")[1] for line in METHOD.splitlines() if " import " in line]
+_WORDS = frozenset(word for words in _IMPORTS for word in words.split(", "))
+"""Names that a method's file imports."""
+
+
+def _as_name(root: Path, name: str, others: Iterable[str]) -> str:
+    """A name for a file of the configuration, which no file of other folders has.
 
     Raises:
-        UserError: it will not do.
+        UserError: it will not do, or is taken there.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
         raise UserError(
             f"{name!r} will not do as the name of a file",
             remedy="use small letters, digits, - and _, a letter first",
         )
+    if yaml.safe_load(name) != name:
+        what = f"{name!r} is no name in YAML but {yaml.safe_load(name)!r}"
+        raise UserError(what, remedy="choose another name")
+    for folder in others:
+        path = root / "config" / folder / f"{name}.yaml"
+        if path.exists():
+            what = f"{name!r} is taken: papers, and studies of datasets, need names of their own"
+            raise UserError(what, where=path, remedy="choose another name")
     return name
 
 
@@ -214,9 +230,13 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     """Write the file of a dataset that is a folder of images with a table of labels.
 
     Raises:
-        UserError: the name will not do, or is taken.
+        UserError: the name will not do, or is taken; a label is empty or there twice.
     """
-    path = root / "config" / "datasets" / f"{_as_name(name)}.yaml"
+    path = root / "config" / "datasets" / f"{_as_name(root, name, ['papers'])}.yaml"
+    wrong = [label for label in labels if not label or labels.count(label) > 1]
+    if wrong:
+        what = f"the label {wrong[0]!r} is there twice" if wrong[0] else "a label is empty"
+        raise UserError(what, where="--labels", remedy="name each column once, with commas between")
     taken = name in registry.names("datasets")
     if path.exists() or taken:
         raise UserError(f"there is a dataset {name!r}", where=path, remedy="choose another name")
@@ -237,7 +257,8 @@ def new_paper(root: Path, name: str, year: int) -> Path:
     Raises:
         UserError: the name will not do, or is taken.
     """
-    path = root / "config" / "papers" / f"{_as_name(name)}.yaml"
+    taken = _as_name(root, name, ["studies", "datasets"])
+    path = root / "config" / "papers" / f"{taken}.yaml"
     if path.exists():
         raise UserError(f"there is a paper {name!r}", where=path, remedy="choose another name")
     title = _quoted(name.replace("_", " ").replace("-", " ").capitalize())
@@ -271,8 +292,8 @@ def new_method(root: Path, name: str) -> Path:
         raise UserError(f"there is a method {name!r}", where=path, remedy="choose another name")
     words = name.split("_")
     kind = "".join(word.capitalize() for word in words)
-    if keyword.iskeyword(kind):
-        what = f"{name!r} would name a class {kind!r}, a word of Python's own"
+    if keyword.iskeyword(kind) or kind in _WORDS:
+        what = f"{name!r} would name a class {kind!r}, which has a meaning in the file already"
         raise UserError(what, remedy="choose another name")
     write_text(path, METHOD.format(kind=kind, label=" ".join(words).capitalize()))
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from counterpoise.errors import UserError
 from counterpoise.files import read_json
+from counterpoise.locks import is_held
 
 
 def read_progress(root: Path) -> list[dict[str, Any]]:
@@ -22,21 +22,11 @@ def read_progress(root: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((root / "work").glob("*/*/*/progress.json")):
         try:
-            found.append({**read_json(path), "tier": path.parents[2].name})
+            tier, running = path.parents[2].name, is_held(path.with_name("lock"))
+            found.append({**read_json(path), "tier": tier, "running": running})
         except UserError:  # removed between listing and reading: the cell is done
             continue
     return sorted(found, key=lambda progress: progress["started"])
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process of this machine lives."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def remaining_seconds(progress: dict[str, Any]) -> float | None:
@@ -63,7 +53,7 @@ def _view(root: Path) -> Group:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     all_progress = read_progress(root)
     for progress in all_progress:
-        alive = is_running(progress["pid"])
+        alive = progress["running"]
         table.add_row(
             progress["tier"],
             progress["cell"],

@@ -14,7 +14,15 @@ from counterpoise.errors import UserError
 from counterpoise.files import atomic, make_folder, write_json
 from counterpoise.layout import WEIGHTS
 from counterpoise.spec.weights import Published, WeightsFile
-from counterpoise.transfer import Edition, Progress, Wanted, addresses, digests_of, fetch_all
+from counterpoise.transfer import (
+    Edition,
+    Progress,
+    Wanted,
+    addresses,
+    digests_of,
+    fetch_all,
+    folder_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +38,9 @@ def fetch_weights(name: str, published: Published, marker: Path, mirror: str | N
             from other weights instead.
     """
     make_folder(marker.parent)
-    online = mirror is not None and mirror.startswith(("https://", "http://"))
-    if mirror is not None and not online:
-        file, sha256 = _copied(name, published, marker.parent, Path(mirror).expanduser())
+    there = folder_of(mirror)
+    if there is not None:
+        file, sha256 = _copied(name, published, marker.parent, there)
     else:
         first = [f"{mirror.rstrip('/')}/{FOLDER}"] if mirror is not None else []
         file, sha256 = _downloaded(name, published, marker.parent, first)

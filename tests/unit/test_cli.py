@@ -89,7 +89,16 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["download", "mnits"], ["unknown source 'mnits'", "did you mean 'mnist'?"]),
         (["train", "no/cell", "--tier", "smoke"], ["has no cell no/cell", "what to do"]),
         (["evaluate", "no/cell", "--tier", "smoke"], ["has no cell no/cell"]),
-        (["split", "000000000000"], ["000000000000"]),
+        (["split", "000000000000"], ["000000000000", "folder of data/prepared"]),
+        (["download", "mnist", "--mirror", "~nobody-has-this-name/x"], ["no such folder"]),
+        (["download", "mnist", "--mirror", "https://[x"], ["https://[x", "cannot be asked"]),
+        (["new", "dataset", "null"], ["'null'", "choose another name"]),
+        (["new", "paper", "true"], ["'true'", "choose another name"]),
+        (["new", "dataset", "thoracic"], ["taken", "choose another name"]),
+        (["new", "dataset", "ours", "--labels", "a,b,a"], ["'a' is there twice"]),
+        (["new", "dataset", "ours", "--labels", "a,,b"], ["a label is empty"]),
+        (["new", "method", "combined"], ["'Combined'", "choose another name"]),
+        (["why", "x/y", "--tier", "paper"], ["no cell 'x/y'", "and "]),
         (["tables", "no-paper", "--tier", "smoke"], ["no-paper"]),
         (["claims", "no-paper", "--tier", "smoke"], ["no-paper"]),
         (["figure", "no-paper", "figure-1", "--tier", "smoke"], ["no-paper"]),
@@ -100,6 +109,46 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
 )
 def test_a_wrong_word(run, config_copy: Path, words: list[str], parts: list[str]) -> None:
     check_error(run(config_copy, *words), *parts)
+
+
+def test_what_is_not_said_is_as_the_configuration_says(run, config_copy: Path) -> None:
+    edit(config_copy / "config/config.yaml", "tier: demo", "tier: smoke")
+    edit(config_copy / "config/config.yaml", "mirror: null", "mirror: nowhere")
+    assert "cells in tier smoke" in run(config_copy, "plan").out
+    check_error(run(config_copy, "download", "mnist"), "nowhere", "does not exist")
+
+
+def test_data_are_named_as_their_folder_is(run, config_copy: Path) -> None:
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    (data,) = {training.data.split: training.data for training in plan.trainings.values()}.values()
+    said = run(config_copy, "split", Path(data.prepared).parent.name)
+    check_error(said, "not prepared yet", f"counterpoise prepare {data.digest}")
+
+
+def test_a_comparison_becomes_the_workflow(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own process, so that a wish to stop reaches it and it has the time to save."""
+    asked = []
+
+    def become(path: str, words: list[str]) -> None:
+        asked.extend([Path.cwd(), path, *words])
+        raise SystemExit(7)
+
+    monkeypatch.setattr("os.execv", become)
+    assert run(config_copy, "compare", "chestmnist", "--dry-run").code == 7
+    assert asked[:5] == [config_copy, sys.executable, sys.executable, "-m", "snakemake"]
+    assert "papers=chestmnist" in asked and "--dry-run" in asked
+
+
+def test_a_file_that_cannot_be_read_is_one_message(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "some/file")
+
+    monkeypatch.setattr("counterpoise.status.read_progress", refuse)
+    check_error(run(config_copy, "status"), "some/file: Permission denied")
 
 
 def test_what_cannot_be_compared_leaves_no_study_behind(run, config_copy: Path) -> None:

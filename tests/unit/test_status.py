@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from counterpoise import status
 from counterpoise.files import write_json
-from counterpoise.status import is_running, read_progress, remaining_seconds, show_status
+from counterpoise.status import read_progress, remaining_seconds, show_status
 from counterpoise.training.progress import Reporter
 
 
@@ -79,19 +78,25 @@ def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
     assert read_progress(tmp_path) == []
 
 
-def test_processes() -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert is_running(os.getpid()) and not is_running(ended.pid)
+def test_a_cell_runs_while_its_lock_is_held(tmp_path: Path) -> None:
+    """Not while a process has the number that is written: after a restart that is another one."""
+    path = write(tmp_path, "demo/one/aaa", pid=1)
+    assert not read_progress(tmp_path)[0]["running"]
+    with FileLock(path.with_name("lock")):
+        assert read_progress(tmp_path)[0]["running"]
+    assert not read_progress(tmp_path)[0]["running"]
 
 
 def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_status(tmp_path, watch=False)
     assert "No cell is being trained" in capsys.readouterr().out
-    write(tmp_path, "demo/one/aaa")
-    show_status(tmp_path, watch=False)
+    path = write(tmp_path, "demo/one/aaa")
+    with FileLock(path.with_name("lock")):
+        show_status(tmp_path, watch=False)
     shown = capsys.readouterr().out
     assert "3/12" in shown and "3:00" in shown and "running" in shown
+    show_status(tmp_path, watch=False)
+    assert "stopped" in capsys.readouterr().out
 
 
 def test_the_pace_of_a_resumed_run_counts_its_own_epochs(tmp_path: Path) -> None:

@@ -266,6 +266,40 @@ def test_a_silent_server_is_left(tmp_path: Path, server: Server) -> None:
     assert server.asked[:2] == ["/silent", "/file.bin"]
 
 
+def test_bytes_between_silences_are_no_progress_to_wait_for(tmp_path: Path, server: Server) -> None:
+    """A byte a second, each after a silence: the only address is given up, not asked for ever."""
+    silent = page(server, "/silent", rate=1)
+    assert "no mirror gave" in reason(wanted(tmp_path, silent))
+    assert len(server.asked) == QUICK.rounds
+
+
+def test_a_server_that_trickles_is_left_at_once(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once a full chunk has come, which would take a quarter of a minute here."""
+    monkeypatch.setattr(pace, "PATIENCE", replace(QUICK, slow=1e6, slow_after=0.2))
+    trickle = page(server, "/trickle", rate=4000)
+    check_whole(tmp_path, result=get(wanted(tmp_path, trickle, page(server))))
+    assert server.sent["/trickle"] < transfer.CHUNK
+
+
+def test_where_all_are_slow_one_of_them_has_its_time(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of two slow addresses can go on where it was cut off."""
+    monkeypatch.setattr(pace, "PATIENCE", replace(QUICK, slow=1e9, slow_after=0.05))
+    one, other = (page(server, f"/{n}", rate=1_000_000, ranges=False) for n in range(2))
+    check_whole(tmp_path, result=get(wanted(tmp_path, one, other)))
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("address", ["https://[x/file.bin", "https://a b/file.bin"])
+def test_what_is_no_address_is_left_for_the_next(
+    tmp_path: Path, server: Server, address: str
+) -> None:
+    check_whole(tmp_path, result=get(wanted(tmp_path, address, page(server))))
+
+
 def test_a_slow_server_is_left_where_there_is_another(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,6 +191,8 @@ def test_an_edited_file_is_named_for_its_own_cells_only(clone: Checkout) -> None
     said = clone.run("counterpoise", "why", other.parent.name, "--tier", "smoke").stdout
     assert f"code    {method} (changed)" in said and said.count("code    ") == 1
     uniform = one(clone, CELL).parent.name
+    path = one(clone, CELL) / "record.json"
+    assert "nothing" in clone.run("counterpoise", "why", str(path)).stdout, "tier of the path"
     assert "nothing" in clone.run("counterpoise", "why", uniform, "--tier", "smoke").stdout
     clone.edit("src/counterpoise/evaluation/evaluate.py", "sort=True", "sort=not False")
     said = clone.run("counterpoise", "why", uniform, "--tier", "smoke").stdout
@@ -301,6 +303,13 @@ def test_committed_results_are_verified(finished: Checkout, tmp_path: Path) -> N
     stray.write_text("{}", encoding="utf-8")
     clone.run("counterpoise", "reference", "kept", "--tier", "smoke")
     assert not stray.parent.parent.exists()
+    record, *_ = sorted((clone.root / "results" / "smoke" / "cells").rglob("record.json"))
+    content = record.read_text(encoding="utf-8")
+    record.write_text(content.replace('"seconds": ', '"seconds": 1', 1), encoding="utf-8")
+    done = clone.run("counterpoise", "reference", "forged", "--tier", "smoke")
+    assert done.returncode == 1 and "is not as it was written" in done.stderr
+    assert not (kept.parent / "forged").exists()
+    record.write_text(content, encoding="utf-8")
     clone.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 3\n")
     done = clone.run("counterpoise", "check")
     assert done.returncode == 0, done.stdout

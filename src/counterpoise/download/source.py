@@ -18,7 +18,7 @@ from counterpoise.errors import UserError
 from counterpoise.files import make_folder, sha256_file, write_json
 from counterpoise.records import record_of
 from counterpoise.spec.dataset import DataSource
-from counterpoise.transfer import Wanted
+from counterpoise.transfer import Wanted, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def fetch_source(
     with _alone(folder):
         _sweep(folder, [marker.name, *_written(source)])
         batch = Batch(name, source, folder, prepared or {})
-        is_address = mirror is not None and mirror.startswith(("https://", "http://"))
-        if mirror is not None and not is_address:
-            take(batch, Path(mirror).expanduser())
+        there = folder_of(mirror)
+        if there is not None:
+            take(batch, there)
         else:
             fetch(batch, [f"{mirror.rstrip('/')}/{name}"] if mirror else [])
         write_json(marker, {"source": name, **batch.finish()})

@@ -135,16 +135,20 @@ NOISE = 0.15
 
 def smooth_grad(question: Question) -> Tensor:
     """Mean over noisy copies of |dy/dx| (Smilkov et al. 2017), the largest over the channels."""
+    return torch.cat([_smooth_grad(question, picture[None]) for picture in question.inputs])
+
+
+def _smooth_grad(question: Question, picture: Tensor) -> Tensor:
+    """The map (1, H, W) of one picture, whatever others there are: noise follows its own range."""
     from captum.attr import NoiseTunnel, Saliency
 
-    spread = NOISE * float(question.inputs.max() - question.inputs.min())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("explain", "smooth_grad"))
         found = NoiseTunnel(Saliency(question.answer)).attribute(
-            question.inputs.clone().requires_grad_(),
+            picture.clone().requires_grad_(),
             nt_type="smoothgrad",
             nt_samples=SAMPLES,
-            stdevs=spread,
+            stdevs=NOISE * float(picture.max() - picture.min()),
             target=0,
             abs=True,
         )

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, nearest
 from counterpoise.files import read_json, sha256_file, write_sealed, write_text
 from counterpoise.plan import DRAWINGS, Plan
 from counterpoise.reproduction.style import house_style, to_svg
@@ -24,7 +24,10 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     """Write one figure as SVG and the numbers behind it as JSON."""
     paper_plan = plan.paper(paper_name)
     if name not in paper_plan.figure_digests:
-        raise UserError(f"{paper_name} has no figure {name!r} that can be drawn in this tier")
+        raise UserError(
+            f"{paper_name} has no figure {name!r} that can be drawn in this tier",
+            remedy=nearest(name, paper_plan.figure_digests),
+        )
     figure = next(f for f in paper_plan.paper.figures if f.id == name)
     salt = f"{paper_name}-{name}"
     with house_style(salt):

@@ -14,6 +14,7 @@ from counterpoise.transfer.contents import (
     Wanted,
     addresses,
     digests_of,
+    folder_of,
 )
 from counterpoise.transfer.fetch import fetch_all
 from counterpoise.transfer.pace import Patience, Progress
@@ -28,4 +29,5 @@ __all__ = [
     "addresses",
     "digests_of",
     "fetch_all",
+    "folder_of",
 ]

@@ -144,6 +144,20 @@ def damaged(size: int, wanted: Wanted) -> UserError:
     return UserError(f"{DAMAGED}: another checksum than published or recorded")
 
 
+def folder_of(mirror: str | None) -> Path | None:
+    """The folder that a mirror is; None of an address, and without any.
+
+    Raises:
+        UserError: it names the home of a user that is unknown.
+    """
+    if mirror is None or mirror.startswith(("https://", "http://")):
+        return None
+    try:
+        return Path(mirror).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no such folder ({error})", where=mirror) from error
+
+
 def addresses(folders: Iterable[str], name: str) -> tuple[str, ...]:
     """Addresses of a file in folders."""
     return tuple(f"{folder.rstrip('/')}/{name}" for folder in folders)

@@ -78,6 +78,7 @@ def fetch_all(
             found = list(pool.map(fetch, wanted))
         except BaseException:
             stop.set()
+            log.warning("stopping; what has come is kept")
             raise
     return {one.target.name: result for one, result in zip(wanted, found, strict=True)}
 
@@ -91,16 +92,21 @@ def _fetch(wanted: Wanted, progress: Progress, stop: threading.Event) -> str:
     alive = list(wanted.addresses)
     failures: dict[str, str] = {}
     passed, farthest = 0, _length(wanted.part)
+    left = set[str]()  # addresses that were too slow once; after all others they have their time
     while alive and passed < pace.PATIENCE.rounds:
-        asked, further, slow = 0.0, False, set[str]()
+        asked, further, slow, silent = 0.0, False, set[str](), set[str]()
         for address in tuple(alive):
             try:
-                return _attempt(wanted, address, len(alive) > 1, progress, stop)
+                hurry = len(alive) > 1 and address not in left
+                return _attempt(wanted, address, hurry, progress, stop)
             except Again as again:
                 failures[address] = again.what
                 asked = max(asked, again.wait)
+                if again.silent:
+                    silent.add(address)
                 if again.slow:
                     slow.add(address)
+                    left.add(address)
             except _Full:
                 raise
             except UserError as error:
@@ -112,7 +118,7 @@ def _fetch(wanted: Wanted, progress: Progress, stop: threading.Event) -> str:
             if address in slow:
                 alive.append(alive.pop(alive.index(address)))  # the last resort
                 passed = 0
-            elif (length := _length(wanted.part)) > farthest:
+            elif address not in silent and (length := _length(wanted.part)) > farthest:
                 farthest, further = length, True
                 break  # what came further is worth another try before the others are asked
         if alive and not further:
@@ -133,9 +139,12 @@ def _length(path: Path) -> int:
 
 
 def _attempt(
-    wanted: Wanted, address: str, others: bool, progress: Progress, stop: threading.Event
+    wanted: Wanted, address: str, hurry: bool, progress: Progress, stop: threading.Event
 ) -> str:
     """One request for what is missing, then the check and the move.
+
+    Args:
+        hurry: give up an address that is slow.
 
     Raises:
         Again: it may do better later.
@@ -143,11 +152,12 @@ def _attempt(
     """
     import requests
     from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import TimeoutError as TimeoutError_
 
-    refuse_plain(address, wanted)
-    offset, headers = _resume(wanted, address)
-    digests = digests_of(wanted.part) if offset else Digests()
     try:
+        refuse_plain(address, wanted)
+        offset, headers = _resume(wanted, address)
+        digests = digests_of(wanted.part) if offset else Digests()
         with requests.Session() as session:
             session.hooks["response"].append(refuse_downgrade(address))
             with session.get(
@@ -171,12 +181,15 @@ def _attempt(
                     _begin(wanted, address, response, total)
                 progress.found(offset)
                 try:
-                    _receive(response.raw, wanted, digests, offset, others, progress, stop)
+                    _receive(response.raw, wanted, digests, offset, hurry, progress, stop)
                 except BaseException:
                     progress.found(-digests.size)
                     raise
     except (requests.RequestException, HTTPError) as error:
-        raise Again(str(error)[:200] or type(error).__name__) from error
+        silent = isinstance(error, requests.Timeout | TimeoutError_)
+        raise Again(str(error)[:200] or type(error).__name__, silent=silent) from error
+    except ValueError as error:  # an address, or one that it sends on to
+        raise UserError(f"cannot be asked: {error}") from error
     if stop.is_set():
         raise UserError("stopped", where=wanted.target)
     expected = total if total is not None else wanted.editions[0].size
@@ -236,7 +249,7 @@ def _receive(
     wanted: Wanted,
     digests: Digests,
     offset: int,
-    others: bool,
+    hurry: bool,
     progress: Progress,
     stop: threading.Event,
 ) -> None:
@@ -246,8 +259,9 @@ def _receive(
     except OSError as error:
         raise _full(wanted, error) from error
     with opened as file:
-        # As it is sent: what a server calls an encoding is what the file is.
-        while chunk := stream.read(CHUNK, decode_content=False):
+        # As it is sent, and as it comes: what a server calls an encoding is what the file is, and
+        # to wait for a full chunk would hide how slow a server is.
+        while chunk := stream.read1(CHUNK, decode_content=False):
             if stop.is_set():
                 return
             if digests.size == 0:
@@ -264,7 +278,7 @@ def _receive(
             progress.arrived(len(chunk))
             lasted = time.monotonic() - started
             rate = (digests.size - offset) / max(lasted, 1e-9)
-            if others and lasted > pace.PATIENCE.slow_after and rate < pace.PATIENCE.slow:
+            if hurry and lasted > pace.PATIENCE.slow_after and rate < pace.PATIENCE.slow:
                 raise Again(f"only {rate:.0f} bytes a second", slow=True)
 
 

@@ -16,10 +16,12 @@ _PAGE = re.compile(rb"\s*(<!doctype\s+html|<html)", re.IGNORECASE)
 
 
 class Again(Exception):
-    """An attempt that failed and may do better later: a cut, a busy or silent server."""
+    """An attempt that failed and may do better later: a cut, a busy, slow or silent server."""
 
-    def __init__(self, what: str, wait: float = 0.0, slow: bool = False) -> None:
-        self.what, self.wait, self.slow = what, wait, slow
+    def __init__(
+        self, what: str, wait: float = 0.0, *, slow: bool = False, silent: bool = False
+    ) -> None:
+        self.what, self.wait, self.slow, self.silent = what, wait, slow, silent
         super().__init__(what)
 
 

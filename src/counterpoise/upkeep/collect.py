@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from counterpoise.errors import UserError
+from counterpoise.locks import is_held
 from counterpoise.project import load_project
 from counterpoise.upkeep.inventory import Unit, all_plans, take_inventory
 
@@ -43,11 +42,8 @@ def refuse_while_running(root: Path) -> None:
     ]
     for what, remedy, pattern in held:
         for path in sorted(root.glob(pattern)):
-            try:
-                with FileLock(path, timeout=0):
-                    pass
-            except Timeout:
-                raise UserError(what, where=path, remedy=remedy) from None
+            if is_held(path):
+                raise UserError(what, where=path, remedy=remedy)
     locks = root / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         raise UserError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from counterpoise.errors import UserError
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 
@@ -145,9 +146,19 @@ def _unit_of(path: str) -> tuple[Kind | None, str]:
     return None, path
 
 
+def _refuse(error: OSError) -> None:
+    """What cannot be looked into must not be taken for empty; a folder may be gone meanwhile."""
+    if not isinstance(error, FileNotFoundError):
+        raise UserError(
+            f"cannot look into it: {error.strerror}",
+            where=str(error.filename),
+            remedy="give yourself permission to read the folder",
+        ) from error
+
+
 def _files(root: Path) -> Iterator[str]:
     for top in ("results", "data", "work"):
-        for folder, folders, names in os.walk(root / top):
+        for folder, folders, names in os.walk(root / top, onerror=_refuse):
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in (*links, *names):
                 path = Path(folder, name).relative_to(root).as_posix()

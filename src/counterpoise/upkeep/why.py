@@ -119,6 +119,22 @@ def identity(training: Training) -> dict[str, Any]:
     return {"cell": training.cell.model_dump(mode="json"), **training.identity}
 
 
+def tier_of(word: str) -> str | None:
+    """The tier in a path below ``results``; None of a name."""
+    parts = Path(word).parts
+    if "results" in parts[:-1]:
+        return parts[parts.index("results") + 1]
+    return None
+
+
+def _cell_of(word: str) -> tuple[str, str]:
+    """Name and digest, either empty, in a name, ``name/digest`` or path."""
+    parts = Path(word).parts
+    if "cells" in parts:
+        parts = parts[parts.index("cells") + 1 :]
+    return (parts[0] if parts else ""), (parts[1] if len(parts) > 1 else "")
+
+
 def find_cells(plan: Plan, made: list[Made], word: str) -> list[Training]:
     """Planned cells that a name, a ``name/digest`` or a path to results stands for.
 
@@ -127,10 +143,7 @@ def find_cells(plan: Plan, made: list[Made], word: str) -> list[Training]:
     Raises:
         UserError: there is none.
     """
-    parts = Path(word).parts
-    if "cells" in parts:
-        parts = parts[parts.index("cells") + 1 :]
-    name, digest = (parts[0] if parts else ""), (parts[1] if len(parts) > 1 else "")
+    name, digest = _cell_of(word)
     planned = {**plan.preliminary, **plan.trainings}
     if f"{name}/{digest}" in planned:
         return [planned[f"{name}/{digest}"]]
@@ -158,10 +171,11 @@ def explain(root: Path, plan: Plan, word: str) -> Iterator[str]:
         key, own = training.key, identity(training)
         if (root / training.file("record.json")).is_file():
             yield f"{key} is made, and nothing that it is made from has changed since"
-            yield from _of_scores(root, training)
+            if key in plan.trainings:  # others only set options
+                yield from _of_scores(root, training)
             continue
         yield f"{key} is not made yet"
-        old = [one for one in made if one.key == "/".join(Path(word).parts[-2:])] or made
+        old = [one for one in made if one.key == "/".join(_cell_of(word))] or made
         if not old:
             yield f"  tier {plan.tier_name} has no earlier result to compare it with"
             continue
@@ -174,7 +188,7 @@ def explain(root: Path, plan: Plan, word: str) -> Iterator[str]:
 
 
 def _of_scores(root: Path, training: Training) -> Iterator[str]:
-    if training.key not in training.scores or (root / training.scores).is_file():
+    if (root / training.scores).is_file():
         return
     others = sorted((root / training.folder).glob("scores-*.json"))
     yield "  its scores are not made yet" + ("; since the last ones:" if others else "")
