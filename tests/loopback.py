@@ -25,6 +25,8 @@ class Page:
     etag: str | None = '"one"'
     cuts: list[int] = field(default_factory=list)
     """Of the next replies, after how many bytes the connection breaks."""
+    stalls: list[int] = field(default_factory=list)
+    """Of the next replies, after how many bytes nothing more comes."""
     statuses: list[int] = field(default_factory=list)
     """Of the next replies, errors; the last one stays if it is negative."""
     headers: dict[str, str] = field(default_factory=dict)
@@ -114,7 +116,9 @@ class Server:
         for key, value in page.headers.items():
             request.send_header(key, value)
         request.end_headers()
-        end = min(len(content), start + page.cuts.pop(0)) if page.cuts else len(content)
+        limits = page.cuts or page.stalls
+        stalled = limits is page.stalls and bool(limits)
+        end = min(len(content), start + limits.pop(0)) if limits else len(content)
         step = 1 << 14 if page.rate is None else max(1, int(page.rate / 50))
         for place in range(start, end, step):
             block = content[place : min(place + step, end)]
@@ -122,6 +126,8 @@ class Server:
             self.sent[path] = self.sent.get(path, 0) + len(block)
             if page.rate is not None:
                 time.sleep(len(block) / page.rate)
+        if stalled:
+            time.sleep(4 * QUICK.silence)
 
 
 QUICK = Patience(connect=5, silence=0.5, rounds=3, first=0.01, longest=0.05)

@@ -176,7 +176,8 @@ def download(
 
     root = find_root()
     project = load_project(root)
-    mirror = mirror if mirror is not None else project.config.mirror
+    if mirror is None and IN_WORKFLOW not in os.environ:  # whose command line may say: none
+        mirror = project.config.mirror
     if source.startswith(WEIGHTS):
         name = source.removeprefix(WEIGHTS)
         if name not in project.weights:
@@ -410,7 +411,10 @@ def why(
     """Say what has changed since a cell's result was made: code, settings, data, libraries."""
     from counterpoise.upkeep.why import explain, tier_of
 
-    for line in explain(find_root(), _plan(tier_of(cell) or tier), cell):
+    there = tier_of(cell)
+    if there and tier and there != tier:
+        raise UserError(f"that is a path of tier {there}, not of {tier}", remedy="leave one out")
+    for line in explain(find_root(), _plan(there or tier), cell):
         typer.echo(line)
 
 
@@ -578,10 +582,9 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:  # as of `counterpoise plan | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:  # files that may not be read or written, a disk that is full
+        if IN_WORKFLOW in os.environ:  # its log is for those who look closer
+            raise
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         sys.exit(1)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process, of this machine or of another that shares the disk, holds a lock.
+    """Whether a process holds a lock of :class:`filelock.FileLock`; one that may not be read, too.
 
-    Another user's, which cannot be asked, counts as not held.
+    It asks for a share of it, for which the permission to read is enough, and writes nothing.
     """
-    if not path.is_file():
-        return False
     try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -99,6 +99,7 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["new", "dataset", "ours", "--labels", "a,,b"], ["a label is empty"]),
         (["new", "method", "combined"], ["'Combined'", "choose another name"]),
         (["why", "x/y", "--tier", "paper"], ["no cell 'x/y'", "and "]),
+        (["why", "a/results/b/results/demo/cells/x/y", "--tier", "smoke"], ["tier demo", "smoke"]),
         (["tables", "no-paper", "--tier", "smoke"], ["no-paper"]),
         (["claims", "no-paper", "--tier", "smoke"], ["no-paper"]),
         (["figure", "no-paper", "figure-1", "--tier", "smoke"], ["no-paper"]),
@@ -116,6 +117,18 @@ def test_what_is_not_said_is_as_the_configuration_says(run, config_copy: Path) -
     edit(config_copy / "config/config.yaml", "mirror: null", "mirror: nowhere")
     assert "cells in tier smoke" in run(config_copy, "plan").out
     check_error(run(config_copy, "download", "mnist"), "nowhere", "does not exist")
+
+
+def test_a_workflow_without_a_mirror_has_none(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--config mirror=` leaves out what config.yaml names."""
+    edit(config_copy / "config/config.yaml", "mirror: null", "mirror: nowhere")
+    asked: list[object] = []
+    monkeypatch.setattr("counterpoise.download.fetch_source", lambda *words: asked.append(words[3]))
+    monkeypatch.setenv("COUNTERPOISE_WORKFLOW", "1")
+    run(config_copy, "download", "mnist")
+    assert asked == [None]
 
 
 def test_data_are_named_as_their_folder_is(run, config_copy: Path) -> None:

@@ -118,6 +118,14 @@ def test_maps_are_the_same_every_time_and_leave_the_draws_of_others_alone(
     assert torch.equal(first, WAYS[way](asked))
 
 
+@pytest.mark.parametrize("way", ["grad_cam", "grad_cam_pp", "smooth_grad"])
+def test_a_map_does_not_depend_on_the_pictures_beside_it(way: str, bright: Tensor) -> None:
+    """The dull picture alone, and beside the bright one, whose range is ten times its own."""
+    together = WAYS[way](question(Detector(), bright))[1]
+    alone = WAYS[way](question(Detector(), bright[1:]))[0]
+    assert torch.allclose(together, alone, rtol=1e-6, atol=1e-9)
+
+
 def small_network() -> Any:
     torch.manual_seed(0)
     network = Detector()

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from counterpoise import status
 from counterpoise.files import write_json
+from counterpoise.locks import is_held
 from counterpoise.status import read_progress, remaining_seconds, show_status
 from counterpoise.training.progress import Reporter
 
@@ -85,6 +86,25 @@ def test_a_cell_runs_while_its_lock_is_held(tmp_path: Path) -> None:
     with FileLock(path.with_name("lock")):
         assert read_progress(tmp_path)[0]["running"]
     assert not read_progress(tmp_path)[0]["running"]
+
+
+def test_a_lock_is_asked_without_touching_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made, and what may not be read counts as held."""
+    path = tmp_path / "none" / "lock"
+    assert not is_held(path) and not path.parent.exists()
+    path = tmp_path / "lock"
+    path.touch()
+    with FileLock(path):
+        assert is_held(path)
+    assert not is_held(path)
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    assert is_held(path)
 
 
 def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,6 +283,23 @@ def test_a_server_that_trickles_is_left_at_once(
     assert server.sent["/trickle"] < transfer.CHUNK
 
 
+def test_a_page_is_known_by_its_beginning_however_it_comes(tmp_path: Path, server: Server) -> None:
+    """A login page of which a few letters come first, where no checksum is published."""
+    html = b"<!doctype html>" + b"log in" * 500
+    slowly = page(server, "/login", html, rate=20_000)
+    assert "login" in reason(wanted(tmp_path, slowly, edition=UNKNOWN))
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_server_that_stalls_after_much_is_asked_on(tmp_path: Path, server: Server) -> None:
+    """More stalls than passes are allowed, each after what counts as progress."""
+    step = transfer.CHUNK + 1000
+    stalls = len(CONTENT) // step
+    assert stalls > QUICK.rounds
+    stalling = page(server, "/stalls", stalls=[step] * stalls)
+    check_whole(tmp_path, result=get(wanted(tmp_path, stalling)))
+
+
 def test_where_all_are_slow_one_of_them_has_its_time(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

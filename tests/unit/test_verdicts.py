@@ -170,6 +170,8 @@ def test_a_spread_of_one_run_is_not_one_over_runs() -> None:
     found = judged("10.0 ±0.1", ours(10.0), repeats=1)
     assert "our spread stands in" in found.rule
     assert found.interval == judged("10.0", ours(10.0), repeats=1).interval
+    spread = parse_printed("89.46 ±0.57")
+    assert spread is not None and margin_of(spread, "accuracy", True, None, repeats=1) == 1.0
 
 
 @pytest.mark.parametrize("mark", ["demo", "reduced", "calibrated", "sensitivity", "second_hand"])

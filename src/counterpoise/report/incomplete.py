@@ -92,7 +92,7 @@ def missing_entry(
         "ours": None,
         "difference": None,
         "interval": None,
-        "margin": declared_margin(printed, quantity),
+        "margin": declared_margin(printed, quantity, table.repeats),
         "marks": [row.mark] if row.mark else [],
         "verdict": "missing",
         "rule": "the job that makes our number has failed or has not run",

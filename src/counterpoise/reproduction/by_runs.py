@@ -107,7 +107,10 @@ def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word |
     difference = _difference(numbers, comparison)
     if word is None or word == "does not hold" or difference is None:
         return word, text
-    forward = difference.values and wanted(numbers, comparison) * difference.sample.mean >= 0
+    known = len(difference.values) >= FEWEST_SEEDS and (
+        difference.items is not None or not _have_items(numbers, comparison)
+    )
+    forward = known and wanted(numbers, comparison) * difference.sample.mean >= 0
     return (None if forward else "inconclusive"), text
 
 

@@ -71,7 +71,7 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
     assert not isinstance(test, LimitTest)
     runs = evidence_of_runs(test, numbers)
     # Numbers at second hand, or read off a plot, get no verdict and settle nothing alone.
-    if printed.word == "does not hold" and not printed.marks:
+    if evidence_of_printed(test, numbers.first_hand).word == "does not hold":
         reason = "the paper's own numbers contradict the sentence"
         return _result("does not hold", PRINTED, reason, printed, runs)
     if runs.word is None:
@@ -95,10 +95,10 @@ def _beside(printed: Evidence) -> str:
     """What printed numbers that do not settle a sentence say of it, in words."""
     if printed.word not in ("holds", "does not hold"):
         return ""
-    whose = "the paper's numbers at second hand" if printed.marks else "the paper's own numbers"
     says = "agree with" if printed.word == "holds" else "contradict"
+    origin = ", some at second hand or read off a plot," if printed.marks else ""
     part = ", as far as they are printed" if printed.missing else ""
-    return f"; {whose} {says} the sentence{part}"
+    return f"; the paper's own numbers{origin} {says} the sentence{part}"
 
 
 def tendency(marks: Collection[str]) -> list[str]:

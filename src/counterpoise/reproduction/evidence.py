@@ -41,9 +41,18 @@ class Numbers:
     """
 
     def __init__(
-        self, tables: dict[str, Any], resamples: Callable[[str], Measured | None] | None = None
+        self,
+        tables: dict[str, Any],
+        resamples: Callable[[str], Measured | None] | None = None,
+        *,
+        first_hand: bool = False,
     ) -> None:
-        self._tables, self._resamples = tables, resamples
+        self._tables, self._resamples, self._first_hand = tables, resamples, first_hand
+
+    @property
+    def first_hand(self) -> Numbers:
+        """The same, but printed numbers only that are the authors' own, as they print them."""
+        return Numbers(self._tables, self._resamples, first_hand=True)
 
     def entry(self, ref: str) -> dict[str, Any]:
         """One cell of a table."""
@@ -54,7 +63,9 @@ class Numbers:
     def printed(self, ref: str) -> float | None:
         """The printed value."""
         value = self.entry(ref)["printed_value"]
-        return None if value is None else float(value)
+        if value is None or (self._first_hand and self.origins(ref)):
+            return None
+        return float(value)
 
     def margin(self, ref: str) -> float:
         """The margin; :func:`counterpoise.checks.check_paper` sees to it that there is one."""

@@ -37,11 +37,13 @@ def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
     return marks
 
 
-def declared_margin(printed: Printed | None, quantity: Quantity) -> float | None:
+def declared_margin(
+    printed: Printed | None, quantity: Quantity, repeats: int | None
+) -> float | None:
     """The margin of a number, whether or not there is one of ours."""
     if printed is None:
         return quantity.margin
-    return margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin)
+    return margin_of(printed, quantity.metric, bool(quantity.percent), quantity.margin, repeats)
 
 
 def _why_undefined(quantity: Quantity) -> str:
@@ -75,7 +77,7 @@ def make_entry(
     marks = _marks(run, spec, row)
     if ours is not None and ours.undefined:
         marks.append("partial")
-    margin = declared_margin(printed, quantity)
+    margin = declared_margin(printed, quantity, table.repeats)
     judgement = judge(
         printed,
         table.repeats,

@@ -54,7 +54,13 @@ class Judgement:
     rule: str
 
 
-def margin_of(printed: Printed, metric: str | None, percent: bool, declared: float | None) -> float:
+def margin_of(
+    printed: Printed,
+    metric: str | None,
+    percent: bool,
+    declared: float | None,
+    repeats: int | None = None,
+) -> float:
     """The margin: declared, else two printed standard deviations, else 0.01 of a share.
 
     Never below half a unit of the last printed digit, which is what rounding hides.
@@ -62,7 +68,7 @@ def margin_of(printed: Printed, metric: str | None, percent: bool, declared: flo
     rounding = printed.last_digit / 2
     if declared is not None:
         return max(declared, rounding)
-    if printed.spread is not None:
+    if printed.spread is not None and _spread_over_runs(printed, repeats):
         return max(2 * float(printed.spread), rounding)
     if is_share(metric):
         return max(1.0 if percent else 0.01, rounding)

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 TOGETHER = 4
 """Files fetched at once: enough to fill most lines, few enough for a server to bear."""
 CHUNK = 1 << 16
+BEGINNING = 512
+"""Bytes by which a page that asks for a login is told from a file."""
 
 
 class _Full(UserError):
@@ -154,10 +156,11 @@ def _attempt(
     from urllib3.exceptions import HTTPError
     from urllib3.exceptions import TimeoutError as TimeoutError_
 
+    offset, digests = 0, Digests()
     try:
         refuse_plain(address, wanted)
         offset, headers = _resume(wanted, address)
-        digests = digests_of(wanted.part) if offset else Digests()
+        digests = digests_of(wanted.part) if offset else digests
         with requests.Session() as session:
             session.hooks["response"].append(refuse_downgrade(address))
             with session.get(
@@ -186,7 +189,8 @@ def _attempt(
                     progress.found(-digests.size)
                     raise
     except (requests.RequestException, HTTPError) as error:
-        silent = isinstance(error, requests.Timeout | TimeoutError_)
+        brought = digests.size - offset
+        silent = isinstance(error, requests.Timeout | TimeoutError_) and brought < CHUNK
         raise Again(str(error)[:200] or type(error).__name__, silent=silent) from error
     except ValueError as error:  # an address, or one that it sends on to
         raise UserError(f"cannot be asked: {error}") from error
@@ -259,9 +263,7 @@ def _receive(
     except OSError as error:
         raise _full(wanted, error) from error
     with opened as file:
-        # As it is sent, and as it comes: what a server calls an encoding is what the file is, and
-        # to wait for a full chunk would hide how slow a server is.
-        while chunk := stream.read1(CHUNK, decode_content=False):
+        for chunk in _chunks(stream, 0 if digests.size else BEGINNING):
             if stop.is_set():
                 return
             if digests.size == 0:
@@ -280,6 +282,21 @@ def _receive(
             rate = (digests.size - offset) / max(lasted, 1e-9)
             if hurry and lasted > pace.PATIENCE.slow_after and rate < pace.PATIENCE.slow:
                 raise Again(f"only {rate:.0f} bytes a second", slow=True)
+
+
+def _chunks(stream: Any, beginning: int) -> Iterator[bytes]:
+    """What is sent, as it comes: what a server calls an encoding is what the file is.
+
+    To wait for full chunks would hide how slow a server is; only the first has at least so many
+    bytes, if there are.
+    """
+    first = b""
+    while len(first) < beginning and (more := stream.read1(CHUNK, decode_content=False)):
+        first += more
+    if first:
+        yield first
+    while chunk := stream.read1(CHUNK, decode_content=False):
+        yield chunk
 
 
 def _full(wanted: Wanted, error: OSError) -> _Full:

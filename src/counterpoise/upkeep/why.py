@@ -121,17 +121,13 @@ def identity(training: Training) -> dict[str, Any]:
 
 def tier_of(word: str) -> str | None:
     """The tier in a path below ``results``; None of a name."""
-    parts = Path(word).parts
-    if "results" in parts[:-1]:
-        return parts[parts.index("results") + 1]
-    return None
+    _, results, below = word.rpartition("results/")
+    return Path(below).parts[0] if results and below else None
 
 
 def _cell_of(word: str) -> tuple[str, str]:
     """Name and digest, either empty, in a name, ``name/digest`` or path."""
-    parts = Path(word).parts
-    if "cells" in parts:
-        parts = parts[parts.index("cells") + 1 :]
+    parts = Path(word.rpartition("cells/")[2]).parts
     return (parts[0] if parts else ""), (parts[1] if len(parts) > 1 else "")
 
 
