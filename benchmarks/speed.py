@@ -12,7 +12,7 @@ backward passes of the trunk;
 tasks; ``loading``, images per second against a torchvision loader and loop, and the share of the
 device's own rate of products that the step's arithmetic reaches; ``scaling``, with fitted
 exponents; ``seeds``, ten seeds side by side against ten runs of LibMTL; ``compile``, with the trunk
-compiled by torch. Memory is handled as in a workflow's jobs.
+compiled by torch; ``profile``, where a step's time goes. Memory is handled as in a workflow's jobs.
 """
 
 from __future__ import annotations
@@ -320,8 +320,34 @@ def seeds(given: argparse.Namespace) -> None:
         show(f"Ten seeds of LeNet, batch {work.batch}: {method}", arms, "alone", given)
 
 
+def profile(given: argparse.Namespace) -> None:
+    """Where the time of a step goes: torch's operations by their own share of it."""
+    most = 6
+    for name in given.work or ["lenet", "resnet18"]:
+        for method in given.method or ["uniform", "imtl_g", "db_mtl"]:
+            work = work_of(name, given)
+            step = work.ours(method)
+            step()  # warms up
+            with torch.profiler.profile() as seen:
+                step()
+            on_gpu = given.device.type == "cuda"
+            spent = {
+                one.key: one.self_device_time_total if on_gpu else one.self_cpu_time_total
+                for one in seen.key_averages()
+            }
+            total = sum(spent.values())
+            print(f"\nProfile: {name}, batch {work.batch}, {method}\n")
+            print("| operation | share, % |\n|---|---|")
+            first = sorted(spent, key=lambda key: -spent[key])[:most]
+            for key in first:
+                print(f"| {key} | {100 * spent[key] / total:.0f} |")
+            rest = total - sum(spent[key] for key in first)
+            print(f"| {len(spent) - len(first)} others | {100 * rest / total:.0f} |", flush=True)
+
+
 PARTS = {
-    f.__name__: f for f in (methods, rivals, deepchest, tasks, loading, scaling, seeds, compile)
+    part.__name__: part
+    for part in (methods, rivals, deepchest, tasks, loading, scaling, seeds, compile, profile)
 }
 
 

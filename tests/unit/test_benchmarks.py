@@ -67,6 +67,12 @@ def test_rivals_do_the_same_work_with_a_peak_of_memory(run):
     assert all(len(found[name]) == 1 and float(found[name][0]) >= 0 for name in arms)
 
 
+def test_a_profile_is_of_the_whole_step(run):
+    found = rows(run("--part", "profile", "--work", "lenet", "--method", "imtl_g"))
+    shares = [int(cells[0]) for first, cells in found.items() if first != "operation"]
+    assert len(shares) == 7 and sum(shares) == pytest.approx(100, abs=4)
+
+
 def test_loading_counts_images_and_arithmetic(run):
     found = rows(run("--part", "loading", "--work", "lenet", "--precision", "bfloat16"))
     for name in ("plain loop", "ours", "loader"):
