@@ -10,6 +10,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from counterpoise.download import alone
 from counterpoise.errors import UserError
 from counterpoise.files import atomic, make_folder, write_json
 from counterpoise.layout import WEIGHTS
@@ -39,12 +40,13 @@ def fetch_weights(name: str, published: Published, marker: Path, mirror: str | N
     """
     make_folder(marker.parent)
     there = folder_of(mirror)
-    if there is not None:
-        file, sha256 = _copied(name, published, marker.parent, there)
-    else:
-        first = [f"{mirror.rstrip('/')}/{FOLDER}"] if mirror is not None else []
-        file, sha256 = _downloaded(name, published, marker.parent, first)
-    write_json(marker, {"source": f"{WEIGHTS}{name}", "files": {file: sha256}})
+    with alone(marker.parent, [marker.name, *(file.name for file in published.files)]):
+        if there is not None:
+            file, sha256 = _copied(name, published, marker.parent, there)
+        else:
+            first = [f"{mirror.rstrip('/')}/{FOLDER}"] if mirror is not None else []
+            file, sha256 = _downloaded(name, published, marker.parent, first)
+        write_json(marker, {"source": f"{WEIGHTS}{name}", "files": {file: sha256}})
 
 
 def _edition(file: WeightsFile) -> Edition:

@@ -238,7 +238,7 @@ def published(digest: str = DIGEST[:8]) -> Published:
 def test_weights_come_from_a_mirror_folder(tmp_path: Path) -> None:
     (tmp_path / "mirror" / "weights").mkdir(parents=True)
     (tmp_path / "mirror" / "weights" / "net-1.pth").write_bytes(CONTENT)
-    marker = tmp_path / "data" / "source.json"
+    marker = tmp_path / "data" / "raw" / "weights.net-1" / "source.json"
     fetch_weights("net", published(), marker, str(tmp_path / "mirror"))
     assert json.loads(marker.read_text())["files"] == {"net-1.pth": DIGEST}
     assert (marker.parent / "net-1.pth").read_bytes() == CONTENT
@@ -246,14 +246,24 @@ def test_weights_come_from_a_mirror_folder(tmp_path: Path) -> None:
 
 def test_weights_come_from_an_address(tmp_path: Path, server: Server) -> None:
     server.pages["/weights/net-1.pth"] = Page(CONTENT)
-    marker = tmp_path / "data" / "source.json"
+    marker = tmp_path / "data" / "raw" / "weights.net-1" / "source.json"
     fetch_weights("net", published(), marker, server.address)
     assert json.loads(marker.read_text())["files"] == {"net-1.pth": DIGEST}
 
 
+def test_what_a_killed_copy_left_is_swept_up(tmp_path: Path) -> None:
+    (mirror := tmp_path / "mirror").mkdir()
+    (mirror / "net-1.pth").write_bytes(CONTENT)
+    marker = tmp_path / "data" / "raw" / "weights.net-1" / "source.json"
+    marker.parent.mkdir(parents=True)
+    (marker.parent / ".net-1-abcdefgh.pth").write_bytes(CONTENT[:3])
+    fetch_weights("net", published(), marker, str(mirror))
+    assert sorted(path.name for path in marker.parent.iterdir()) == ["net-1.pth", "source.json"]
+
+
 def test_missing_weights_are_an_error_with_address_and_path(tmp_path: Path) -> None:
     (mirror := tmp_path / "mirror").mkdir()
-    marker = tmp_path / "data" / "source.json"
+    marker = tmp_path / "data" / "raw" / "weights.net-1" / "source.json"
     error = error_of(lambda: fetch_weights("net", published(), marker, str(mirror)))
     assert str(mirror / "weights" / "net-1.pth") in error.where
     assert "https://models.example/m/net-1.pth" in error.remedy
@@ -264,7 +274,7 @@ def test_missing_weights_are_an_error_with_address_and_path(tmp_path: Path) -> N
 def test_altered_weights_are_refused(tmp_path: Path) -> None:
     (mirror := tmp_path / "mirror").mkdir()
     (mirror / "net-1.pth").write_bytes(CONTENT + b"!")
-    marker = tmp_path / "data" / "source.json"
+    marker = tmp_path / "data" / "raw" / "weights.net-1" / "source.json"
     error = error_of(lambda: fetch_weights("net", published(), marker, str(mirror)))
     assert "damaged or altered" in error.what and str(mirror / "net-1.pth") in error.where
     assert list(marker.parent.iterdir()) == []

@@ -7,7 +7,8 @@ tells by size, time and inode which files have been read and found right, so tha
 are not read again at each start.
 """
 
+from counterpoise.download.alone import alone
 from counterpoise.download.room import to_prepare
 from counterpoise.download.source import fetch_source
 
-__all__ = ["fetch_source", "to_prepare"]
+__all__ = ["alone", "fetch_source", "to_prepare"]

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from glob import escape
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from counterpoise import registry
+from counterpoise.download.alone import alone
 from counterpoise.download.batch import Batch
 from counterpoise.download.folder import take
 from counterpoise.download.network import fetch
-from counterpoise.errors import UserError
 from counterpoise.files import make_folder, sha256_file, write_json
-from counterpoise.records import record_of
 from counterpoise.spec.dataset import DataSource
 from counterpoise.transfer import Wanted, folder_of
 
@@ -51,8 +46,7 @@ def fetch_source(
         log.info("generated %s", ", ".join(files))
         write_json(marker, {"source": name, "files": files})
         return
-    with _alone(folder):
-        _sweep(folder, [marker.name, *_written(source)])
+    with alone(folder, [marker.name, *_written(source)]):
         batch = Batch(name, source, folder, prepared or {})
         there = folder_of(mirror)
         if there is not None:
@@ -67,38 +61,3 @@ def _written(source: DataSource) -> Iterator[str]:
     for file in source.files:
         yield file.name
         yield Wanted(Path(file.name), (), ()).state.name
-
-
-def _sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what killed processes left of files that they were writing, in a folder held alone.
-
-    Such a copy may have the size of an archive. :func:`counterpoise.files.atomic` names them.
-    """
-    for path in map(Path, names):
-        pattern = f".{escape(path.stem[:40])}-{'?' * 8}{escape(path.suffix)}"
-        for left in folder.glob(pattern):
-            left.unlink()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a source's folder; two downloads at once would write the same parts."""
-    path = record_of(folder, "lock")
-    make_folder(path.parent)
-    lock = FileLock(path)
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another process fetches this source; waiting for it")
-            lock.acquire()
-    except OSError as error:
-        raise UserError(
-            f"cannot lock: {error.strerror or error}",
-            where=path,
-            remedy="give yourself write permission to the folder",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -1,0 +1,61 @@
+"""One process at a time in the folder of a source, which it finds as whole as files come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from counterpoise.errors import UserError
+from counterpoise.files import make_folder
+from counterpoise.records import record_of
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Hold a source's folder; two downloads at once would write the same parts.
+
+    Args:
+        folder: ``data/raw/SOURCE-RAW``.
+        names: files that are written there whole. What killed processes left of them is removed.
+
+    Raises:
+        UserError: the lock cannot be written.
+    """
+    path = record_of(folder, "lock")
+    make_folder(path.parent)
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process fetches this source; waiting for it")
+            lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"cannot lock: {error.strerror or error}",
+            where=path,
+            remedy="give yourself write permission to the folder",
+        ) from error
+    try:
+        _sweep(folder, names)
+        yield
+    finally:
+        lock.release()
+
+
+def _sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left of files that they were writing.
+
+    Such a copy may have the size of an archive. :func:`counterpoise.files.atomic` names them.
+    """
+    for path in map(Path, names):
+        pattern = f".{escape(path.stem[:40])}-{'?' * 8}{escape(path.suffix)}"
+        for left in folder.glob(pattern):
+            left.unlink()
