@@ -147,7 +147,7 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
         "format": 1,
         "tier": plan.tier_name,
         "title": plan.tier.title,
-        "command": f"snakemake --cores all --config tier={plan.tier_name}",
+        "command": command_of(plan),
         "commit": made["id"],
         "dirty": made["dirty"],
         "note": note,
@@ -162,6 +162,22 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
         elif old.is_file() and str(old.relative_to(folder)) not in files:
             old.unlink()
     return folder
+
+
+def command_of(plan: Plan) -> str:
+    """What makes the tier's results; with a folder of one's own where data are not published."""
+    used = {training.data.source for training in plan.trainings.values()}
+    sources = [
+        source
+        for dataset in plan.project.datasets.values()
+        for name, source in dataset.sources.items()
+        if name in used
+    ]
+    own = any(
+        not source.generator and not source.mirrors and not any(file.urls for file in source.files)
+        for source in sources
+    )
+    return f"snakemake --cores all --config tier={plan.tier_name}{' mirror=FOLDER' * own}"
 
 
 def _as_written(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from counterpoise.code import module_digest
 from counterpoise.layout import Training
 from counterpoise.plan import Plan, load_plan
 from counterpoise.project import load_project
+from counterpoise.reference import command_of
 from counterpoise.skeleton import new_paper
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
@@ -503,6 +504,17 @@ def test_a_shorter_search_is_a_reduction(tiers_copy: Path) -> None:
     told = runs["imbalance", "multimnist", "grid_search"].reductions
     assert len(told) == 1 and told[0].startswith("options searched over 1 of ")
     assert runs[KEY].reductions == ()
+
+
+@pytest.mark.parametrize(
+    ("tier", "end"),
+    [("chest-reduced", " mirror=FOLDER"), ("mnist", ""), ("demo", ""), ("paper", "")],
+)
+def test_the_command_of_committed_results_names_a_folder_where_data_are_not_published(
+    tier: str, end: str
+) -> None:
+    told = command_of(load_plan(ROOT, {"tier": tier}))
+    assert told == f"snakemake --cores all --config tier={tier}{end}"
 
 
 def test_a_tier_may_name_its_runs(tiers_copy: Path) -> None:

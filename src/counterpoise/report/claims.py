@@ -36,6 +36,16 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What the runs of committed results say of a claim: a tendency, where they are marked."""
+
+    name: str
+    id: str
+    word: Term
+    marks: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
 class ClaimView:
     """One claim."""
 
@@ -50,6 +60,7 @@ class ClaimView:
     settled: bool
     """The word needs no run of ours."""
     evidence: tuple[Evidence, ...]
+    beside: tuple[Beside, ...] = ()
 
 
 class References:
@@ -112,11 +123,16 @@ def _view(
         # One step that is the reason already need not be said twice.
         if result[key]["steps"] != [result["reason"]] or result[key]["missing"]
     ]
+    beside = []
     for other in others:
         found = other.claims.get(paper.id, {}).get(claim.id)
         if found is not None and found["runs"]["word"] is not None:
             title = f"Reference {other.name}, tier {other.card.tier}: {found['basis']}"
-            evidence.append(_evidence(title, found["runs"], references))
+            told = _evidence(title, found["runs"], references)
+            evidence.append(told)
+            if told.word is not None:
+                at = anchor("reference", other.name)
+                beside.append(Beside(other.name, at, told.word, told.marks))
     return ClaimView(
         name,
         paper.id,
@@ -127,6 +143,7 @@ def _view(
         _short(claim, result, references),
         result["basis"] in SETTLED,
         tuple(found for found in evidence if found.steps or found.missing),
+        tuple(beside),
     )
 
 
