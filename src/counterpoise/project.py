@@ -47,7 +47,9 @@ _LISTS = ("papers", "methods")
 
 def _words(value: Any) -> Any:
     """A command line's ``a`` or ``a,b`` as a list."""
-    return value.split(",") if isinstance(value, str) and value != "all" else value
+    if not isinstance(value, str) or value == "all":
+        return value
+    return [word.strip() for word in value.split(",")]
 
 
 def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Document:
@@ -59,6 +61,14 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Document
         if document.data.get(key, Config.model_fields) != value:
             document.data[key] = _words(value) if key in _LISTS else value
             document.lines[(key,)] = 0
+    for key in _LISTS:
+        found = document.data.get(key, "all")
+        if found != "all" and not (isinstance(found, list | tuple) and found and all(found)):
+            raise UserError(
+                f"{key}: neither 'all' nor names (got {found!r})",
+                where=document.where((key,)),
+                remedy="write all, or one name or more with commas between",
+            )
     return document
 
 

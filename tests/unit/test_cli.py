@@ -105,6 +105,8 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["figure", "no-paper", "figure-1", "--tier", "smoke"], ["no-paper"]),
         (["figure", "rotograd", "no-figure", "--tier", "smoke"], ["no-figure"]),
         (["tables", "rotograd", "--methods", "unifrm"], ["unknown method 'unifrm'"]),
+        (["report", "--papers", ""], ["papers: neither 'all' nor names", "commas between"]),
+        (["tables", "rotograd", "--methods", "uniform,"], ["methods: neither 'all' nor names"]),
         (["gate", "--tier", "smoke"], ["has no result", "see logs/smoke/train/"]),
     ],
 )
