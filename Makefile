@@ -23,7 +23,7 @@ help: ## Show these targets
 environment: $(READY) ## Make .venv from requirements.lock
 
 demo: $(READY) ## Rebuild everything offline on stand-in data, and say where the report is
-	snakemake --cores all --config tier=demo
+	snakemake --cores all --quiet rules --config tier=demo
 	@echo
 	@echo "The report: $(CURDIR)/reports/demo/index.html"
 

@@ -441,7 +441,9 @@ def gc(
     for unit in garbage.units:
         typer.echo(f"{unit.state:9} {unit.path}")
     total = f"{len(garbage.units)} in all, {garbage.bytes / 1e6:.1f} MB"
-    if yes:
+    if not garbage.units:
+        typer.echo("nothing to remove")
+    elif yes:
         remove(root, garbage)
         typer.echo(f"{total}, removed")
     else:
@@ -517,6 +519,7 @@ def compare(
 ) -> None:
     """Compare balancing methods on data of your own and write the report."""
     from counterpoise.errors import nearest
+    from counterpoise.plan import make_plan
     from counterpoise.project import load_project
     from counterpoise.skeleton import new_study
     from counterpoise.spec.study import OWN
@@ -531,8 +534,8 @@ def compare(
         )
     before = (root / "config" / "studies" / f"{name}.yaml").exists()
     path = new_study(root, datasets[name])
-    try:
-        load_project(root)  # its errors are told before Snakemake starts
+    try:  # its errors are told before Snakemake starts
+        make_plan(load_project(root), OWN, [name])
     except UserErrors as error:
         if before:
             raise
@@ -542,6 +545,10 @@ def compare(
             where=root / "config" / "datasets" / f"{name}.yaml",
             remedy=f"write config/studies/{name}.yaml yourself; its keys: config/schema/study.json",
         ) from error
+    except UserError:  # the images are not there
+        if not before:
+            path.unlink()
+        raise
     typer.echo(f"{path.relative_to(root)} says what is compared")
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
     command += ["--dry-run"] * dry_run

@@ -75,7 +75,7 @@ card:
   counts: How many images and patients there are.
   labels: What the labels mean, how they were made, and how many are unknown.
   known_biases: What a reader must know before trusting a number from these data.
-# What the columns of the table mean; `counterpoise report` lists all that can be said here.
+# What the columns of the table mean; docs/data.md lists all that can be said here.
 options:
   size: 224
   labels: [{labels}]
@@ -239,7 +239,11 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
         raise UserError(what, where="--labels", remedy="name each column once, with commas between")
     taken = name in registry.names("datasets")
     if path.exists() or taken:
-        raise UserError(f"there is a dataset {name!r}", where=path, remedy="choose another name")
+        raise UserError(
+            f"there is a dataset {name!r}",
+            where=path,
+            remedy=f"{'edit that file, or ' * path.exists()}choose another name",
+        )
     text = DATASET.format(
         name=name,
         title=_quoted(name.replace("_", " ").replace("-", " ").capitalize()),

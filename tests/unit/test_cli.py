@@ -140,6 +140,11 @@ def test_data_are_named_as_their_folder_is(run, config_copy: Path) -> None:
     check_error(said, "not prepared yet", f"counterpoise prepare {data.digest}")
 
 
+def test_a_comparison_without_its_images_leaves_no_study_behind(run, config_copy: Path) -> None:
+    check_error(run(config_copy, "compare", "chexpert"), "there is no such folder")
+    assert not (config_copy / "config" / "studies" / "chexpert.yaml").exists()
+
+
 def test_a_comparison_becomes_the_workflow(
     run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,13 @@ ROWS = (
 LABELS = ("Mass", "Pleural Effusion")
 
 
+def test_the_documents_list_every_option() -> None:
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    listed = text.partition("## Images of your own")[2].partition("\n## ")[0]
+    named = [line.split("`")[1] for line in listed.splitlines() if line.startswith("| `")]
+    assert named == [*Options.model_fields]
+
+
 def picture(seed: int, size: int = 20) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
 

@@ -69,6 +69,8 @@ def test_a_folder_and_a_table_become_a_report(checkout: Checkout) -> None:
         "does not hold",
     }
     page = (checkout.root / "reports/own/index.html").read_text()
+    assert "<h1>Which method should I trust?</h1>" in page
+    assert "printed numbers have" not in page and "committed results" not in page
     assert "Which balancing method should I trust on" in page and "RotoGrad</h2>" not in page
 
     # Unknown labels have no part in the scores: the test part's known ones alone are counted.

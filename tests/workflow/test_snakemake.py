@@ -9,12 +9,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.checkouts import Checkout, jobs
+from tests.checkouts import ROOT, Checkout, jobs
 
 RESULTS = ("weights.safetensors", "history.parquet", "predictions.parquet", "scores-*.json")
 REPORTING = {"tables": 1, "claims": 1, "report": 1, "gate": 1}
@@ -194,6 +195,12 @@ def test_a_dropped_method_file_can_be_run(checkout: Checkout) -> None:
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
     code = readme.partition("```python\n")[2].partition("```")[0]
     (checkout.root / "src/counterpoise/methods/inverse_loss.py").write_text(code)
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_methods.py"]
+    done = subprocess.run(
+        [sys.executable, *words, "-k", "inverse_loss"],
+        cwd=ROOT, env=checkout.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "passed" in done.stdout, done.stdout[-3000:]
     checkout.edit(
         "config/papers/rotograd.yaml",
         "      uniform: {method: uniform, label: uniform, calibrated: true}\n",

@@ -44,8 +44,9 @@ def places(options: Options, root: Path) -> tuple[Path, Path]:
             raise UserError(
                 f"there is no such {what}",
                 where=path,
-                remedy="bring it back, or write where it is now as "
-                f"`{what}` under the source's generator in the dataset's file (config/datasets)",
+                remedy=f"bring it back, write where it is now as `{what}` under the source's "
+                "generator in the dataset's file (config/datasets), or delete the study that "
+                "compares methods on it (config/studies)",
             )
     return folder, table
 

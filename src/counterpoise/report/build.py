@@ -22,6 +22,7 @@ from counterpoise.report.numbers import count, duration, plural
 from counterpoise.report.overview import PaperView, overview, paper_views
 from counterpoise.report.questions import QUESTIONS
 from counterpoise.reproduction import verdicts
+from counterpoise.spec.study import OWN
 
 FOLDER = Path(__file__).parent
 
@@ -53,6 +54,7 @@ def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> d
         "plan": plan,
         "tier": plan.tier,
         "tier_name": plan.tier_name,
+        "own": plan.tier_name == OWN,
         "commit": inputs.commit,
         "overview": overview(plan, papers, inputs),
         "papers": papers,

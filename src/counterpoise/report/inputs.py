@@ -24,6 +24,7 @@ from counterpoise.reproduction.claims import judge_claim, judge_trends
 from counterpoise.reproduction.comparisons import rank_printed
 from counterpoise.reproduction.evidence import Numbers
 from counterpoise.spec.paper import Paper
+from counterpoise.spec.study import OWN
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def read_inputs(root: Path, plan: Plan) -> Inputs:
 
 def _references(root: Path, plan: Plan) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
     """Committed results, and one line on each whose files or records cannot be read."""
+    if plan.tier_name == OWN:  # they speak of papers
+        return (), ()
     found, unreadable = read_references(root, plan.project)
     odd = {
         reference.name: key

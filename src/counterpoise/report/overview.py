@@ -88,6 +88,7 @@ class Overview:
         missing: what the cells of this tier lack.
         cells: how many cells the tier has.
         stale: cells that lack a result and show an older one.
+        parts: claims that are part of another.
     """
 
     numbers: Bar
@@ -100,6 +101,7 @@ class Overview:
     findings: tuple[ClaimView, ...]
     further: tuple[ClaimView, ...]
     references: tuple[ReferenceView, ...]
+    parts: int
 
 
 def make_bar(counts: dict[str, int], terms: dict[str, Term], what: str) -> Bar:
@@ -167,6 +169,7 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
         tuple(findings),
         tuple(claim for claim in contradicted if claim not in findings),
         tuple(_reference(plan, reference) for reference in inputs.references),
+        sum(claim.spec.part_of is not None for claim in claims),
     )
 
 
@@ -220,10 +223,13 @@ def _headline(
         parts = [
             f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside them."
         ]
-    if sum(words.values()):
+    claims = plural(sum(words.values()), "claim")
+    if sum(words.values()) and not words["does not hold"]:
+        parts.append(f"None of {claims} is refuted.")
+    elif sum(words.values()):
         decided = "all" if contradicted == words["does not hold"] else count(contradicted)
         parts.append(
-            f"{count(words['does not hold'])} of {plural(sum(words.values()), 'claim')} do not "
+            f"{count(words['does not hold'])} of {claims} do not "
             f"hold, {decided} by the papers' own numbers or by an argument."
         )
     return " ".join(parts)
