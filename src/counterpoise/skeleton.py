@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import keyword
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from counterpoise import registry
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, nearest
 from counterpoise.files import write_text
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.paper import SINGLE_TASK
@@ -230,13 +231,15 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     """Write the file of a dataset that is a folder of images with a table of labels.
 
     Raises:
-        UserError: the name will not do, or is taken; a label is empty or there twice.
+        UserError: the name will not do, or is taken; a label is empty, there twice, or no column of
+            the table, if that is there already.
     """
     path = root / "config" / "datasets" / f"{_as_name(root, name, ['papers'])}.yaml"
     wrong = [label for label in labels if not label or labels.count(label) > 1]
     if wrong:
         what = f"the label {wrong[0]!r} is there twice" if wrong[0] else "a label is empty"
         raise UserError(what, where="--labels", remedy="name each column once, with commas between")
+    _check_columns(root, folder, table, labels)
     taken = name in registry.names("datasets")
     if path.exists() or taken:
         raise UserError(
@@ -253,6 +256,21 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     )
     write_text(path, text)
     return path
+
+
+def _check_columns(root: Path, folder: str, table: str, labels: list[str]) -> None:
+    """Look for the labels in the table's first line; one that cannot be read is told later."""
+    try:
+        path = root.absolute() / Path(folder).expanduser() / Path(table).expanduser()
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, RuntimeError, UnicodeError, csv.Error):
+        return
+    known = [column.strip() for column in header]
+    for label in labels:
+        if label not in known:
+            what = f"has no column {label!r}"
+            raise UserError(what, where=f"{path}:1", remedy=nearest(label, known))
 
 
 def new_paper(root: Path, name: str, year: int) -> Path:

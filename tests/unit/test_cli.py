@@ -140,6 +140,16 @@ def test_data_are_named_as_their_folder_is(run, config_copy: Path) -> None:
     check_error(said, "not prepared yet", f"counterpoise prepare {data.digest}")
 
 
+def test_a_label_that_the_table_lacks_is_told_at_once(run, config_copy: Path) -> None:
+    folder = config_copy / "data" / "own"
+    folder.mkdir(parents=True)
+    (folder / "labels.csv").write_text("file,patient,Mass,Effusion\n", encoding="utf-8-sig")
+    said = run(config_copy, "new", "dataset", "ours", "--labels", "Effusion,Mas")
+    check_error(said, "labels.csv:1", "no column 'Mas'", "did you mean 'Mass'?")
+    assert not (config_copy / "config" / "datasets" / "ours.yaml").exists()
+    assert run(config_copy, "new", "dataset", "ours", "--labels", "Effusion, Mass").code == 0
+
+
 def test_a_comparison_without_its_images_leaves_no_study_behind(run, config_copy: Path) -> None:
     check_error(run(config_copy, "compare", "chexpert"), "there is no such folder")
     assert not (config_copy / "config" / "studies" / "chexpert.yaml").exists()
