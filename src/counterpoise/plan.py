@@ -383,8 +383,8 @@ def _reductions(place: Place) -> tuple[str, ...]:
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
     if place.run.search is not None:
         search = place.run.search
-        if (reduction.search_epochs or epochs) < min(epochs, search.epochs or epochs):
-            wanted = min(epochs, search.epochs or epochs)
+        wanted = min(epochs, search.epochs or epochs)
+        if (reduction.search_epochs or epochs) < wanted:
             changes.append(f"options searched over {reduction.search_epochs} of {wanted} epochs")
         if (reduction.search_seeds or search.seeds) < min(place.seeds, search.seeds):
             changes.append(

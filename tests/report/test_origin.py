@@ -76,7 +76,10 @@ def test_a_reference_is_shown_beside_ours_and_grows_stale(clone: Checkout) -> No
     said = [n for n in results["numbers"] if "small" in n["references"] and n["printed"]]
     assert f", tier smoke, with {len(said)}\N{NO-BREAK SPACE}printed numbers: " in page
     assert "<dt>Cost</dt><dd>2\N{NO-BREAK SPACE}cells with 2\N{NO-BREAK SPACE}seeds, " in page
-    assert 'Committed runs of <a href="#reference:small">small</a>: <span class="tag' in page
+    assert (
+        'Committed runs of <a href="#reference:small">small</a>, a tendency: <span class="tag'
+        in page
+    )
     assert page.count("Beside ours: ") == len({(n["paper"], n["table"]) for n in ours.values()})
     assert results["references"]["small"]["note"] == "A *test*."
     header = (clone.root / "reports/smoke/tables/rotograd-table-3.csv").read_text().splitlines()[0]

@@ -28,7 +28,7 @@ PART = "test"
 CONSTANT = "constant"
 """In place of a seed: the constant predictor's score is one for all."""
 
-TOGETHER = "all"
+ONCE = "all"
 """In place of a seed: what was measured once for all of them."""
 
 
@@ -168,7 +168,7 @@ class Scores:
         record = self.record(key)
         if what == "peak_memory_mib":
             peak = record.get("peak_memory_mib")
-            return Measured({} if peak is None else {TOGETHER: float(peak)})
+            return Measured({} if peak is None else {ONCE: float(peak)})
         timed = {
             seed: state
             for seed, state in record["seeds"].items()
@@ -181,7 +181,7 @@ class Scores:
             timed = {seed: state for seed, state in timed.items() if state.get("steps")}
             found = {seed: state["seconds"] / state["steps"] for seed, state in timed.items()}
         if any(state.get("side_by_side", 1) > 1 for state in timed.values()):
-            found = {TOGETHER: sum(found.values()) / len(found)}
+            found = {ONCE: sum(found.values()) / len(found)}
         return Measured(found)
 
     def localised(self, paper: str, name: str, task: str = ALL_TASKS) -> Localised:
