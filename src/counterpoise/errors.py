@@ -41,11 +41,11 @@ MOST = 60
 """Words that a message lists: all methods, datasets or tiers, but not the cells of a tier."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str], most: int = MOST) -> str:
     """A ``what to do`` line that names the closest valid word, or all of them if they are few."""
     choices = sorted(choices)
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    more = f", and {len(choices) - MOST} more" if len(choices) > MOST else ""
-    return f"use one of: {', '.join(choices[:MOST])}{more}"
+    more = f", and {len(choices) - most} more" if len(choices) > most else ""
+    return f"use one of: {', '.join(choices[:most])}{more}"

@@ -246,6 +246,15 @@ def test_the_ledger_is_filtered_by_paper_and_word(visit: Any) -> None:
     assert page.locator(".pick output").inner_text() == f"{shown.count()} of {everything}"
 
 
+def test_the_ledger_fits_a_telephone(visit: Any) -> None:
+    page = visit("#question:claims", viewport={"width": 390, "height": 800})
+    ledger = page.locator(".scroll:has(table.ledger)")
+    assert ledger.evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.locator('.pick select[data-column="word"]').select_option("does not hold")
+    shown = page.locator("table.ledger tbody tr:visible")
+    assert 0 < shown.count() < page.locator("table.ledger tbody tr").count()
+
+
 def test_rows_of_long_tables_can_be_found(visit: Any) -> None:
     page = visit()
     box = page.locator('[id="table:rotograd:chest-scores"]')

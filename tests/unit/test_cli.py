@@ -99,6 +99,7 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["new", "dataset", "ours", "--labels", "a,,b"], ["a label is empty"]),
         (["new", "method", "combined"], ["'Combined'", "choose another name"]),
         (["why", "x/y", "--tier", "paper"], ["no cell 'x/y'", "and "]),
+        (["why", "lenet", "--tier", "smoke"], ["no cell 'lenet'", "one of: multimnist-lenet-"]),
         (["why", "a/results/b/results/demo/cells/x/y", "--tier", "smoke"], ["tier demo", "smoke"]),
         (["tables", "no-paper", "--tier", "smoke"], ["no-paper"]),
         (["claims", "no-paper", "--tier", "smoke"], ["no-paper"]),

@@ -151,9 +151,14 @@ def find_cells(plan: Plan, made: list[Made], word: str) -> list[Training]:
     if not named or digest:
         raise UserError(
             f"tier {plan.tier_name} has no cell {word!r}, and no result of it",
-            remedy=nearest(name, {t.name for t in planned.values()}) if planned else "",
+            remedy=_like(name, {t.name for t in planned.values()}) if planned else "",
         )
     return named
+
+
+def _like(name: str, names: set[str]) -> str:
+    """Names of cells are long: rather those that contain the word, and not a page of them."""
+    return nearest(name, {one for one in names if name in one} or names, most=8)
 
 
 def explain(root: Path, plan: Plan, word: str) -> Iterator[str]:
