@@ -32,7 +32,7 @@ test: $(READY) ## Run the tests, but for those marked slow
 
 lock: $(UV) ## Refresh requirements.lock: every platform, hashed, without addresses
 	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		--upgrade --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
+		--upgrade --fork-strategy fewest --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
 
 check: $(READY) ## Lint and type-check as pre-commit does
 	ruff check .

@@ -11,7 +11,6 @@ content of their source beside Python's own compiled files, and trusted as these
 
 from __future__ import annotations
 
-import ast
 import atexit
 import hashlib
 import importlib.metadata
@@ -24,8 +23,10 @@ from pathlib import Path
 
 import grimp
 
+from counterpoise import syntax
 from counterpoise.errors import UserError
 from counterpoise.files import read_json, write_json
+from counterpoise.syntax import syntax_digest
 
 PACKAGE = "counterpoise"
 REMEMBERED = Path(__file__).parent / "__pycache__" / f"digests.{sys.implementation.cache_tag}.json"
@@ -65,22 +66,21 @@ def module_digest(module: str) -> str:
     """Digest of one module's syntax tree without docstrings."""
     path = path_of(module)
     content = path.read_bytes()
-    known, key = _remembered(), hashlib.sha256(content).hexdigest()
+    known, key = _remembered(), hashlib.sha256(_rules() + content).hexdigest()
     if key not in known:
-        known[key] = _digest(content, path)
+        try:
+            known[key] = syntax_digest(content)
+        except SyntaxError as error:
+            raise UserError(
+                f"not valid Python: {error.msg}", where=f"{path}:{error.lineno}"
+            ) from error
     return known[key]
 
 
-def _digest(content: bytes, path: Path) -> str:
-    try:
-        tree = ast.parse(content)
-    except SyntaxError as error:
-        raise UserError(f"not valid Python: {error.msg}", where=f"{path}:{error.lineno}") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # A bare string statement does nothing, docstring or not.
-            node.body = [s for s in node.body if not _is_text(s)] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+@cache
+def _rules() -> bytes:
+    """What makes digests: once it changes, no remembered one holds."""
+    return Path(syntax.__file__).read_bytes()
 
 
 @cache
@@ -105,14 +105,6 @@ def _remembered() -> dict[str, str]:
 
 def _is_digest(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{12}", value) is not None
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
 
 
 @cache

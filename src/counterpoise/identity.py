@@ -36,7 +36,8 @@ TRAINING_LIBRARIES = ("numpy", "torch")
 DATA_LIBRARIES = ("numpy", "pandas")
 
 DISPLAY = frozenset(
-    f"counterpoise.{name}" for name in ("code", "errors", "provenance", "training.progress")
+    f"counterpoise.{name}"
+    for name in ("code", "syntax", "errors", "provenance", "training.progress")
 )
 """Modules that jobs import to talk and to record, and that change no result."""
 

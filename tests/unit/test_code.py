@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import code, registry
+from counterpoise import code, registry, syntax
 from counterpoise.code import closure, code_digests, library_version, module_digest, path_of
+from counterpoise.syntax import syntax_digest
 
 from ..support import ROOT, error_of
 
@@ -69,6 +70,55 @@ def test_what_runs_the_same_has_the_same_digest(
     assert edited != SOURCE
     one, other = (digest_of_text(text, tmp_path, monkeypatch) for text in (SOURCE, edited))
     assert one == other
+
+
+EVERY_PYTHON = '''"""What it is."""
+from math import pi
+
+class Circle:
+    """A circle."""
+    radius: float = 1.0
+
+    def area(self, *, scale=1):
+        """Its area."""
+        return scale * pi * self.radius**2
+
+    async def draw(self, *rest: int, **named): pass
+
+def nothing(): ...
+print(f"{nothing()!r:>{3}}", Circle(), [], ())
+'''
+
+
+GOLDEN = "71ad76d45f42"
+"""Of the text above by ``ast.dump`` of Python 3.11, when it was all that a digest was made by."""
+
+
+def test_a_digest_is_as_it_was() -> None:
+    assert syntax_digest(EVERY_PYTHON.encode()) == GOLDEN
+
+
+@pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13"])
+def test_every_python_gives_the_same_digest(python: str) -> None:
+    """Python 3.12 adds parameters of types to the tree, 3.13 leaves out empty lists."""
+    script = f"import runpy; print(runpy.run_path({syntax.__file__!r})['syntax_digest'](open(0, 'rb').read()))"
+    try:
+        subprocess.run([python, "-c", ""], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"{python} is not installed")
+    done = subprocess.run([python, "-c", script], input=EVERY_PYTHON.encode(), capture_output=True)
+    assert done.stdout.decode().strip() == GOLDEN, done.stderr
+
+
+def test_remembered_digests_end_with_the_rules_that_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(code, "_remembered", lambda: kept)
+    before = digest_of_text(SOURCE, tmp_path, monkeypatch)
+    monkeypatch.setattr(code, "_rules", lambda: b"other rules")
+    monkeypatch.setattr(code, "syntax_digest", lambda source: "0" * 12)
+    assert digest_of_text(SOURCE, tmp_path, monkeypatch) == "0" * 12 != before
 
 
 @pytest.mark.parametrize("name", OTHER)
