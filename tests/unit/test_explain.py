@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from counterpoise import registry
 from counterpoise.datasets import chestxray14
 from counterpoise.evaluation.localised import above_centre, estimate, localised
+from counterpoise.evaluation.measured import Measured
 from counterpoise.explain.job import explain
 from counterpoise.explain.localisation import (
     SHARES,
@@ -278,6 +279,11 @@ def test_intervals_are_over_patients_and_differences_in_pairs() -> None:
     assert high - low == pytest.approx(2 * half, rel=0.1)
     above = above_centre(found, "grad_cam", "pointing")
     assert estimate(above) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_an_interval_that_is_not_known_is_none() -> None:
+    """Not one of no width, which would say that the mean is known to the last digit."""
+    assert estimate(Measured({"0": 0.25, "1": 0.75})) == (0.5, None, None)
 
 
 def test_seeds_that_differ_widen_an_interval_and_draws_are_averaged() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,6 +17,7 @@ from counterpoise.evaluation.statistics import (
     interval_of,
     p_value,
     quantile_of_sum,
+    relative_gains,
     summarise,
     welch_interval,
 )
@@ -160,8 +163,19 @@ def test_delta_m_has_no_value_beside_a_reference_of_zero() -> None:
     assert delta_m([1.0, 1.0], [1.0, 0.0], [True, True]) is None
 
 
+def test_a_gain_has_the_sign_of_better_and_none_over_zero() -> None:
+    scores = np.array([[0.9, 0.4, 1.0], [3.0, 6.0, 1.0]])
+    references = np.array([[0.8, 0.8, 0.0], [4.0, 4.0, 2.0]])
+    found = relative_gains(scores, references, [False, True])
+    expected = [[0.125, -0.5, math.nan], [0.25, -0.5, 0.5]]
+    assert found == pytest.approx(np.array(expected), nan_ok=True)
+    assert relative_gains(scores[:, 0], references[:, 0], [False, True]) == pytest.approx(
+        [0.125, 0.25]
+    )
+
+
 def test_delta_m_of_unequal_lists_is_an_error() -> None:
-    with pytest.raises(ValueError, match="argument"):
+    with pytest.raises(ValueError, match="different tasks"):
         delta_m([1.0, 2.0], [1.0], [True])
 
 

@@ -63,11 +63,10 @@ def above_centre(found: Localised, way: str, score: str) -> Measured:
     return combined([found[way][score], found[CENTRE][score]], lambda values: values[0] - values[1])
 
 
-Estimate = tuple[float, float, float]
-"""A mean with the ends of its 95 % interval."""
+Estimate = tuple[float, float | None, float | None]
+"""A mean with the ends of its 95 % interval; None where that is unknown."""
 
 
 def estimate(measured: Measured) -> Estimate:
     """The mean over seeds with its interval over seeds and patients."""
-    mean = measured.sample.mean
-    return mean, *(measured.interval() or (mean, mean))
+    return measured.sample.mean, *(measured.interval() or (None, None))

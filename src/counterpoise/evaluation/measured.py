@@ -25,6 +25,7 @@ from counterpoise.evaluation.statistics import (
     Part,
     Sample,
     interval_of,
+    relative_gains,
     summarise,
 )
 
@@ -158,14 +159,9 @@ def gain_of(
 ) -> Measured:
     """Delta_m of each seed, as :func:`counterpoise.evaluation.statistics.delta_m` defines it."""
     count = len(scores)
-    sign = np.where(lower_is_better, -1.0, 1.0)
 
     def gain(values: np.ndarray) -> np.ndarray:
-        ours, theirs = values[:count], values[count:]
-        relative = np.divide(
-            ours - theirs, theirs, out=np.full(ours.shape, np.nan), where=theirs != 0
-        )
-        total: np.ndarray = np.tensordot(sign, relative, axes=1) / count
-        return total
+        found: np.ndarray = relative_gains(values[:count], values[count:], lower_is_better).mean(0)
+        return found
 
     return combined([*scores, *references], gain)

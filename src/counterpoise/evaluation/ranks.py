@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from counterpoise.evaluation.resampling import percentile_interval
 from counterpoise.evaluation.statistics import LEVEL
 
 RESAMPLES = 2000
@@ -42,10 +43,7 @@ def _spearman(across: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 def _interval(values: np.ndarray) -> tuple[float, float] | None:
     known = values[np.isfinite(values)]
-    if len(known) < len(values) / 2:
-        return None
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return None if len(known) < len(values) / 2 else percentile_interval(known, LEVEL)
 
 
 def rank_correlation(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import expit, logit, stdtr, stdtrit
 
 LEVEL = 0.95
@@ -163,17 +164,37 @@ def borrowed_interval(
     return _welch(ours.mean - printed, [part, *items], level)
 
 
+def relative_gains(
+    scores: np.ndarray, references: np.ndarray, lower_is_better: Sequence[bool]
+) -> np.ndarray:
+    """Gains (K, ...) of scores over references, as fractions; NaN where a reference is zero.
+
+    Those of task k are (-1)^{l_k} (M_{m,k} - M_{s,k}) / M_{s,k}, l_k = 1 where lower is better.
+
+    Args:
+        scores: (K, ...), a row a task.
+        references: of the same shape.
+        lower_is_better: of each task.
+    """
+    undefined = np.full(scores.shape, np.nan)
+    gains = np.divide(scores - references, references, out=undefined, where=references != 0)
+    turned: np.ndarray = np.where(np.asarray(lower_is_better, bool), -1.0, 1.0)
+    found: np.ndarray = gains * turned.reshape(-1, *[1] * (scores.ndim - 1))
+    return found
+
+
 def delta_m(
     scores: Sequence[float], references: Sequence[float], lower_is_better: Sequence[bool]
 ) -> float | None:
     """Average relative gain over the single-task reference (RotoGrad submission, Eq. 9).
 
-    Delta_m = (1/K) sum_k (-1)^{l_k} (M_{m,k} - M_{s,k}) / M_{s,k}, l_k = 1 where lower is better.
-    A fraction; None where a reference is zero.
+    The mean of :func:`relative_gains` over tasks: a fraction; None where a reference is zero.
+
+    Raises:
+        ValueError: the three are of different tasks.
     """
-    terms = []
-    for score, reference, lower in zip(scores, references, lower_is_better, strict=True):
-        if reference == 0:
-            return None
-        terms.append((-1.0 if lower else 1.0) * (score - reference) / reference)
-    return math.fsum(terms) / len(terms)
+    if not len(scores) == len(references) == len(lower_is_better):
+        raise ValueError("scores, references and directions are of different tasks")
+    ours, theirs = np.array([scores, references], np.float64)
+    gain = float(relative_gains(ours, theirs, lower_is_better).mean())
+    return None if math.isnan(gain) else gain

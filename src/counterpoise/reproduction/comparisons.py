@@ -21,6 +21,7 @@ from counterpoise.evaluation.comparisons import (
     ranking,
     ranks,
 )
+from counterpoise.evaluation.statistics import relative_gains
 from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of, tasks_of_run
 from counterpoise.spec.paper import (
     ALL_TASKS,
@@ -185,24 +186,24 @@ def _profile(
         return None
     if scores.trouble([*run.cells.values(), *reference.cells.values()]):
         return None
-    gains, undefined = [], 0
+    found = []
     for task in tasks_of_run(scores.plan, run):
         ours, theirs = (
             scores.values(side, task.name, task.metrics[0]) for side in (run, reference)
         )
-        sign = -1.0 if lower_is_better(scores.plan, run, task) else 1.0
-        pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-        gains += [sign * (own - other) / other for own, other in pairs if other]
-        undefined += sum(not other for _, other in pairs)
-    if not gains:
+        pairs = np.array([(ours[seed], theirs[seed]) for seed in ours if seed in theirs])
+        own, other = pairs.reshape(-1, 2).T[:, None]
+        found.append(relative_gains(own, other, [lower_is_better(scores.plan, run, task)])[0])
+    every = np.concatenate(found)
+    gains = every[np.isfinite(every)]
+    if not len(gains):
         return None
-    shares = profile(np.array(gains), THRESHOLDS)
     return {
         "thresholds": list(THRESHOLDS),
-        "shares": shares,
-        "at_least_as_good": profile(np.array(gains), [0.0])[0],
+        "shares": profile(gains, THRESHOLDS),
+        "at_least_as_good": profile(gains, [0.0])[0],
         "values": len(gains),
-        "undefined": undefined,
+        "undefined": len(every) - len(gains),
     }
 
 

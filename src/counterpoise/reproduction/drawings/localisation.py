@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 
 from counterpoise.evaluation.localised import (
     SCORES,
+    Estimate,
     Localised,
     above_centre,
     estimate,
@@ -79,7 +80,8 @@ def _panel(
             for maps, (name, colour, marker, below) in shown:
                 mean, low, high = estimate(found[maps][score])
                 at = place + below
-                axis.plot([low, high], [at, at], color=colour, lw=1.2)
+                if low is not None and high is not None:
+                    axis.plot([low, high], [at, at], color=colour, lw=1.2)
                 known = name in axis.get_legend_handles_labels()[1]
                 axis.plot(mean, at, marker, color=colour, markersize=4, lw=0,
                           label=None if known else name)  # fmt: skip
@@ -104,13 +106,19 @@ def _name(maps: str) -> str:
 
 
 def _row(network: str, found: Localised, maps: str, score: str) -> dict[str, Any]:
-    mean, low, high = estimate(found[maps][score])
-    row = {"network": network, "map": _name(maps), "finding": "all", "score": score,
-           "mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}  # fmt: skip
+    told = _rounded(("mean", "low", "high"), estimate(found[maps][score]))
+    row = {"network": network, "map": _name(maps), "finding": "all", "score": score, **told}
     if maps != CENTRE:
-        beyond = (round(value, 4) for value in estimate(above_centre(found, maps, score)))
-        row |= dict(zip(("above the centre", "from", "to"), beyond, strict=True))
+        beyond = estimate(above_centre(found, maps, score))
+        row |= _rounded(("above the centre", "from", "to"), beyond)
     return row
+
+
+def _rounded(names: tuple[str, str, str], found: Estimate) -> dict[str, float | None]:
+    return {
+        name: None if value is None else round(value, 4)
+        for name, value in zip(names, found, strict=True)
+    }
 
 
 def _by_finding(scores: pd.DataFrame, network: str) -> list[dict[str, Any]]:

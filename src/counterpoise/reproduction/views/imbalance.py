@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from scipy.stats import spearmanr
-
+from counterpoise.evaluation.ranks import FEWEST_SETTINGS, rank_correlation
 from counterpoise.evaluation.statistics import summarise
 from counterpoise.reproduction.panels import grid, ratio_scale
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.reproduction.views.facts import Drawn, Facts
 
 TITLE = "Imbalance against the spread of gradient norms"
-FEWEST = 4
-"""Runs below which a rank correlation is not given."""
+MOST_NAMED = 4
+"""Runs up to which each has its name beside its point, and not only the first and the last."""
 
 
 def draw(facts: Facts) -> Drawn | None:
@@ -45,7 +44,7 @@ def draw(facts: Facts) -> Drawn | None:
         ratio_scale(axis, "y", [p["imbalance, %"] for p in shown])
         ordered = sorted(shown, key=lambda p: p["imbalance, %"])
         for place, point in {p["run"]: (i, p) for i, p in enumerate(ordered)}.values():
-            if place in (0, len(ordered) - 1) or len(ordered) <= FEWEST:
+            if place in (0, len(ordered) - 1) or len(ordered) <= MOST_NAMED:
                 axis.annotate(point["run"], (point[name], point["imbalance, %"]), (5, 3),
                               textcoords="offset points", size=7.5)  # fmt: skip
         told += [f"{name} {rho:+.2f} over {len(shown)} runs" for rho in _ranks(shown, name)]
@@ -60,13 +59,14 @@ def draw(facts: Facts) -> Drawn | None:
             "their data; it describes these runs and is no test."
         )
     else:
-        note += f"Fewer than {FEWEST} runs, or none that differ: no correlation is given."
+        note += f"Fewer than {FEWEST_SETTINGS} runs, or none that differ: no correlation is given."
     return Drawn(canvas, points, note)
 
 
 def _ranks(points: list[dict[str, Any]], name: str) -> list[float]:
     """Spearman's coefficient, if there are enough points that differ."""
-    across, up = [p[name] for p in points], [p["imbalance, %"] for p in points]
-    if len(points) < FEWEST or len(set(across)) < 2 or len(set(up)) < 2:
+    if not points:
         return []
-    return [float(spearmanr(across, up).statistic)]
+    across, up = [p[name] for p in points], [p["imbalance, %"] for p in points]
+    found, _ = rank_correlation(across, up)
+    return [] if found.value is None else [found.value]
