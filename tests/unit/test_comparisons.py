@@ -19,7 +19,15 @@ from counterpoise.evaluation.comparisons import (
     ranking,
     ranks,
 )
-from counterpoise.evaluation.measured import Draws, Measured, combined, gain_of, mean_of
+from counterpoise.evaluation.measured import (
+    WITHOUT_ITEMS,
+    WITHOUT_SPREAD,
+    Draws,
+    Measured,
+    combined,
+    gain_of,
+    mean_of,
+)
 from counterpoise.evaluation.statistics import Sample, delta_m, interval_of, summarise
 from counterpoise.project import Project
 from counterpoise.reproduction.comparisons import rank_printed
@@ -164,6 +172,19 @@ def test_no_p_value_below_five_seeds(seeds: int, given: bool) -> None:
     found = paired(measured(values, noisy(seeds, 0.5, 0.1)))
     assert found is not None and (found.p is not None) == given
     assert found.interval is not None
+
+
+def test_no_test_where_nothing_differs_or_the_items_are_others() -> None:
+    """Five equal differences have no error: a p-value of them would be zero."""
+    same = paired(measured([0.3, 0.1 + 0.2, 0.3, 0.3, 0.3]))
+    assert same is not None and same.p is None and same.open == WITHOUT_SPREAD
+    one = measured([1.0, 2.0, 3.0, 4.0, 5.5], noisy(5, 0.1, 0.1))
+    other = Measured(dict.fromkeys("01234", 0.0), Draws(noisy(5, 0.1, 0.1), (1,), 50, "others"))
+    apart = paired(difference_of(one, other))
+    assert apart is not None and apart.p is None and apart.open == WITHOUT_ITEMS
+    assert mean_of([difference_of(one, other), measured([1.0] * 5)]).lacks_items, "it is kept"
+    plain = paired(measured([1.0, 2.0, 3.0, 4.0, 5.5]))
+    assert plain is not None and plain.p is not None and not plain.open, "seeds are all there is"
 
 
 def test_methods_without_a_seed_in_common_are_not_compared() -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.evaluation.measured import Measured
+from counterpoise.evaluation.comparisons import difference_of
+from counterpoise.evaluation.measured import WITHOUT_ITEMS, WITHOUT_SPREAD, Draws, Measured
 from counterpoise.evaluation.statistics import summarise
 from counterpoise.files import write_json
 from counterpoise.plan import load_plan
@@ -119,21 +120,15 @@ def test_each_view_is_small_valid_and_tells_how_to_read_it(kind: str, facts: Fac
 
 
 def test_only_what_enough_seeds_show_clearly_is_told_apart_from_equal_weights() -> None:
-    def against(name: str, values: list[float]) -> RunFacts:
-        by_seed = {str(seed): value for seed, value in enumerate(values)}
-        return replace(run(name, {"a": 1.0}), beyond_equal=Measured(by_seed))
-
-    runs = [
-        run("uniform", {}),
-        against("clear", [5.0, 5.1, 5.2, 5.1]),
+    values = {
+        "clear": [5.0, 5.1, 5.2, 5.1],
         # 3.4 standard errors: Student's t with three degrees is 3.2, and 4.9 for one of four.
-        against("nearly", [1.0, 1.6, 0.2, 1.4]),
-        against("behind", [-2.0, -2.1, -1.9, -2.0]),
-        against("two seeds", [9.0, 9.0]),
-    ]
-    facts = Facts("E", TASKS, "", "uniform", runs, equal="equal weights", difference="gain, %")
-    drawn = KINDS["equal"].draw(facts)
-    assert drawn is not None
+        "nearly": [1.0, 1.6, 0.2, 1.4],
+        "behind": [-2.0, -2.1, -1.9, -2.0],
+        "two seeds": [9.0, 9.0],
+    }
+    runs = [against(n, Measured({str(s): v for s, v in enumerate(of)})) for n, of in values.items()]
+    drawn = beside_equal(run("uniform", {}), *runs)
     assert {row["run"]: row["word"] for row in drawn.data} == {
         "two seeds": "open: 2 of 3 seeds", "clear": "better", "nearly": "not told apart",
         "behind": "worse",
@@ -142,6 +137,53 @@ def test_only_what_enough_seeds_show_clearly_is_told_apart_from_equal_weights() 
     nearly = next(row for row in drawn.data if row["run"] == "nearly")
     assert nearly["low"] > 0, "its own interval excludes zero, that of four comparisons does not"
     assert "Better: clear." in drawn.note and "Worse: behind." in drawn.note
+
+
+def against(name: str, beyond: Measured) -> RunFacts:
+    return replace(run(name, {"a": 1.0}), beyond_equal=beyond)
+
+
+def beside_equal(*runs: RunFacts) -> Drawn:
+    facts = Facts("E", TASKS, "", "uniform", list(runs), equal="equal", difference="gain, %")
+    drawn = KINDS["equal"].draw(facts)
+    assert drawn is not None
+    return drawn
+
+
+def test_the_same_in_all_seeds_and_unknown_items_tell_nothing_apart() -> None:
+    """As claims have it: the one was not measured more than once, the other says too much."""
+    odd = Draws(np.zeros((1, 3, 20)), (1,), 20, "others")
+    other = Measured(dict.fromkeys("012", 0.0), odd)
+    near = Measured({"0": 5.0, "1": 5.1, "2": 5.2}, replace(odd, items="these"))
+    drawn = beside_equal(
+        against("same", Measured({"0": 0.3, "1": 0.1 + 0.2, "2": 0.3})),
+        against("apart", difference_of(near, other)),
+    )
+    words = {row["run"]: row["word"] for row in drawn.data}
+    assert words == {"same": f"open: {WITHOUT_SPREAD}", "apart": f"open: {WITHOUT_ITEMS}"}
+    assert "None is told apart" in drawn.note and f"Open, {WITHOUT_SPREAD}: same." in drawn.note
+    assert "fewer than three seeds the interval" not in drawn.note
+
+
+def test_the_frame_holds_intervals_that_are_wider_than_means_are_apart() -> None:
+    """Eight runs within a tenth, each known to two: no interval is cut off."""
+    wide = [
+        against(f"r{n}", Measured({str(s): 0.01 * n + s - 1.0 for s in range(3)})) for n in range(8)
+    ]
+    drawn = beside_equal(*wide)
+    left, right = drawn.canvas.axes[0].get_xlim()
+    assert left < min(row["low"] for row in drawn.data)
+    assert right > max(row["high"] for row in drawn.data)
+    assert "Triangles" not in drawn.note
+
+
+def test_an_interval_that_is_cut_off_is_counted() -> None:
+    narrow = [against(f"r{n}", Measured({str(s): n + 0.1 * s for s in range(3)})) for n in range(5)]
+    vague = against("vague", Measured({"0": -400.0, "1": 2.0, "2": 404.0}))
+    drawn = beside_equal(*narrow, vague)
+    left, _ = drawn.canvas.axes[0].get_xlim()
+    assert left > next(row["low"] for row in drawn.data if row["run"] == "vague")
+    assert "Triangles: 1 reach beyond the frame" in drawn.note
 
 
 def test_weights_that_stay_equal_are_named_and_not_drawn(facts: Facts) -> None:

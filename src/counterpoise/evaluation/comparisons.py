@@ -29,6 +29,7 @@ class Paired:
         effect: Hedges' g of the differences: their mean in units of their spread over seeds.
         p: two-sided, None below five seeds.
         items: whether the interval covers the choice of items.
+        open: why it cannot be told from zero, whatever its interval; empty where it may be.
     """
 
     difference: float
@@ -38,6 +39,7 @@ class Paired:
     effect: float | None
     p: float | None
     items: bool
+    open: str
 
 
 def difference_of(one: Measured, other: Measured, factor: float = 1.0) -> Measured:
@@ -50,15 +52,16 @@ def paired(difference: Measured, level: float = LEVEL) -> Paired | None:
     if not difference.values:
         return None
     sample, parts = difference.sample, difference.parts
-    enough = sample.n >= FEWEST_FOR_P
+    testable = sample.n >= FEWEST_FOR_P and parts and not difference.undecided
     return Paired(
         sample.mean,
         sample.sd,
         sample.n,
         interval_of(sample.mean, parts, level),
         hedges_g(sample),
-        p_value(sample.mean, parts) if enough and parts else None,
+        p_value(sample.mean, parts) if testable else None,
         difference.items is not None,
+        difference.undecided,
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,13 @@ from counterpoise.evaluation.statistics import (
     relative_gains,
     summarise,
 )
+
+WITHOUT_ITEMS = "what the test items add is not known"
+"""Of scores on different items, or undefined on many resamples: seeds alone say too much."""
+WITHOUT_SPREAD = "without any spread"
+"""Of what is the same in all seeds: nothing has been measured more than once."""
+ROUNDING = 1e-12
+"""What the last digits of a mean may differ by, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +61,20 @@ class Measured:
 
     Attributes:
         largest: of a share (an accuracy, an area under a curve), its largest value.
+        lost: made of scores with resamples that could not be combined.
     """
 
     values: dict[str, float]
     draws: Draws | None = None
     largest: float | None = None
+    lost: bool = False
 
-    @property
+    @cached_property
     def sample(self) -> Sample:
         """Mean and spread over seeds."""
         return summarise(list(self.values.values()))
 
-    @property
+    @cached_property
     def items(self) -> Part | None:
         """What the items add to the variance of the mean over seeds; None where it is unknown.
 
@@ -86,6 +96,20 @@ class Measured:
     def parts(self) -> list[Part]:
         """Seeds and items, as far as each is known."""
         return [part for part in (self.sample.part, self.items) if part is not None]
+
+    @property
+    def lacks_items(self) -> bool:
+        """Whether it is of scores on items, and what these add to its uncertainty is unknown."""
+        return self.lost or (self.draws is not None and self.items is None)
+
+    @property
+    def undecided(self) -> str:
+        """Why no interval may tell it from zero, in words; empty where one may."""
+        if self.lacks_items:
+            return WITHOUT_ITEMS
+        error = math.sqrt(math.fsum(part.variance for part in self.parts))
+        alike = self.parts and error <= ROUNDING * abs(self.sample.mean)
+        return WITHOUT_SPREAD if alike else ""
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """Interval of the score over seeds and items; None where the items' part is unknown.
@@ -131,7 +155,8 @@ def combined(parts: Sequence[Measured], function: Callable[[np.ndarray], np.ndar
     first = draws[0]
     known = [d for d in draws if d is not None and first is not None and d.items == first.items]
     if first is None or len(known) < len(parts):
-        return Measured(named)
+        lost = any(d is not None for d in draws) or any(part.lost for part in parts)
+        return Measured(named, lost=lost)
     rows = [
         d.values[:, [list(part.values).index(seed) for seed in named]]
         for part, d in zip(parts, known, strict=True)

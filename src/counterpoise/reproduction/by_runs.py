@@ -5,12 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 from counterpoise.evaluation.comparisons import difference_of
-from counterpoise.evaluation.measured import Measured, combined
+from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured, combined
 from counterpoise.evaluation.ranks import RankCorrelation, rank_correlation
 from counterpoise.evaluation.statistics import LEVEL, interval_of
 from counterpoise.reproduction.changes import our_change
 from counterpoise.reproduction.evidence import (
-    WITHOUT_ITEMS,
     Evidence,
     Numbers,
     combine,
@@ -46,12 +45,6 @@ def _difference(numbers: Numbers, comparison: Comparison) -> Measured | None:
     return difference_of(*in_pairs(left, right), comparison.times)
 
 
-def _have_items(numbers: Numbers, comparison: Comparison) -> bool:
-    """Whether a side is a score on items, whose chance an interval must then hold."""
-    sides = [numbers.ours(side) for side in sides_of(comparison)]
-    return any(side is not None and side.draws is not None for side in sides)
-
-
 def _our_comparison(
     numbers: Numbers, comparison: Comparison, family: int
 ) -> tuple[Word | None, str]:
@@ -68,7 +61,7 @@ def _our_comparison(
     strict = interval_of(sample.mean, parts, 1 - (1 - LEVEL) / family)
     if interval is None or strict is None or sample.n < FEWEST_SEEDS:
         return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
-    if difference.items is None and _have_items(numbers, comparison):
+    if difference.lacks_items:
         return "inconclusive", f"{text} ({WITHOUT_ITEMS})"
     over = "paired seeds and items" if difference.items is not None else "paired seeds"
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
@@ -88,9 +81,8 @@ def _our_comparison(
             "holds" if low > -margin else "does not hold" if high < -margin else "inconclusive",
             text,
         )
-    if not any(part.variance for part in parts):
-        # Equal to the last digit in every seed: nothing has been measured more than once.
-        return "inconclusive", f"{text}, without any spread"
+    if difference.undecided:
+        return "inconclusive", f"{text}, {difference.undecided}"
     way = wanted(numbers, comparison)
     low, _ = sorted(way * bound for bound in interval)
     _, high = sorted(way * bound for bound in strict)
@@ -107,9 +99,7 @@ def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word |
     difference = _difference(numbers, comparison)
     if word is None or word == "does not hold" or difference is None:
         return word, text
-    known = len(difference.values) >= FEWEST_SEEDS and (
-        difference.items is not None or not _have_items(numbers, comparison)
-    )
+    known = len(difference.values) >= FEWEST_SEEDS and not difference.lacks_items
     forward = known and wanted(numbers, comparison) * difference.sample.mean >= 0
     return (None if forward else "inconclusive"), text
 

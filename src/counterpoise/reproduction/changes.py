@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from counterpoise.evaluation.measured import Measured, combined
+from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured, combined
 from counterpoise.evaluation.statistics import interval_of
-from counterpoise.reproduction.evidence import WITHOUT_ITEMS, Evidence, Numbers, in_pairs
+from counterpoise.reproduction.evidence import Evidence, Numbers, in_pairs
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
 from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import ChangeTest, Word
@@ -54,7 +54,7 @@ def our_change(
     text = _told(test, f"{test.start} to {test.end}", sample.mean)
     if interval is None or sample.n < FEWEST_SEEDS:
         return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
-    if found.items is None and (start.draws is not None or end.draws is not None):
+    if found.lacks_items:
         return "inconclusive", f"{text} ({WITHOUT_ITEMS})"
     text += f" [{interval[0]:.1f}, {interval[1]:.1f}] over {sample.n} paired seeds"
     low, high = (end - test.claimed for end in interval)

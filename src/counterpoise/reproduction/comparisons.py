@@ -125,7 +125,8 @@ def _corrected(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _word(entry: dict[str, Any]) -> str:
     """What the comparison says of the run."""
     if entry["p_holm"] is None:
-        return f"no test: {entry['n']} of {FEWEST_FOR_P} seeds"
+        seeds = f"{entry['n']} of {FEWEST_FOR_P} seeds"
+        return f"no test: {seeds if entry['n'] < FEWEST_FOR_P else entry['open']}"
     if entry["p_holm"] >= SIGNIFICANT:
         return "not told apart"
     if entry["better"] is None:

@@ -12,9 +12,6 @@ from counterpoise.evaluation.measured import Measured
 from counterpoise.reproduction.ours import CONSTANT, Scores, ours_of
 from counterpoise.spec.paper import Comparison, Mark, Paper, Word
 
-WITHOUT_ITEMS = "what the test items add is not known"
-"""Of scores on different items, or undefined on many resamples: seeds alone say too much."""
-
 
 @dataclass(frozen=True)
 class Evidence:

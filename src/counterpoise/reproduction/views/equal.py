@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.evaluation.comparisons import paired
+from counterpoise.evaluation.comparisons import Paired, paired
+from counterpoise.evaluation.measured import WITHOUT_ITEMS, WITHOUT_SPREAD
 from counterpoise.evaluation.statistics import LEVEL
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
@@ -16,7 +19,7 @@ TITLE = "Better or worse than equal weights"
 HIGH, SPARE = 0.185, 0.95
 """Inches of a row, and of all else."""
 FAR = 3.0
-"""The frame ends at so many times the middle half of what it shows."""
+"""The frame ends at so many times the middle half of what it shows, or a usual interval's width."""
 
 
 def draw(facts: Facts) -> Drawn | None:
@@ -34,7 +37,7 @@ def draw(facts: Facts) -> Drawn | None:
         rows.append(
             {
                 "run": run.label, "difference": found.difference, "low": low, "high": high,
-                "seeds": found.n, "word": _word(severe.n, severe.interval),
+                "seeds": found.n, "word": _word(severe),
             }
         )  # fmt: skip
     rows.sort(key=lambda row: -row["difference"])
@@ -42,19 +45,7 @@ def draw(facts: Facts) -> Drawn | None:
     axis = canvas.add_subplot()
     axis.axvline(0, color="#888888", lw=0.8)
     left, right = _frame(rows)
-    beyond = 0
-    for place, row in enumerate(rows):
-        apart = row["word"] in ("better", "worse")
-        colour = COLOURS[1] if row["word"] == "worse" else COLOURS[0]
-        inside = left <= row["difference"] <= right
-        beyond += not inside
-        mark = "o" if inside else "<" if row["difference"] < left else ">"
-        if row["low"] is not None and inside:
-            axis.plot([row["low"], row["high"]], [place, place], color=colour, lw=1.2)
-        axis.plot(
-            min(right, max(left, row["difference"])), place, mark, color=colour, ms=4.5,
-            mfc=None if apart else "none",
-        )  # fmt: skip
+    beyond = sum(_draw(axis, place, row, left, right) for place, row in enumerate(rows))
     axis.set_xlim(left - 0.03 * (right - left), right + 0.03 * (right - left))
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_yticks(range(len(rows)), [row["run"] for row in rows])
@@ -63,10 +54,29 @@ def draw(facts: Facts) -> Drawn | None:
     return Drawn(canvas, rows, _note(facts, rows, beyond))
 
 
-def _word(seeds: int, interval: tuple[float, float] | None) -> str:
+def _draw(axis: Axes, place: int, row: dict[str, Any], left: float, right: float) -> bool:
+    """One row; whether a part of it lies beyond the frame, where a triangle stands at its edge."""
+    colour = COLOURS[1] if row["word"] == "worse" else COLOURS[0]
+    known = [row[name] for name in ("low", "difference", "high") if row[name] is not None]
+    low, high = min(known), max(known)
+    ends = [min(right, max(left, end)) for end in (low, high)]
+    axis.plot(ends, [place, place], color=colour, lw=1.2)
+    for cut, end, mark in ((low < left, left, "<"), (high > right, right, ">")):
+        if cut:
+            axis.plot(end, place, mark, color=colour, ms=4.5, mfc="none")
+    if left <= row["difference"] <= right:
+        filled = None if row["word"] in ("better", "worse") else "none"
+        axis.plot(row["difference"], place, "o", color=colour, ms=4.5, mfc=filled)
+    return bool(low < left or high > right)
+
+
+def _word(found: Paired) -> str:
     """What the interval, as wide as so many comparisons ask for, says."""
-    if seeds < FEWEST_SEEDS or interval is None:
-        return f"open: {seeds} of {FEWEST_SEEDS} seeds"
+    interval = found.interval
+    if found.n < FEWEST_SEEDS or interval is None:
+        return f"open: {found.n} of {FEWEST_SEEDS} seeds"
+    if found.open:
+        return f"open: {found.open}"
     return "better" if interval[0] > 0 else "worse" if interval[1] < 0 else "not told apart"
 
 
@@ -75,7 +85,8 @@ def _frame(rows: list[dict[str, Any]]) -> tuple[float, float]:
     ends = [[row[end] for row in rows if row[end] is not None] for end in ("low", "high")]
     middle = sorted(row["difference"] for row in rows)
     quarter = len(middle) // 4
-    spread = max(middle[-1 - quarter] - middle[quarter], 1e-9)
+    widths = [row["high"] - row["low"] for row in rows if row["low"] is not None]
+    spread = max(middle[-1 - quarter] - middle[quarter], median(widths or [0.0]), 1e-9)
     low = max(min([0.0, *middle, *ends[0]]), middle[quarter] - FAR * spread)
     high = min(max([0.0, *middle, *ends[1]]), middle[-1 - quarter] + FAR * spread)
     return min(low, 0.0), max(high, 0.0)
@@ -94,11 +105,14 @@ def _note(facts: Facts, rows: list[dict[str, Any]], beyond: int) -> str:
             said.append(f"{word.capitalize()}: {runs}.")
     if not {"better", "worse"} & {*words}:
         said.append("None is told apart.")
-    if any(word.startswith("open") for word in words):
+    if any(row["seeds"] < FEWEST_SEEDS for row in rows):
         said.append(
             "With fewer than three seeds the interval covers the test items of these networks "
             "alone, not other trainings, so that nothing is told apart."
         )
+    for reason in (WITHOUT_ITEMS, WITHOUT_SPREAD):
+        runs = ", ".join(row["run"] for row in rows if row["word"].endswith(reason))
+        said += [f"Open, {reason}: {runs}."] * bool(runs)
     if beyond:
-        said.append(f"{beyond} lie beyond the frame (triangles), see the data.")
+        said.append(f"Triangles: {beyond} reach beyond the frame, see the data.")
     return " ".join(said)
