@@ -17,15 +17,13 @@ from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import WITHOUT_ITEMS, WITHOUT_SPREAD, Draws, Measured
 from counterpoise.evaluation.statistics import summarise
 from counterpoise.files import write_json
-from counterpoise.plan import load_plan
+from counterpoise.plan import Plan, load_plan
 from counterpoise.reproduction.style import INK, house_style, to_svg
 from counterpoise.reproduction.views import KINDS
 from counterpoise.reproduction.views.facts import (
     Drawn,
     Facts,
     RunFacts,
-    _gains,
-    _gains_by_seed,
     read_facts,
 )
 from counterpoise.reproduction.views.tradeoff import front, lowest_shown
@@ -254,20 +252,6 @@ def test_an_undefined_field_is_in_the_pages_ink(facts: Facts) -> None:
     assert colours == {INK}
 
 
-def test_gains_turn_the_sign_where_lower_is_better() -> None:
-    ours = {"0": {"a": 2.0, "b": 0.9}, "1": {"a": 4.0, "b": 0.7}}
-    base = {"0": {"a": 4.0, "b": 0.5}, "1": {"a": 4.0, "b": 0.5}}
-    lower = {"a": True, "b": False}
-    assert _gains(ours, base, TASKS, lower) == pytest.approx({"a": 25.0, "b": 60.0})
-    assert _gains_by_seed(ours, base, TASKS, lower) == pytest.approx([65.0, 20.0])
-
-
-def test_undefined_scores_are_left_out_on_both_sides() -> None:
-    ours, base = {"0": {"a": 2.0, "b": 0.9}}, {"0": {"a": 4.0}}
-    assert _gains(ours, base, TASKS, {"a": True, "b": False}) == {"a": 50.0}
-    assert _gains(ours, {}, TASKS, {"a": True, "b": False}) == {}
-
-
 def test_one_failed_run_does_not_set_the_frame() -> None:
     qualities = [1.0, 2.0, 3.0, 4.0, -900.0]
     assert -900 < lowest_shown(qualities) < 1
@@ -292,32 +276,97 @@ def test_text_in_a_drawing_is_escaped(facts: Facts) -> None:
 # From files --------------------------------------------------------------------------------------
 
 
-def test_facts_are_read_from_what_the_runs_have_kept(config_copy: Path) -> None:
-    """The spread of norms is that of the tables; a damaged history is named as such."""
-    (config_copy / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
-    plan = load_plan(config_copy, {"tier": "two", "papers": ["rotograd"]})
-    norms = {"gradient_norm": {}, "weight": {}}
+Given = dict[str, dict[str, list[float | None]]]
+"""Run and task to its scores by seed."""
+
+
+def kept(root: Path, given: Given, ends: dict[str, object] | None = None) -> Plan:
+    """Two runs of RotoGrad's five tasks, with what they have kept."""
+    (root / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+    plan = load_plan(root, {"tier": "two", "papers": ["rotograd"]})
+    norms: dict[str, dict[str, list[float]]] = {"gradient_norm": {}, "weight": {}}
     for place, task in enumerate(plan.runs["rotograd", "reduced", "uniform"].cells):
         # Of four epochs the last two count.
         norms["gradient_norm"][task] = [9.0, 0.1, 1.0 + place, 1.0 + place]
         norms["weight"][task] = [1.0, 1.0, 1.0, 1.0]
-    for training in plan.trainings.values():
-        names = {"accuracy": 0.5, "mse": 2.0}
-        write_json(
-            config_copy / training.scores,
-            {"scores": {"0": {"test": dict.fromkeys(training.cell.tasks, names)}}},
-        )
-        ends = {"0": {"seconds": 2.0, "steps": 10, "trouble": None}}
-        write_json(config_copy / training.file("record.json"), {"seeds": ends})
-        history(norms).to_parquet(config_copy / training.file("history.parquet"))
+    for name, by_task in given.items():
+        run = plan.runs["rotograd", "reduced", name]
+        training = plan.trainings[run.cells["left"]]
+        seeds = [str(seed) for seed in range(len(by_task["left"]))]
+        scores = {
+            seed: {
+                "test": {
+                    task: dict.fromkeys(("accuracy", "mse"), values[int(seed)])
+                    for task, values in by_task.items()
+                }
+            }
+            for seed in seeds
+        }
+        write_json(root / training.scores, {"scores": scores})
+        end = {"seconds": 2.0, "steps": 10, "trouble": None, **(ends or {})}
+        write_json(root / training.file("record.json"), {"seeds": dict.fromkeys(seeds, end)})
+        history(norms).to_parquet(root / training.file("history.parquet"))
+    return plan
+
+
+TASK_NAMES = ("left", "right", "sum", "product", "density")
+ALIKE: dict[str, list[float | None]] = {task: [0.5, 0.5] for task in TASK_NAMES}
+
+
+def test_facts_are_read_from_what_the_runs_have_kept(config_copy: Path) -> None:
+    """The spread of norms is that of the tables; a damaged history is named as such."""
+    plan = kept(config_copy, {"uniform": ALIKE, "rotograd": ALIKE})
     facts = read_facts(config_copy, plan, "rotograd", "reduced")
     wanted = summarise([math.log(n) for n in (1, 2, 3, 4, 5)]).sd
     assert [run.name for run in facts.runs] == ["uniform", "rotograd"]
     for found in facts.runs:
         assert found.norm_spread == pytest.approx(wanted)
         assert found.weighted_norm_spread == pytest.approx(wanted)
-        assert found.milliseconds == 200.0
-    assert facts.marks == ["demo"] and not facts.lower
-    (config_copy / training.file("history.parquet")).write_text("no table")
+        assert found.milliseconds == 200.0 and found.memory is None
+    assert facts.marks == ["demo"] and not facts.lower and not facts.left_out
+    key = plan.runs["rotograd", "reduced", "rotograd"].cells["left"]
+    (config_copy / plan.trainings[key].file("history.parquet")).write_text("no table")
     error = error_of(lambda: read_facts(config_copy, plan, "rotograd", "reduced"))
     assert "cannot read the history" in error.what
+
+
+def test_gains_turn_the_sign_where_lower_is_better(config_copy: Path) -> None:
+    """A tenth up in accuracy is a gain, half the error, too; Delta_m is of each seed."""
+    better = {**ALIKE, "left": [0.55, 0.65], "sum": [0.25, 0.25]}
+    plan = kept(config_copy, {"uniform": ALIKE, "rotograd": better})
+    equal, found = read_facts(config_copy, plan, "rotograd", "reduced").runs
+    assert found.gains == pytest.approx(
+        {"left": 20.0, "right": 0.0, "sum": 50.0, "product": 0.0, "density": 0.0}
+    )
+    assert found.beyond_equal is not None
+    assert found.beyond_equal.values == pytest.approx({"0": 12.0, "1": 16.0})
+    assert found.quality == found.beyond_equal.sample, "its reference is the run of equal weights"
+    assert equal.gains == {} and equal.beyond_equal is None
+    assert equal.quality is not None and equal.quality.mean == 0.0
+
+
+@pytest.mark.parametrize("lacking", ["uniform", "rotograd"])
+def test_a_task_without_a_score_leaves_the_others(config_copy: Path, lacking: str) -> None:
+    """As in the tables: a finding without a positive among the test items empties no view."""
+    given: Given = {"uniform": ALIKE, "rotograd": {**ALIKE, "left": [0.55, 0.65]}}
+    given[lacking] = {**given[lacking], "density": [None, None]}
+    facts = read_facts(config_copy, kept(config_copy, given), "rotograd", "reduced")
+    found = facts.runs[1]
+    assert found.beyond_equal is not None and len(found.gains) == 4
+    assert found.beyond_equal.values == pytest.approx({"0": 2.5, "1": 7.5})
+    assert facts.undefined == ("Density",)
+    for kind in ("equal", "tradeoff"):
+        drawn = KINDS[kind].draw(facts)
+        assert drawn is not None
+        assert drawn.note.endswith("Means leave out what a run has no score of: Density.")
+
+
+def test_time_is_that_of_the_tables(config_copy: Path) -> None:
+    """A resumed seed was not timed whole: neither has a number of it."""
+    plan = kept(config_copy, {"uniform": ALIKE, "rotograd": ALIKE}, {"resumed": True})
+    facts = read_facts(config_copy, plan, "rotograd", "reduced")
+    assert [run.milliseconds for run in facts.runs] == [None, None]
+    drawn = KINDS["tradeoff"].draw(facts)
+    assert drawn is not None
+    assert "not timed from the first step to the last: " in drawn.note
+    assert all(row["ms a step"] is None for row in drawn.data)

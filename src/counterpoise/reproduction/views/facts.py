@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise import registry
 from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import Measured, gain_of, mean_of
-from counterpoise.evaluation.statistics import Sample, delta_m, summarise
+from counterpoise.evaluation.statistics import Sample, relative_gains
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
@@ -23,8 +24,8 @@ from counterpoise.spec.paper import SINGLE_TASK
 from counterpoise.tasks import Task
 
 UNIFORM = "uniform"
-Values = dict[str, dict[str, float]]
-"""Seed to task to score, without those that are undefined."""
+ByTask = dict[str, Measured]
+"""Task to its main score; a score that is undefined has no values."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class RunFacts:
         alone: one network a task; cost is the sum over them.
         quality: over seeds, as :attr:`Facts.measure` says; None where it is undefined.
         gains: task to its relative gain over the reference in percent, from means over seeds.
-        milliseconds: of training a step, validation included; summed over networks.
-        memory: largest resident memory of a training process in MiB.
+        milliseconds: of training a step, validation included; summed over networks. None where one
+            of them was not timed from its first step to its last.
+        memory: largest resident memory of a training process in MiB; None where it is unknown.
         history: empty for networks trained alone.
         norm_spread, weighted_norm_spread: how far the tasks' gradient norms are apart, as
             :meth:`counterpoise.reproduction.ours.Scores.spread` says, the mean over seeds; None
@@ -60,8 +62,8 @@ class RunFacts:
     cells: tuple[str, ...]
     quality: Sample | None
     gains: dict[str, float]
-    milliseconds: float
-    memory: float
+    milliseconds: float | None
+    memory: float | None
     history: pd.DataFrame
     norm_spread: float | None = None
     weighted_norm_spread: float | None = None
@@ -90,6 +92,7 @@ class Facts:
         marks: marks of the runs.
         hardware: where the runs were trained.
         ran: network and data that stand in for those of the title; empty where nothing does.
+        undefined: tasks, by their labels, that some run has no score of.
     """
 
     title: str
@@ -103,6 +106,13 @@ class Facts:
     equal: str = ""
     difference: str = ""
     lower: bool = False
+    undefined: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> str:
+        """What means over tasks are without, as a sentence; empty where it is nothing."""
+        tasks = ", ".join(self.undefined)
+        return f"Means leave out what a run has no score of: {tasks}." if tasks else ""
 
     @property
     def name(self) -> str:
@@ -127,28 +137,31 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     planned = [run for run in every if chosen.shows(run.run)]
     methods = {run.run: spec.experiments[experiment].runs[run.run].method for run in planned}
     tasks = tasks_of_run(plan, planned[0])
-    values = {run.run: _values(scores, run, tasks) for run in planned}
+    found = {run.run: _by_task(scores, run, tasks) for run in planned}
     reference = _reference(planned, methods)
     lower = {task.name: _metric(plan, planned[0], task).better == "lower" for task in tasks}
-    shared = {task.metrics[0] for task in tasks}
-    same = len(shared) == 1
-    base = values[reference] if reference else {}
-
+    same = len({task.metrics[0] for task in tasks}) == 1
+    base = found[reference] if reference else {}
     equal = _run_of(planned, methods, UNIFORM)
-    others = {} if equal is None else _beyond(scores, planned, equal, tasks, lower, same)
 
     def spread(run: RunPlan, weighted: bool) -> float | None:
         if methods[run.run] == SINGLE_TASK:
             return None
-        found = scores.spread(next(iter(run.cells.values())), run.cells, weighted)
-        return found.sample.mean if found.values else None
+        norms = scores.spread(next(iter(run.cells.values())), run.cells, weighted)
+        return norms.sample.mean if norms.values else None
 
-    def quality(name: str) -> Sample | None:
-        if same:
-            found = [_mean(by_task.values()) for by_task in values[name].values() if by_task]
-        else:
-            found = _gains_by_seed(values[name], base, tasks, lower)
-        return summarise(found) if found else None
+    def quality(ours: ByTask) -> Sample | None:
+        reached = _mean(ours, ours) if same else _gain(ours, base, lower)
+        return reached.sample if reached.values else None
+
+    def beyond(run: RunPlan) -> Measured | None:
+        if equal is None or run is equal:
+            return None
+        ours, theirs = found[run.run], found[equal.run]
+        if not same:
+            return _gain(ours, theirs, lower)
+        sign = -100.0 if lower[tasks[0].name] else 100.0
+        return difference_of(_mean(ours, theirs), _mean(theirs, ours)).scaled(sign)
 
     runs = [
         RunFacts(
@@ -156,15 +169,15 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
             label_of(spec, experiment, run.run),
             methods[run.run] == SINGLE_TASK,
             tuple(dict.fromkeys(run.cells.values())),
-            quality(run.run),
-            _gains(values[run.run], base, tasks, lower) if reference != run.run else {},
+            quality(found[run.run]),
+            _gains(found[run.run], base, lower) if reference != run.run else {},
             *_cost(scores, run),
             pd.DataFrame(columns=["epoch", "quantity", "task", "value"])
             if methods[run.run] == SINGLE_TASK
             else history_of(root, plan, run),
             spread(run, weighted=False),
             spread(run, weighted=True),
-            others.get(run.run),
+            beyond(run),
         )
         for run in planned
     ]
@@ -184,6 +197,9 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         "" if equal is None else label_of(spec, experiment, equal.run),
         f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
         same and lower[tasks[0].name],
+        tuple(
+            t.label for t in tasks if not all(by_task[t.name].values for by_task in found.values())
+        ),
     )
 
 
@@ -215,89 +231,47 @@ def _reference(planned: list[RunPlan], methods: dict[str, str]) -> str:
     return "" if found is None else found.run
 
 
-def _beyond(
-    scores: Scores,
-    planned: list[RunPlan],
-    equal: RunPlan,
-    tasks: list[Task],
-    lower: dict[str, bool],
-    same: bool,
-) -> dict[str, Measured]:
-    """How much better each run is than the one with equal weights, by seed and resample.
-
-    Differences of the mean score where all tasks have the same, else Delta_m; in hundredths.
-    """
-
-    def measured(run: RunPlan) -> list[Measured]:
-        return [scores.measured(run.cells[t.name], t.name, t.metrics[0]) for t in tasks]
-
-    turned = [lower[task.name] for task in tasks]
-    theirs = measured(equal)
-    found = {}
-    for run in planned:
-        if run is equal:
-            continue
-        ours = measured(run)
-        if same:
-            sign = -100.0 if turned[0] else 100.0
-            found[run.run] = difference_of(mean_of(ours), mean_of(theirs)).scaled(sign)
-        else:
-            found[run.run] = gain_of(ours, theirs, turned).scaled(100.0)
-    return found
+def _by_task(scores: Scores, run: RunPlan, tasks: list[Task]) -> ByTask:
+    return {t.name: scores.measured(run.cells[t.name], t.name, t.metrics[0]) for t in tasks}
 
 
-def _values(scores: Scores, run: RunPlan, tasks: list[Task]) -> Values:
-    found: Values = {}
-    for task in tasks:
-        for seed, value in scores.values(run, task.name, task.metrics[0]).items():
-            if value is not None:
-                found.setdefault(seed, {})[task.name] = value
-    return found
+def _both(one: ByTask, other: ByTask) -> list[str]:
+    """The tasks that both sides have a score of."""
+    return [name for name in one if one[name].values and name in other and other[name].values]
 
 
-def _mean(values: Any) -> float:
-    return summarise(list(values)).mean
+def _mean(ours: ByTask, theirs: ByTask) -> Measured:
+    """Mean over the tasks that both sides have."""
+    names = _both(ours, theirs)
+    return mean_of([ours[name] for name in names]) if names else Measured({})
 
 
-def _means(values: Values, task: str) -> float | None:
-    found = [by_task[task] for by_task in values.values() if task in by_task]
-    return _mean(found) if found else None
+def _gain(ours: ByTask, base: ByTask, lower: dict[str, bool]) -> Measured:
+    """Delta_m in percent, over the tasks that both sides have."""
+    names = _both(ours, base)
+    if not names:
+        return Measured({})
+    scores, references = ([side[name] for name in names] for side in (ours, base))
+    return gain_of(scores, references, [lower[name] for name in names]).scaled(100.0)
 
 
-def _gains_by_seed(
-    ours: Values, base: Values, tasks: list[Task], lower: dict[str, bool]
-) -> list[float]:
-    """Delta_m of each seed in percent, over the tasks that have a score on both sides."""
-    found = []
-    for seed in (s for s in ours if s in base):
-        names = [t.name for t in tasks if t.name in ours[seed] and t.name in base[seed]]
-        if names:
-            scores, references = ([side[seed][name] for name in names] for side in (ours, base))
-            gain = delta_m(scores, references, [lower[name] for name in names])
-            found += [] if gain is None else [100 * gain]
-    return found
+def _gains(ours: ByTask, base: ByTask, lower: dict[str, bool]) -> dict[str, float]:
+    """Each task's relative gain in percent, from means over seeds."""
+    names = _both(ours, base)
+    means, references = (
+        np.array([side[name].sample.mean for name in names]) for side in (ours, base)
+    )
+    gains = 100 * relative_gains(means, references, [lower[name] for name in names])
+    return {name: float(g) for name, g in zip(names, gains, strict=True) if np.isfinite(g)}
 
 
-def _gains(
-    ours: Values, base: Values, tasks: list[Task], lower: dict[str, bool]
-) -> dict[str, float]:
-    found = {}
-    for task in tasks:
-        score, reference = _means(ours, task.name), _means(base, task.name)
-        if score is not None and reference is not None:
-            gain = delta_m([score], [reference], [lower[task.name]])
-            if gain is not None:
-                found[task.name] = 100 * gain
-    return found
-
-
-def _cost(scores: Scores, run: RunPlan) -> tuple[float, float]:
+def _cost(scores: Scores, run: RunPlan) -> tuple[float | None, float | None]:
     """Milliseconds a step, summed over the run's cells, and the largest memory of one."""
-    total, memory = 0.0, 0.0
-    for key in dict.fromkeys(run.cells.values()):
-        record = scores.record(key)
-        seconds = sum(seed["seconds"] for seed in record["seeds"].values())
-        steps = sum(seed["steps"] for seed in record["seeds"].values())
-        total += 1000 * seconds / max(1, steps)
-        memory = max(memory, record.get("peak_memory_mib") or 0.0)
-    return total, memory
+    keys = list(dict.fromkeys(run.cells.values()))
+    times, peaks = (
+        [scores.cost(key, what) for key in keys] for what in ("seconds_per_step", "peak_memory_mib")
+    )
+    return (
+        1000 * sum(time.sample.mean for time in times) if all(t.values for t in times) else None,
+        max(peak.sample.mean for peak in peaks) if all(p.values for p in peaks) else None,
+    )

@@ -49,19 +49,22 @@ def draw(facts: Facts) -> Drawn | None:
     on_front: list[set[int]] = []
     floor = lowest_shown(goodness)
     edge, worse = sign * floor, sum(good < floor for good in goodness)
-    for axis, (name, values) in zip(axes, costs.items(), strict=True):
-        best = front(values, goodness)
+    for axis, (name, costs_of_runs) in zip(axes, costs.items(), strict=True):
+        values = {i: cost for i, cost in enumerate(costs_of_runs) if cost is not None}
+        there = list(values)
+        best = [there[k] for k in front(list(values.values()), [goodness[i] for i in there])]
         on_front.append(set(best))
-        shown = {best[0], best[-1]}  # the cheapest and the best; the note names all
-        shown |= {i for i, run in enumerate(runs) if run.label == facts.reference}
-        for i, run in enumerate(runs):
+        shown = {*best[:1], *best[-1:]}  # the cheapest and the best; the note names all
+        shown |= {i for i in there if runs[i].label == facts.reference}
+        for i, cost in values.items():
             if goodness[i] < floor:
                 mark = "^" if facts.lower else "v"
-                axis.plot(values[i], edge, mark, color=COLOURS[0], mfc="none", ms=4.5)
+                axis.plot(cost, edge, mark, color=COLOURS[0], mfc="none", ms=4.5)
                 continue
-            spread = run.quality.sd if run.quality is not None else None
+            quality = runs[i].quality
             axis.errorbar(
-                values[i], qualities[i], yerr=spread, fmt="D" if i in best else "o", ms=4.5,
+                cost, qualities[i], yerr=None if quality is None else quality.sd,
+                fmt="D" if i in best else "o", ms=4.5,
                 color=COLOURS[1] if i in best else COLOURS[0], mfc=None if i in best else "none",
                 lw=0.6,
             )  # fmt: skip
@@ -69,7 +72,7 @@ def draw(facts: Facts) -> Drawn | None:
             [values[i] for i in best], [qualities[i] for i in best], where="post",
             color=COLOURS[1], lw=1.0,
         )  # fmt: skip
-        ratio_scale(axis, "x", values)
+        ratio_scale(axis, "x", list(values.values()))
         if worse:
             end = edge - sign * 0.03 * (max(goodness) - floor)
             axis.set_ylim(*((None, end) if facts.lower else (end, None)))
@@ -104,9 +107,13 @@ def draw(facts: Facts) -> Drawn | None:
     if worse:
         place = ("upper edge", "above") if facts.lower else ("lower edge", "below")
         note += f". Triangles at the {place[0]}: {worse} far {place[1]} it, see the data"
+    untimed = [run.label for run in runs if run.milliseconds is None]
+    if untimed:
+        note += f"; not timed from the first step to the last: {', '.join(untimed)}"
     if alone is not None:
         note += f"; {alone.label} needs {len(alone.cells)} networks, whose times are added"
-    return Drawn(canvas, data, f"{note}. On the line: {'; '.join(told)}.")
+    note += f". On the line: {'; '.join(told)}. {facts.left_out}"
+    return Drawn(canvas, data, note.strip())
 
 
 def _name(axis: Axes, points: list[tuple[float, float, str]]) -> None:
