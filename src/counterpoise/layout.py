@@ -113,6 +113,11 @@ class Training:
         """A file of its results."""
         return f"{self.folder}/{name}"
 
+    def log(self, step: str) -> str:
+        """The log of one of its steps: ``train`` or ``evaluate``."""
+        scoring = f"-{self.scoring}" if step == "evaluate" else ""
+        return f"logs/{self.tier}/{step}/{self.name}-{self.digest}{scoring}.log"
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -194,3 +199,13 @@ class PaperPlan:
     def figures(self) -> list[str]:
         """All its figures that can be drawn."""
         return [self.figure(name) for name in self.figure_digests]
+
+    def log(self, what: str, figure: str = "") -> str:
+        """The log of the job that makes its ``tables``, ``claims``, ``views``, or one figure."""
+        made = {
+            "tables": self.tables_digest,
+            "claims": self.claims_digest,
+            "views": self.views_digest,
+        }
+        name = f"{figure}-{self.figure_digests[figure]}" if figure else made[what]
+        return f"logs/{self.tier}/{what}/{self.paper.id}-{name}.log"

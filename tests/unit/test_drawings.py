@@ -1,16 +1,31 @@
-"""What figures of maps and bars show in the cases that a picture of one run does not."""
+"""What figures of maps, bars and courses show in the cases that a picture of one run does not."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from counterpoise.plan import load_plan
+from counterpoise.reproduction.drawings import courses, history
 from counterpoise.reproduction.drawings._maps import show_map, show_overlay, show_scale
 from counterpoise.reproduction.drawings.bars import _number
 from counterpoise.reproduction.figures import _describe
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS, house_style, line_style, to_svg
-from counterpoise.spec.paper import Figure, SchematicFigure
+from counterpoise.spec.paper import (
+    CoursesFigure,
+    Figure,
+    HistoryFigure,
+    Line,
+    SchematicFigure,
+)
+
+from ..support import TIERS
 
 REGION = np.zeros((8, 8), bool)
 REGION[2:5, 3:6] = True
@@ -62,3 +77,53 @@ def test_a_figure_is_described_by_its_rows(rows: int, told: str) -> None:
 )  # fmt: skip
 def test_a_bar_tells_three_digits(value: float, text: str) -> None:
     assert _number(value) == text
+
+
+# Courses over epochs -------------------------------------------------------------------------
+
+
+def keep_history(path: Path, tasks: tuple[str, ...], values: list[float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        (seed, epoch, "training_loss", task, value)
+        for seed in (0, 1)
+        for task in tasks
+        for epoch, value in enumerate(values)
+    ]
+    names = ["seed", "epoch", "quantity", "task", "value"]
+    pd.DataFrame(rows, columns=names).to_parquet(path)
+
+
+def test_an_epoch_without_a_number_is_no_row(tmp_path: Path) -> None:
+    """NaN is no JSON, so that the figure would not be written at all."""
+    keep_history(tmp_path / "history.parquet", ("a",), [2.0, float("nan"), 1.0])
+    run = SimpleNamespace(cells={"a": "cell/1"})
+    plan: Any = SimpleNamespace(
+        trainings={"cell/1": SimpleNamespace(file=lambda name: name)}, runs={("p", "e", "r"): run}
+    )
+    content = CoursesFigure(
+        kind="courses", lines=(Line(experiment="e", run="r", label="R"),), quantity="training_loss"
+    )
+    paper: Any = SimpleNamespace(id="p")
+    with house_style("courses"):
+        _, data = courses.draw(tmp_path, plan, paper, content)
+    assert [(row["epoch"], row["mean"]) for row in data] == [(1, 2.0), (3, 1.0)]
+
+
+def test_networks_of_a_task_each_may_come_first(config_copy: Path) -> None:
+    """The tasks of a figure are those of its runs, not of the first network."""
+    (config_copy / "config/tiers.yaml").write_text(TIERS, encoding="utf-8")
+    plan = load_plan(config_copy, {"tier": "full", "papers": ["rotograd"], "methods": ["uniform"]})
+    names = ("single_task", "uniform")
+    for name in names:
+        for key in plan.runs["rotograd", "reduced", name].cells.values():
+            training = plan.trainings[key]
+            path = config_copy / training.file("history.parquet")
+            keep_history(path, training.cell.tasks, [2.0, 1.0])
+    content = HistoryFigure(
+        kind="history", experiment="reduced", runs=names, quantity="training_loss"
+    )
+    with house_style("history"):
+        _, data = history.draw(config_copy, plan, plan.papers["rotograd"].paper, content)
+    drawn = pd.DataFrame(data).groupby("run")["task"].nunique()
+    assert drawn.tolist() == [5, 5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -288,6 +289,20 @@ def exhibits(plan: Plan) -> dict[str, set[str]]:
         **found,
         "curves": set(figures) - set().union(*found.values()),
     }
+
+
+def test_logs_are_where_the_workflow_writes_them(demo_plan: Plan) -> None:
+    """The report and the gate name them where a result is missing."""
+    rules = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "workflow/rules").glob("*.smk"))
+    written = [re.escape(log) for log in re.findall(r'"(logs/\{tier\}/[^"]+)"', rules)]
+    patterns = [re.sub(r"\\\{\w+\\\}", "[^/]+", log) for log in written]
+    training, paper = next(iter(demo_plan.trainings.values())), demo_plan.papers["rotograd"]
+    told = [training.log(step) for step in ("train", "evaluate")]
+    told += [paper.log(what) for what in ("tables", "claims", "views")]
+    told.append(paper.log("figures", next(iter(paper.figure_digests))))
+    for log in told:
+        kind = log.split("/")[2]
+        assert any(re.fullmatch(p, log) for p in patterns if f"/{kind}/" in p), log
 
 
 SCORED = {"tables", "claims", "bars", "roc", "reliability"}

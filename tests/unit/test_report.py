@@ -28,7 +28,6 @@ from counterpoise.report.overview import overview, paper_views
 from counterpoise.report.shapes import is_record, is_scores
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.reproduction.claims import judge_claim
-from counterpoise.reproduction.logs import log_of
 from counterpoise.spec.paper import Paper, Table
 
 from ..support import ROOT, TIERS, copy_of_config
@@ -123,14 +122,14 @@ def test_a_result_of_another_shape_cannot_be_read(config_copy: Path) -> None:
         found = read_cell(config_copy, training)
         assert found.record is not None and found.scores is None and found.missing is not None, name
         assert found.missing.what == f"{training.name} has scores that cannot be read"
-        assert found.missing.log == log_of(training, "evaluate")
+        assert found.missing.log == training.log("evaluate")
     for name, how in RECORDS.items():
         write_json(record, record_of(training))
         spoil(record, how)
         found = read_cell(config_copy, training)
         assert found.record is None and found.missing is not None, name
         assert found.missing.what == f"{training.name} has a record that cannot be read"
-        assert found.missing.log == log_of(training, "train")
+        assert found.missing.log == training.log("train")
 
 
 def test_a_result_of_another_shape_hides_no_other(config_copy: Path) -> None:
@@ -142,7 +141,7 @@ def test_a_result_of_another_shape_hides_no_other(config_copy: Path) -> None:
     assert {number["verdict"] for number in mine} == {"missing"}
     assert all(number["ours"] for number in accuracies(config_copy, plan, "rotograd"))
     page = (config_copy / plan.report).read_text(encoding="utf-8")
-    assert "has a record that cannot be read" in page and log_of(training, "train") in page
+    assert "has a record that cannot be read" in page and training.log("train") in page
 
 
 OLDER: dict[str, Callable[[Any, Any], Any]] = {

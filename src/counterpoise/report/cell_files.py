@@ -11,7 +11,6 @@ from counterpoise.files import read_json
 from counterpoise.layout import RunPlan, Training
 from counterpoise.report.origin import is_pulled, older_result, read_older
 from counterpoise.report.shapes import read_cell_files
-from counterpoise.reproduction.logs import log_of
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,10 @@ def read_cell(root: Path, training: Training) -> CellFiles:
     missing = None
     if record is None:
         lacks = "has a record that cannot be read" if trained.is_file() else "is not trained"
-        missing = Notice(f"{training.name} {lacks}", log_of(training, "train"))
+        missing = Notice(f"{training.name} {lacks}", training.log("train"))
     elif scores is None:
         lacks = "has scores that cannot be read" if scored.is_file() else "is not scored"
-        missing = Notice(f"{training.name} {lacks}", log_of(training, "evaluate"))
+        missing = Notice(f"{training.name} {lacks}", training.log("evaluate"))
     folder = older_result(root, training) if missing is not None else None
     older = read_older(folder, tasks) if folder is not None else None
     if folder is None or older is None:

@@ -23,8 +23,9 @@ from counterpoise.report.numbers import (
 )
 from counterpoise.report.protocols import named, protocol_text
 from counterpoise.report.text import anchor
-from counterpoise.reproduction.logs import log_of
 from counterpoise.reproduction.ours import PART
+from counterpoise.reproduction.runs import tasks_of
+from counterpoise.reproduction.words import trouble_text
 from counterpoise.spec.cell import Component
 
 STEPS = ("train", "evaluate")
@@ -59,9 +60,8 @@ def cell_card(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
         troubles.append(f"{files.missing.what}{shown}; see {files.missing.log}")
     for seed, end in (record or {"seeds": {}})["seeds"].items():
         if bad := end["trouble"]:
-            where = f" in task {bad['task']}" if bad.get("task") else ""
             expected = " (expected by the paper)" if run.may_diverge else ""
-            troubles.append(f"seed {seed}: {bad['what']}{where} at step {bad['step']}{expected}")
+            troubles.append(f"{trouble_text(seed, bad)}{expected}")
     word = "stale" if files.older else "missing" if files.missing else "finished"
     if troubles and word == "finished":
         word = "failed"
@@ -74,7 +74,7 @@ def cell_card(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
         (
             *_identity(plan, files),
             *(_machine(record) if record else ()),
-            ("logs", ", ".join(log_of(training, step) for step in STEPS)),
+            ("logs", ", ".join(training.log(step) for step in STEPS)),
         ),
         columns,
         rows,
@@ -214,7 +214,7 @@ def _seeds(files: CellFiles) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ..
         return (), ()
     cell = files.training.cell
     module = registry.find("datasets", cell.dataset)
-    known = module.tasks(module.Options(**cell.dataset_options))
+    known = tasks_of(cell.dataset, cell.dataset_options)
     tasks = [task for task in known if task.name in cell.tasks]
     # Of many tasks the main score only: all others are in results.json, a row of seventy is unread.
     most = None if len(tasks) <= MANY_TASKS else 1

@@ -12,6 +12,7 @@ from counterpoise.report.inputs import PaperFiles
 from counterpoise.report.legend import CLAIMS, Term, mark
 from counterpoise.report.numbers import decimals_for, fixed, signed, significant
 from counterpoise.report.text import anchor, row_name
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import Paper
 
 
@@ -130,7 +131,7 @@ def methods_views(paper: Paper, files: PaperFiles) -> tuple[MethodsView, ...]:
 def _label(paper: Paper, run: str) -> str:
     """The name for people of ``experiment/run``."""
     experiment, _, name = run.partition("/")
-    return paper.experiments[experiment].runs[name].label or name.replace("_", " ")
+    return label_of(paper, experiment, name)
 
 
 def _shared_marks(compared: list[dict[str, Any]]) -> list[str]:

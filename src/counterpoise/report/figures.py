@@ -112,11 +112,10 @@ def _why_not(made: PaperPlan, figure: Figure) -> tuple[str, str]:
     if isinstance(content, UnavailableFigure):
         reason = content.reason.rstrip(".")
         return f"Not made. {reason[0].upper()}{reason[1:]}.", ""
-    digest = made.figure_digests.get(figure.id)
-    if digest is None:
+    if figure.id not in made.figure_digests:
         return f"Its runs are not part of tier {made.tier} with this configuration.", ""
-    log = f"logs/{made.tier}/figures/{made.paper.id}-{figure.id}-{digest}.log"
-    return "Missing: the job that draws it has failed or has not run.", log
+    told = "Missing: the job that draws it has failed or has not run."
+    return told, made.log("figures", figure.id)
 
 
 def _width(svg: str) -> int:

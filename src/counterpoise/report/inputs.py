@@ -117,16 +117,16 @@ def _references(root: Path, plan: Plan) -> tuple[tuple[Reference, ...], tuple[st
 
 
 def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles]) -> PaperFiles:
-    paper, logs = made.paper, f"logs/{made.tier}"
+    paper = made.paper
     notices = []
     tables = read_entry(root / made.tables, "tables")
     rankings = read_entry(root / made.tables, "rankings") or []
     pulled = {key for key, files in cells.items() if files.pulled}
     if tables is None or not _complete(paper, tables):
         if paper.tables:
-            log = f"{logs}/tables/{paper.id}-{made.tables_digest}.log"
             what = "its tables, put together here from the scores that exist"
-            notices.append(Notice(f"{what}, without comparisons of methods", log))
+            told = f"{what}, without comparisons of methods"
+            notices.append(Notice(told, made.log("tables")))
         tables = tables_from_scores(root, plan, paper, cells)
         rankings = [rank_printed(paper, ranked) for ranked in paper.rankings]
     for entry in (
@@ -138,24 +138,22 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
     trends = read_entry(root / made.claims, "figures") or {}
     if not isinstance(found, list) or len(found) != len(paper.claims):
         if paper.claims:
-            log = f"{logs}/claims/{paper.id}-{made.claims_digest}.log"
-            notices.append(Notice("its claims, judged here from the tables that exist", log))
+            told = "its claims, judged here from the tables that exist"
+            notices.append(Notice(told, made.log("claims")))
         numbers = Numbers(tables)
         found = [judge_claim(claim, numbers) for claim in paper.claims]
         trends = judge_trends(paper, numbers)
     figures = {}
-    for name, digest in made.figure_digests.items():
+    for name in made.figure_digests:
         drawn = _figure(root / made.figure(name))
         if drawn is None:
-            log = f"{logs}/figures/{paper.id}-{name}-{digest}.log"
-            notices.append(Notice(f"figure {name}", log))
+            notices.append(Notice(f"figure {name}", made.log("figures", name)))
         else:
             figures[name] = drawn
     views, unreadable = _views(root / made.views) if made.viewed else ([], [])
     if made.viewed and not views:
         unreadable = ["the views of its trade-offs"]
-    log = f"{logs}/views/{paper.id}-{made.views_digest}.log"
-    notices += [Notice(what, log) for what in unreadable]
+    notices += [Notice(what, made.log("views")) for what in unreadable]
     return PaperFiles(
         tables,
         {claim["id"]: claim for claim in found},

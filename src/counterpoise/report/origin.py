@@ -8,13 +8,12 @@ from typing import Any
 
 from counterpoise.layout import Training
 from counterpoise.report.shapes import read_cell_files
-from counterpoise.reproduction.logs import log_of
 
 
 def is_pulled(root: Path, training: Training) -> bool:
     """Whether the cell has a result and no log of its training lies here."""
     return (root / training.file("record.json")).is_file() and not (
-        root / log_of(training, "train")
+        root / training.log("train")
     ).is_file()
 
 

@@ -14,6 +14,7 @@ from counterpoise.report.legend import RUNS, Term, mark
 from counterpoise.report.numbers import duration, options_text, plural
 from counterpoise.report.protocols import Setting, named, settings_of
 from counterpoise.report.text import anchor
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
 
 SHAREABLE = (
@@ -103,7 +104,11 @@ def _experiment(
         bool(source and source.stand_in),
         settings_of(plan, experiment, cell),
         tuple(_without(card, shared) for card in cards),
-        tuple(run.label or key for key, run in experiment.runs.items() if key not in planned),
+        tuple(
+            label_of(plan.papers[paper].paper, name, key)
+            for key in experiment.runs
+            if key not in planned
+        ),
         shared,
     )
 
@@ -158,7 +163,7 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
         run.paper,
         run.experiment,
         run.run,
-        spec.label or run.run.replace("_", " "),
+        label_of(plan.papers[run.paper].paper, run.experiment, run.run),
         "Single task" if alone else registry.method(spec.method).label,
         anchor("method", spec.method),
         _options(spec),

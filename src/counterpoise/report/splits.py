@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise import registry
 from counterpoise.layout import Data
 from counterpoise.prepared import PARTS
 from counterpoise.report.numbers import count
+from counterpoise.reproduction.runs import tasks_of
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ def split_view(
     leak = _leak(summary["leak"]) if "leak" in summary else ""
     if "labels" not in summary:
         return SplitView(data.folder, options, held, (), (), "", leak=leak)
-    module = registry.find("datasets", data.dataset)
-    names = {task.name: task.label for task in module.tasks(module.Options(**data.options))}
+    names = {task.name: task.label for task in tasks_of(data.dataset, data.options)}
     together = summary["together"]
     compared = summary.get("compared") or [[row[k]] * len(row) for k, row in enumerate(together)]
     order = sorted(range(len(together)), key=lambda k: -together[k][k])

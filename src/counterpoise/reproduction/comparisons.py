@@ -22,7 +22,8 @@ from counterpoise.evaluation.comparisons import (
     ranks,
 )
 from counterpoise.evaluation.statistics import relative_gains
-from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of, tasks_of_run
+from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of
+from counterpoise.reproduction.runs import tasks_of_run
 from counterpoise.spec.paper import (
     ALL_TASKS,
     DELTA_M,

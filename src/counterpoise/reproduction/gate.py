@@ -9,12 +9,13 @@ from counterpoise.errors import UserError, UserErrors
 from counterpoise.files import read_json, write_json
 from counterpoise.layout import RunPlan, Training
 from counterpoise.plan import Plan
-from counterpoise.reproduction.logs import log_of
+from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.words import trouble_text
 
 
 def problems(root: Path, plan: Plan) -> list[UserError]:
     """Runs that are missing, have come to an unexpected bad end, or show a broken pipeline."""
-    found = []
+    found, scores = [], Scores(root, plan)
     learned: dict[tuple[str, str], list[tuple[str, str, Any]]] = {}
     for run in plan.runs.values():
         for key in dict.fromkeys(run.cells.values()):
@@ -26,16 +27,15 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
                     UserError(
                         f"cell {key} has no result",
                         where=where,
-                        remedy=f"see {log_of(training, 'train')}",
+                        remedy=f"see {training.log('train')}",
                     )
                 )
                 continue
-            for seed, state in read_json(path)["seeds"].items():
+            for seed, state in scores.record(key)["seeds"].items():
                 if state["trouble"] and not run.may_diverge:
                     found.append(
                         UserError(
-                            f"seed {seed} of {key}: {state['trouble']['what']} at step "
-                            f"{state['trouble']['step']}",
+                            f"cell {key}, {trouble_text(seed, state['trouble'])}",
                             where=where,
                             remedy="look at its learning rate; or declare `may_diverge: true` "
                             "if the paper expects this",
@@ -49,7 +49,7 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
                     UserError(
                         f"cell {training.key} has no scores",
                         where=where,
-                        remedy=f"see {log_of(training, 'evaluate')}",
+                        remedy=f"see {training.log('evaluate')}",
                     )
                 )
             elif (skill := read_json(path)["skill"]["validation"]) is not None:

@@ -19,7 +19,9 @@ from counterpoise.files import read_json, read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
+from counterpoise.reproduction.runs import read_history, tasks_of_run
 from counterpoise.reproduction.verdicts import is_share
+from counterpoise.reproduction.words import trouble_text
 from counterpoise.spec.paper import ALL_TASKS, DELTA_M, SPREADS, Quantity
 from counterpoise.tasks import Task
 
@@ -78,8 +80,9 @@ class Scores:
     def history(self, key: str) -> pd.DataFrame | None:
         """The history of a cell; None where none was kept."""
         if key not in self._histories:
-            path = self.root / self.plan.trainings[key].file("history.parquet")
-            self._histories[key] = read_parquet(path, "history") if path.is_file() else None
+            training = self.plan.trainings[key]
+            kept = (self.root / training.file("history.parquet")).is_file()
+            self._histories[key] = read_history(self.root, training) if kept else None
         return self._histories[key]
 
     def _resamples(self, key: str, task: str, name: str) -> dict[str, np.ndarray]:
@@ -203,17 +206,8 @@ class Scores:
         for key in dict.fromkeys(keys):
             for seed, state in self.record(key)["seeds"].items():
                 if state["trouble"]:
-                    bad = state["trouble"]
-                    task = f" in task {bad['task']}" if bad["task"] else ""
-                    return f"seed {seed}: {bad['what']}{task} at step {bad['step']}"
+                    return trouble_text(seed, state["trouble"])
         return None
-
-
-def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
-    """The tasks of a run, in the dataset's order."""
-    cell = plan.trainings[next(iter(run.cells.values()))].cell
-    module = registry.find("datasets", cell.dataset)
-    return [t for t in module.tasks(module.Options(**cell.dataset_options)) if t.name in run.cells]
 
 
 def lower_is_better(plan: Plan, run: RunPlan, task: Task) -> bool:

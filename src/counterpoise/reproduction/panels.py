@@ -1,24 +1,17 @@
-"""What all figures of runs need: labels, histories, runs and panels."""
+"""What all figures of runs need: which runs there are, and panels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import Line, Paper
-
-
-def label_of(paper: Paper, experiment: str, run: str) -> str:
-    """A run's name for people."""
-    return paper.experiments[experiment].runs[run].label or run.replace("_", " ")
 
 
 def lines_of(plan: Plan, paper: Paper, lines: Sequence[Line]) -> list[tuple[str, RunPlan]]:
@@ -29,19 +22,6 @@ def lines_of(plan: Plan, paper: Paper, lines: Sequence[Line]) -> list[tuple[str,
         for line in lines
     ]  # fmt: skip
     return [(label, run) for label, run in found if run is not None]
-
-
-def history_of(root: Path, plan: Plan, run: RunPlan) -> pd.DataFrame:
-    """History of all cells of a run.
-
-    Raises:
-        UserError: one is missing or damaged.
-    """
-    frames = [
-        read_parquet(root / plan.trainings[key].file("history.parquet"), "history")
-        for key in dict.fromkeys(run.cells.values())
-    ]
-    return pd.concat(frames, ignore_index=True)
 
 
 def runs_of(plan: Plan, paper: Paper, experiment: str, names: tuple[str, ...]) -> list[RunPlan]:

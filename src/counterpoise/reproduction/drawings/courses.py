@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings.history import AXES
-from counterpoise.reproduction.panels import grid, history_of, lines_of
+from counterpoise.reproduction.panels import grid, lines_of
+from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import line_style
 from counterpoise.spec.paper import CoursesFigure, Paper
 
@@ -37,6 +39,7 @@ def draw(
         data += [
             {"run": label, "epoch": int(epoch), "mean": float(value)}
             for epoch, value in zip(epochs, mean, strict=True)
+            if np.isfinite(value)
         ]
     axis.set_xlabel("epoch")
     axis.set_ylabel(f"{AXES.get(content.quantity, content.quantity)}, mean over tasks")

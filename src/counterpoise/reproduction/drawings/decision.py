@@ -10,7 +10,8 @@ from matplotlib.figure import Figure as Canvas
 
 from counterpoise.files import read_parquet
 from counterpoise.plan import Plan
-from counterpoise.reproduction.panels import grid, label_of, runs_of
+from counterpoise.reproduction.panels import grid, runs_of
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import DecisionFigure, Paper
 
 

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure as Canvas
 from counterpoise import registry
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
-from counterpoise.reproduction.panels import grid, history_of, label_of, runs_of
+from counterpoise.reproduction.panels import grid, runs_of
+from counterpoise.reproduction.runs import history_of, tasks_of_run
 from counterpoise.reproduction.style import line_style
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import HistoryFigure, Paper
 
 AXES = {
@@ -29,10 +31,8 @@ def draw(
 ) -> tuple[Canvas, list[dict[str, Any]]]:
     """One panel a task: the mean over seeds, with the range of the seeds as a band."""
     runs = runs_of(plan, paper, content.experiment, content.runs)
-    cell = plan.trainings[next(iter(runs[0].cells.values()))].cell
-    module = registry.find("datasets", cell.dataset)
-    known = module.tasks(module.Options(**cell.dataset_options))
-    tasks = [task for task in known if task.name in cell.tasks]
+    module = registry.find("datasets", paper.experiments[content.experiment].dataset)
+    tasks = tasks_of_run(plan, runs[0])
     figure, axes = grid(len(tasks), min(3, len(tasks)), 2.7, 2.1)
     data = []
     for number, run in enumerate(runs):

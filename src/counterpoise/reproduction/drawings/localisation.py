@@ -20,8 +20,9 @@ from counterpoise.evaluation.localised import (
 from counterpoise.files import read_parquet
 from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings._maps import WAYS
-from counterpoise.reproduction.panels import grid, label_of
+from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, LocalisationFigure, Paper
 
 SHOWN = {"pointing": "pointing game", "energy": "energy inside", "overlap.0.5": "IoU at half"}

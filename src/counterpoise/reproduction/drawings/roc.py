@@ -12,9 +12,11 @@ from matplotlib.figure import Figure as Canvas
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
-from counterpoise.reproduction.ours import PART, Scores, tasks_of_run
-from counterpoise.reproduction.panels import grid, label_of, runs_of
+from counterpoise.reproduction.ours import PART, Scores
+from counterpoise.reproduction.panels import grid, runs_of
+from counterpoise.reproduction.runs import tasks_of_run
 from counterpoise.reproduction.style import line_style
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import Paper, RocFigure
 from counterpoise.tasks import Task
 

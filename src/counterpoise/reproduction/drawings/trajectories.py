@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.plan import Plan
-from counterpoise.reproduction.panels import grid, history_of, label_of, runs_of
+from counterpoise.reproduction.panels import grid, runs_of
+from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import COLOURS, DASHES
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import Paper, TrajectoriesFigure
 
 

@@ -17,9 +17,9 @@ from counterpoise.evaluation.statistics import Sample, relative_gains
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
-from counterpoise.reproduction.ours import Scores, tasks_of_run
-from counterpoise.reproduction.panels import history_of, label_of
-from counterpoise.reproduction.words import plural
+from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.runs import read_history, tasks_of_run
+from counterpoise.reproduction.words import label_of, plural
 from counterpoise.spec.paper import SINGLE_TASK
 from counterpoise.tasks import Task
 
@@ -174,7 +174,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
             *_cost(scores, run),
             pd.DataFrame(columns=["epoch", "quantity", "task", "value"])
             if methods[run.run] == SINGLE_TASK
-            else history_of(root, plan, run),
+            else _history(scores, run),
             spread(run, weighted=False),
             spread(run, weighted=True),
             beyond(run),
@@ -233,6 +233,13 @@ def _reference(planned: list[RunPlan], methods: dict[str, str]) -> str:
 
 def _by_task(scores: Scores, run: RunPlan, tasks: list[Task]) -> ByTask:
     return {t.name: scores.measured(run.cells[t.name], t.name, t.metrics[0]) for t in tasks}
+
+
+def _history(scores: Scores, run: RunPlan) -> pd.DataFrame:
+    """Of the one network of all tasks; tables do without one that is missing, views do not."""
+    key = next(iter(run.cells.values()))
+    found = scores.history(key)
+    return read_history(scores.root, scores.plan.trainings[key]) if found is None else found
 
 
 def _both(one: ByTask, other: ByTask) -> list[str]:

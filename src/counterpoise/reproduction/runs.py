@@ -1,0 +1,46 @@
+"""What drawings and numbers need of a run besides its scores: its tasks and its history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from counterpoise import registry
+from counterpoise.files import read_parquet
+from counterpoise.layout import RunPlan, Training
+from counterpoise.plan import Plan
+from counterpoise.tasks import Task
+
+
+def tasks_of(dataset: str, options: dict[str, Any]) -> list[Task]:
+    """All tasks of a dataset with its options, in its order."""
+    module = registry.find("datasets", dataset)
+    found: list[Task] = list(module.tasks(module.Options(**options)))
+    return found
+
+
+def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
+    """The tasks of a run, in the dataset's order."""
+    cell = plan.trainings[next(iter(run.cells.values()))].cell
+    return [t for t in tasks_of(cell.dataset, cell.dataset_options) if t.name in run.cells]
+
+
+def read_history(root: Path, training: Training) -> pd.DataFrame:
+    """History of a cell.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return read_parquet(root / training.file("history.parquet"), "history")
+
+
+def history_of(root: Path, plan: Plan, run: RunPlan) -> pd.DataFrame:
+    """History of all cells of a run.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    keys = dict.fromkeys(run.cells.values())
+    return pd.concat([read_history(root, plan.trainings[k]) for k in keys], ignore_index=True)
