@@ -26,6 +26,7 @@ from counterpoise.spec.paper import (
     Quantity,
     Run,
     RunsFigure,
+    Table,
     parse_printed,
     references,
 )
@@ -221,7 +222,24 @@ def check_paper(
             continue
         if content.kind == "bars" and content.table not in tables:
             missing("table", content.table, tables, at)
+        elif content.kind == "bars" and not _has_numbers(tables[content.table]):
+            errors.append(
+                UserError(
+                    f"table {content.table!r} has neither printed numbers nor runs to draw as bars",
+                    where=document.where(at),
+                    remedy="fill in its numbers, name its runs, or take the figure out",
+                )
+            )
     return _unique(errors)
+
+
+def _has_numbers(table: Table) -> bool:
+    """Whether a cell of the table has a printed number, or may get one of ours."""
+    quantities = [table.quantity(row, column) for row in table.rows for column in table.columns]
+    return any(parse_printed(text) for row in table.rows for text in row.printed) or any(
+        (quantity.run or quantity.explanation) and not quantity.unavailable
+        for quantity in quantities
+    )
 
 
 def _check_margins(paper: Paper, test: Any, document: Document, at: Path_) -> list[UserError]:

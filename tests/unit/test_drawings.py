@@ -10,19 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from counterpoise.files import write_json
 from counterpoise.plan import load_plan
-from counterpoise.reproduction.drawings import courses, history
+from counterpoise.reproduction.drawings import bars, courses, history
 from counterpoise.reproduction.drawings._maps import show_map, show_overlay, show_scale
 from counterpoise.reproduction.drawings.bars import _number
 from counterpoise.reproduction.figures import _describe
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS, house_style, line_style, to_svg
 from counterpoise.spec.paper import (
+    BarsFigure,
     CoursesFigure,
     Figure,
     HistoryFigure,
     Line,
     SchematicFigure,
+    Table,
 )
 
 from ..support import TIERS
@@ -77,6 +80,47 @@ def test_a_figure_is_described_by_its_rows(rows: int, told: str) -> None:
 )  # fmt: skip
 def test_a_bar_tells_three_digits(value: float, text: str) -> None:
     assert _number(value) == text
+
+
+def drawn_bars(root: Path, entries: dict[str, list[tuple[float | None, float | None]]]) -> Any:
+    """A table's figure: by row, printed and ours of each column."""
+    columns = [{"label": name} for name in ("A", "B")]
+    table = Table.model_validate(
+        {"id": "t", "title": "T", "place": "Table 1", "columns": columns,
+         "rows": [{"label": row, "printed": ("-", "-")} for row in entries]}
+    )  # fmt: skip
+    found = {
+        row: {
+            name: {"printed_value": printed, "ours": None if ours is None else {"mean": ours}}
+            for name, (printed, ours) in zip(("a", "b"), cells, strict=True)
+        }
+        for row, cells in entries.items()
+    }
+    write_json(root / "tables.json", {"tables": {"t": found}})
+    plan: Any = SimpleNamespace(papers={"p": SimpleNamespace(tables="tables.json")})
+    paper: Any = SimpleNamespace(id="p", tables=(table,))
+    with house_style("bars"):
+        canvas, data = bars.draw(root, plan, paper, BarsFigure(kind="bars", table="t"))
+        legend = [text.get_text() for one in canvas.legends for text in one.get_texts()]
+        panels = [axis.get_title(loc="left") for axis in canvas.axes]
+    return panels, legend, data
+
+
+def test_bars_show_columns_with_numbers_of_either_kind(tmp_path: Path) -> None:
+    none = (None, None)
+    assert drawn_bars(tmp_path, {"x": [(1.0, None), none]})[:2] == (["A"], [])
+    assert drawn_bars(tmp_path, {"x": [(1.0, None), (None, 2.0)]})[:2] == (
+        ["A", "B"], ["printed", "ours"],
+    )  # fmt: skip
+    ours_only = drawn_bars(tmp_path, {"x": [none, (None, 2.0)], "y": [none, none]})
+    assert ours_only[:2] == (["B"], []) and [row["ours"] for row in ours_only[2]] == [2.0, None]
+
+
+def test_bars_of_a_table_without_any_number_are_empty(tmp_path: Path) -> None:
+    """As in a tier that runs nothing of it."""
+    panels, legend, data = drawn_bars(tmp_path, {"x": [(None, None)] * 2})
+    assert (panels, legend) == (["A", "B"], [])
+    assert all(row["printed"] is row["ours"] is None for row in data)
 
 
 # Courses over epochs -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,25 @@ def test_a_value_out_of_range(config_copy: Path, old: str, new: str, said: str) 
     (error,) = errors_of(config_copy)
     assert said in error.what
     assert error.where == f"{path}:{line}"
+
+
+def test_bars_need_a_table_with_numbers_or_runs(config_copy: Path) -> None:
+    """As `counterpoise new paper` writes one, before its numbers are filled in: runs are enough."""
+    path = config_copy / "config/papers/db-mtl.yaml"
+    before, table, after = re.split(
+        r"(?s)(  - id: beta-schedule\n.*?)(?=  - id: runtime\n)", path.read_text(encoding="utf-8")
+    )
+    empty = re.sub(r'printed: \["[^"]*"\]', 'printed: ["-"]', table)
+    path.write_text(before + empty + after, encoding="utf-8")
+    (error,) = errors_of(config_copy)
+    assert "'beta-schedule' has neither printed numbers nor runs" in error.what
+    assert "db-mtl.yaml:" in str(error.where) and error.remedy
+    runs = empty.replace(
+        "    unavailable: Office-31 is not among this project's datasets\n",
+        "    experiment: multimnist\n    run: uniform\n    task: left\n",
+    ).replace("metric: delta_p", "metric: accuracy")
+    path.write_text(before + runs + after, encoding="utf-8")
+    load_project(config_copy)
 
 
 def test_mistakes_in_several_files_are_told_together(config_copy: Path) -> None:

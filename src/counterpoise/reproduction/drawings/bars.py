@@ -23,6 +23,11 @@ WIDTH = 8.4
 
 Numbers = list[float | None]
 
+LOOKS: dict[str, dict[str, Any]] = {
+    "printed": {"color": COLOURS[0]},
+    "ours": {"color": COLOURS[1], "hatch": "////", "edgecolor": "#ffffff", "linewidth": 0},
+}
+
 
 def draw(
     root: Path, plan: Plan, paper: Paper, content: BarsFigure
@@ -30,25 +35,23 @@ def draw(
     """A table as bars, one panel a column: printed, and ours where it is run."""
     table = find_table(paper, content.table)
     entries = read_json(root / plan.papers[paper.id].tables)["tables"][table.id]
-    shown = [
-        column
-        for column in table.columns
-        if any(entries[row.id][column.id]["printed_value"] is not None for row in table.rows)
-    ]
     names = [row.label for row in table.rows]
-    numbers = {column.id: _numbers(entries, table, column) for column in shown}
-    both = any(value is not None for _, ours in numbers.values() for value in ours)
+    numbers = {column.id: _numbers(entries, table, column) for column in table.columns}
+    # A tier that runs nothing of a table with nothing printed still has its rows and columns.
+    shown = [c for c in table.columns if any(map(_any, numbers[c.id].values()))] or table.columns
+    kinds = [kind for kind in LOOKS if any(_any(found[kind]) for found in numbers.values())]
+    both = len(kinds) > 1
     tall = max(1.2, 0.24 * len(names) + 0.7) + (0.25 if both else 0)
     across = min(4, len(shown))
     figure, axes = grid(len(shown), across, min(5.5, WIDTH / across), tall)
     data = []
     for column, axis in zip(shown, axes, strict=True):
-        printed, ours = numbers[column.id]
-        _panel(axis, names, printed, ours if both else None)
+        found = numbers[column.id]
+        _panel(axis, names, {kind: found[kind] for kind in kinds})
         axis.set_title(column.label, loc="left")
         data += [
             {"row": name, "column": column.label, "printed": p, "ours": o}
-            for name, p, o in zip(names, printed, ours, strict=True)
+            for name, p, o in zip(names, found["printed"], found["ours"], strict=True)
         ]
     if both:
         handles, labels = axes[0].get_legend_handles_labels()
@@ -56,13 +59,17 @@ def draw(
     return figure, data
 
 
-def _numbers(entries: dict[str, Any], table: Table, column: Column) -> tuple[Numbers, Numbers]:
+def _numbers(entries: dict[str, Any], table: Table, column: Column) -> dict[str, Numbers]:
     """Printed numbers and ours of a column, by row."""
     cells = [entries[row.id][column.id] for row in table.rows]
-    return (
-        [cell["printed_value"] for cell in cells],
-        [(cell["ours"] or {}).get("mean") for cell in cells],
-    )
+    return {
+        "printed": [cell["printed_value"] for cell in cells],
+        "ours": [(cell["ours"] or {}).get("mean") for cell in cells],
+    }
+
+
+def _any(values: Numbers) -> bool:
+    return any(value is not None for value in values)
 
 
 def _number(value: float) -> str:
@@ -70,18 +77,15 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
-def _panel(axis: Axes, names: list[str], printed: Numbers, ours: Numbers | None) -> None:
+def _panel(axis: Axes, names: list[str], bars: dict[str, Numbers]) -> None:
+    """Bars of each kind of number, the first above the others."""
     positions = np.arange(len(names))
-    size = 0.7 if ours is None else 0.38
-    above = 0.0 if ours is None else size / 2
-    bars: list[tuple[Numbers, float, dict[str, Any]]] = [
-        (printed, -above, {"color": COLOURS[0], "label": "printed"})
-    ]
-    if ours is not None:
-        bars.append((ours, above, {"color": COLOURS[1], "label": "ours", "hatch": "////",
-                                   "edgecolor": "#ffffff", "linewidth": 0}))  # fmt: skip
-    for values, moved, look in bars:
-        drawn = axis.barh(positions + moved, [v or 0 for v in values], size, **look)
+    size = 0.7 if len(bars) < 2 else 0.38
+    for number, (kind, values) in enumerate(bars.items()):
+        moved = size * (number - (len(bars) - 1) / 2)
+        drawn = axis.barh(
+            positions + moved, [v or 0 for v in values], size, label=kind, **LOOKS[kind]
+        )
         if len(names) <= MOST_LABELLED:
             told = ["" if v is None else _number(v) for v in values]
             axis.bar_label(drawn, told, padding=2, fontsize=7)
