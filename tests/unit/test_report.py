@@ -172,6 +172,23 @@ def test_an_older_result_is_shown_if_it_can_be_read(config_copy: Path) -> None:
     assert {n["verdict"] for n in accuracies(config_copy, plan, "uniform")} == {"missing"}
 
 
+def test_resamples_are_read_where_tables_are_put_together(config_copy: Path) -> None:
+    """They are most of what lies on disk, and the report keeps none of them in memory."""
+    plan = made_plan(config_copy)
+    training = uniform(plan)
+    draws = " ".join(str(0.70 + 0.001 * place) for place in range(100))
+    by_seed = {str(seed): [draws] for seed in training.cell.seeds}
+    left = {"draws": {"accuracy": by_seed}, "units": {"accuracy": 50}}
+    told = {"test": {"items": "i", "factors": [1], "tasks": {"left": left}}}
+    write_json(config_copy / training.scores, {**scores_of(training), "resamples": told})
+    inputs = read_inputs(config_copy, plan)
+    scores = inputs.cells[training.key].scores
+    assert scores is not None and scores.keys() == {"scores"}
+    row = inputs.papers["rotograd"].tables["table-3"]["uniform"]
+    assert row["left"]["ours"]["interval"] is not None
+    assert row["right"]["ours"]["interval"] is None, "what its items add is not known"
+
+
 def test_committed_results_can_be_read() -> None:
     cells = sorted((ROOT / "reports/reference").glob("*/cells/*/*"))
     assert cells

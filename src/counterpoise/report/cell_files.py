@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoise.errors import UserError
-from counterpoise.files import read_json
 from counterpoise.layout import RunPlan, Training
-from counterpoise.report.origin import is_pulled, older_result, read_older
 from counterpoise.report.shapes import read_cell_files
 
 
@@ -26,6 +23,8 @@ class CellFiles:
     """What exists of a cell.
 
     Attributes:
+        scores: without their resamples, which are most of the file.
+        scored: where the scores lie.
         missing: the first step that has left no result, with its log.
         older: digest of the older result that is shown in its place.
         pulled: no log of its training lies here.
@@ -34,17 +33,10 @@ class CellFiles:
     training: Training
     record: dict[str, Any] | None
     scores: dict[str, Any] | None
+    scored: Path
     missing: Notice | None
     older: str = ""
     pulled: bool = False
-
-
-def read_entry(path: Path, key: str) -> Any:
-    """The entry ``key`` of a JSON file, or None."""
-    try:
-        return read_json(path)[key]
-    except (UserError, KeyError, TypeError):
-        return None
 
 
 def read_cell(root: Path, training: Training) -> CellFiles:
@@ -52,6 +44,7 @@ def read_cell(root: Path, training: Training) -> CellFiles:
     tasks = training.cell.tasks
     trained, scored = root / training.file("record.json"), root / training.scores
     record, scores = read_cell_files(trained, scored, tasks)
+    pulled = trained.is_file() and not (root / training.log("train")).is_file()
     missing = None
     if record is None:
         lacks = "has a record that cannot be read" if trained.is_file() else "is not trained"
@@ -59,11 +52,25 @@ def read_cell(root: Path, training: Training) -> CellFiles:
     elif scores is None:
         lacks = "has scores that cannot be read" if scored.is_file() else "is not scored"
         missing = Notice(f"{training.name} {lacks}", training.log("evaluate"))
-    folder = older_result(root, training) if missing is not None else None
-    older = read_older(folder, tasks) if folder is not None else None
-    if folder is None or older is None:
-        return CellFiles(training, record, scores, missing, "", is_pulled(root, training))
-    return CellFiles(training, *older, missing, folder.name)
+    if missing is not None and (older := _older_result(root, training)) is not None:
+        newest = max(older.glob("scores-*.json"), key=lambda path: path.stat().st_mtime)
+        before = read_cell_files(older / "record.json", newest, tasks)
+        if None not in before:
+            return CellFiles(training, *before, newest, missing, older.name)
+    return CellFiles(training, record, scores, scored, missing, pulled=pulled)
+
+
+def _older_result(root: Path, training: Training) -> Path | None:
+    """Folder of the newest result under the cell's name that other code or settings have made."""
+    folder = (root / training.folder).parent
+    found = [
+        path
+        for path in folder.glob("*")
+        if path.name != training.digest
+        and (path / "record.json").is_file()
+        and any(path.glob("scores-*.json"))
+    ]
+    return max(found, key=lambda path: (path / "record.json").stat().st_mtime, default=None)
 
 
 def missing_of_run(run: RunPlan, cells: dict[str, CellFiles]) -> list[Notice]:

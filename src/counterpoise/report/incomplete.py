@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
+from counterpoise.files import read_json
 from counterpoise.plan import Plan
 from counterpoise.report.cell_files import CellFiles, missing_of_run
 from counterpoise.reproduction.ours import Scores
-from counterpoise.reproduction.tables import declared_margin, make_entry
-from counterpoise.spec.paper import DELTA_M, Column, Paper, Row, Table, parse_printed
+from counterpoise.reproduction.tables import make_entry, planned_entry, tables_of
+from counterpoise.spec.paper import DELTA_M, Column, Paper, Row, Table
 
 
 class FoundScores(Scores):
@@ -21,8 +22,12 @@ class FoundScores(Scores):
         self._cells = cells
 
     def file(self, key: str) -> Any:
-        """The scores of a cell."""
-        return _there(self._cells[key], self._cells[key].scores)
+        """The scores of a cell, with their resamples, which the report does not keep."""
+        if key not in self._files:
+            files = self._cells[key]
+            _there(files, files.scores)
+            self._files[key] = read_json(files.scored)
+        return self._files[key]
 
     def record(self, key: str) -> Any:
         """The training record of a cell."""
@@ -51,16 +56,7 @@ def tables_from_scores(
         except (UserError, KeyError, TypeError):
             return missing_entry(plan, paper, table, row, column, text, cells)
 
-    return {
-        table.id: {
-            row.id: {
-                column.id: entry(table, row, column, text)
-                for column, text in zip(table.columns, row.printed, strict=True)
-            }
-            for row in table.rows
-        }
-        for table in paper.tables
-    }
+    return tables_of(paper, entry)
 
 
 def missing_entry(
@@ -73,7 +69,7 @@ def missing_entry(
     cells: dict[str, CellFiles],
 ) -> dict[str, Any]:
     """An entry of a table whose number should exist and does not, in the form of the others."""
-    quantity, printed = table.quantity(row, column), parse_printed(text)
+    quantity = table.quantity(row, column)
     experiment, name = paper.run_of(quantity)
     behind = [name, *([str(table.baseline)] if quantity.metric == DELTA_M else [])]
     runs = [plan.runs.get((paper.id, experiment, run)) for run in behind]
@@ -83,23 +79,8 @@ def missing_entry(
         if run is not None
         for notice in missing_of_run(run, cells)
     ]
-    return {
-        "printed": text if printed is not None else None,
-        "printed_value": float(printed.value) if printed is not None else None,
-        "printed_spread": float(printed.spread)
-        if printed is not None and printed.spread is not None
-        else None,
-        "ours": None,
-        "difference": None,
-        "interval": None,
-        "margin": declared_margin(printed, quantity, table.repeats),
-        "marks": [row.mark] if row.mark else [],
+    return planned_entry(table, row, column, text, runs[0]) | {
         "verdict": "missing",
         "rule": "the job that makes our number has failed or has not run",
         "reason": "; ".join(dict.fromkeys(logs)) or "its scores cannot be read",
-        "better": quantity.better,
-        "metric": quantity.measured,
-        "run": f"{experiment}/{name}" if runs[0] is not None else None,
-        "measurable": not quantity.unavailable,
-        "reductions": list(runs[0].reductions) if runs[0] is not None else [],
     }

@@ -10,16 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from counterpoise.errors import UserError
-from counterpoise.files import read_json
 from counterpoise.layout import PaperPlan
 from counterpoise.plan import Plan
 from counterpoise.provenance import commit
-from counterpoise.reference import FOLDER, Reference, read_references
-from counterpoise.report.cell_files import CellFiles, Notice, read_cell, read_entry
+from counterpoise.reference import FOLDER, Reference, entries_of, read_references
+from counterpoise.report.cell_files import CellFiles, Notice, read_cell
 from counterpoise.report.drawings import is_drawing
 from counterpoise.report.incomplete import tables_from_scores
-from counterpoise.report.shapes import is_record
+from counterpoise.report.shapes import is_record, read_object
 from counterpoise.reproduction.claims import judge_claim, judge_trends
 from counterpoise.reproduction.comparisons import rank_printed
 from counterpoise.reproduction.evidence import Numbers
@@ -92,11 +90,8 @@ def read_inputs(root: Path, plan: Plan) -> Inputs:
     cells = {key: read_cell(root, training) for key, training in plan.trainings.items()}
     papers = {name: _paper(root, plan, made, cells) for name, made in plan.papers.items()}
     used = {training.data.folder: training.data for training in plan.trainings.values()}
-    summaries = {
-        folder: read_json(root / data.summary)
-        for folder, data in used.items()
-        if read_entry(root / data.summary, "parts") is not None
-    }
+    read = {folder: read_object(root / data.summary) for folder, data in used.items()}
+    summaries = {folder: summary for folder, summary in read.items() if "parts" in summary}
     references, unreadable = _references(root, plan)
     return Inputs(commit(root), cells, papers, summaries, references, unreadable)
 
@@ -119,8 +114,8 @@ def _references(root: Path, plan: Plan) -> tuple[tuple[Reference, ...], tuple[st
 def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles]) -> PaperFiles:
     paper = made.paper
     notices = []
-    tables = read_entry(root / made.tables, "tables")
-    rankings = read_entry(root / made.tables, "rankings") or []
+    tabled, judged = read_object(root / made.tables), read_object(root / made.claims)
+    tables, rankings = tabled.get("tables"), tabled.get("rankings") or []
     pulled = {key for key, files in cells.items() if files.pulled}
     if tables is None or not _complete(paper, tables):
         if paper.tables:
@@ -129,13 +124,10 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
             notices.append(Notice(told, made.log("tables")))
         tables = tables_from_scores(root, plan, paper, cells)
         rankings = [rank_printed(paper, ranked) for ranked in paper.rankings]
-    for entry in (
-        entry for rows in tables.values() for row in rows.values() for entry in row.values()
-    ):
+    for entry in entries_of(tables):
         if entry["ours"] is not None and pulled & {*entry["ours"]["cells"]}:
             entry["marks"].append("pulled")
-    found = read_entry(root / made.claims, "claims")
-    trends = read_entry(root / made.claims, "figures") or {}
+    found, trends = judged.get("claims"), judged.get("figures") or {}
     if not isinstance(found, list) or len(found) != len(paper.claims):
         if paper.claims:
             told = "its claims, judged here from the tables that exist"
@@ -145,11 +137,11 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
         trends = judge_trends(paper, numbers)
     figures = {}
     for name in made.figure_digests:
-        drawn = _figure(root / made.figure(name))
+        drawn = _drawn(root / made.figure(name))
         if drawn is None:
             notices.append(Notice(f"figure {name}", made.log("figures", name)))
         else:
-            figures[name] = drawn
+            figures[name], _ = drawn
     views, unreadable = _views(root / made.views) if made.viewed else ([], [])
     if made.viewed and not views:
         unreadable = ["the views of its trade-offs"]
@@ -160,8 +152,8 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
         figures,
         views,
         notices,
-        read_entry(root / made.tables, "comparisons") or {},
-        read_entry(root / made.tables, "descriptions") or {},
+        tabled.get("comparisons") or {},
+        tabled.get("descriptions") or {},
         trends,
         [ranked for ranked in rankings if ranked is not None],
     )
@@ -180,27 +172,27 @@ def _complete(paper: Paper, tables: Any) -> bool:
         return False
 
 
-def _figure(path: Path) -> FigureFiles | None:
-    """A drawn figure; None where a part is missing, or is more than a drawing."""
+def _drawn(path: Path) -> tuple[FigureFiles, dict[str, Any]] | None:
+    """A drawing with all that its JSON says; None where a part is missing, or is more than that."""
+    behind = read_object(path.with_suffix(".json"))
     try:
         svg = path.read_text(encoding="utf-8")
-        behind = read_json(path.with_suffix(".json"))
         figure = FigureFiles(svg, list(behind["data"]), list(behind["marks"]))
-    except (OSError, UnicodeDecodeError, UserError, KeyError, TypeError):
+    except (OSError, UnicodeDecodeError, KeyError, TypeError):
         return None
-    return figure if is_drawing(svg) else None
+    return (figure, behind) if is_drawing(svg) else None
 
 
 def _views(folder: Path) -> tuple[list[ViewFiles], list[str]]:
     """The views of a paper, as they are named in their files, and those that cannot be read."""
     found, unreadable = [], []
     for path in sorted({path.with_suffix(".svg") for path in folder.glob("[!.]*")}):
-        drawn = _figure(path)
+        drawn = _drawn(path)
         if drawn is None:
             unreadable.append(f"view {path.stem}")
             continue
-        behind = read_json(path.with_suffix(".json"))
+        figure, behind = drawn
         names = ("experiment", "kind", "title", "of", "ran", "note")
         told = {name: str(behind.get(name, "")) for name in names}
-        found.append(ViewFiles(**told, drawn=drawn))
+        found.append(ViewFiles(**told, drawn=figure))
     return found, unreadable

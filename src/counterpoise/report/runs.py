@@ -14,6 +14,7 @@ from counterpoise.report.legend import RUNS, Term, mark
 from counterpoise.report.numbers import duration, options_text, plural
 from counterpoise.report.protocols import Setting, named, settings_of
 from counterpoise.report.text import anchor
+from counterpoise.reproduction.tables import marks_of
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
 
@@ -153,9 +154,8 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
         brief.insert(0, plural(len(cards), "cell"))
     if len(records) == len(keys):
         brief.append(duration(sum(record["seconds"] for record in records)))
-    names = run.marks
+    names = marks_of(run, spec)
     names += ["pulled"] * any(inputs.cells[key].pulled for key in keys)
-    names += ["calibrated"] * spec.calibrated + ["sensitivity"] * (spec.role == "sensitivity")
     alone = spec.method == SINGLE_TASK
     columns, rows = _together(cards)
     return RunCard(

@@ -90,13 +90,19 @@ def is_scores(found: Any, tasks: Iterable[str]) -> bool:
 def read_cell_files(
     record: Path, scores: Path, tasks: Iterable[str]
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """A cell's record and scores; None for what is missing, damaged or of another shape."""
-    made, found = _read(record), _read(scores)
+    """A cell's record and scores; None for what is missing, damaged or of another shape.
+
+    Scores come without their resamples: of all cells together these are hundreds of megabytes.
+    """
+    made, found = read_object(record), read_object(scores)
+    found.pop("resamples", None)
     return made if is_record(made) else None, found if is_scores(found, tasks) else None
 
 
-def _read(path: Path) -> Any:
+def read_object(path: Path) -> dict[str, Any]:
+    """The object of a JSON file; an empty one where it cannot be read."""
     try:
-        return read_json(path)
+        found = read_json(path)
     except UserError:
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError, nearest
-from counterpoise.files import read_json, sha256_file, write_sealed, write_text
+from counterpoise.files import sha256_file, write_sealed, write_text
 from counterpoise.plan import DRAWINGS, Plan
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.words import plural
-from counterpoise.spec.paper import BarsFigure, Figure
+from counterpoise.spec.paper import Figure
 
 
 def _describe(figure: Figure, data: list[dict[str, Any]]) -> str:
@@ -37,17 +37,15 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     path = root / paper_plan.figure(name)
     write_text(path, svg)
     cells = plan.cells_of_figure(paper_name, name)
-    if isinstance(figure.content, BarsFigure):
-        entries = read_json(root / paper_plan.tables)["tables"][figure.content.table]
-        marks = {m for row in entries.values() for entry in row.values() for m in entry["marks"]}
-    else:
-        keys = {training.key for training in cells}
-        shown = [
-            r for r in plan.runs.values() if r.paper == paper_name and keys & {*r.cells.values()}
-        ]
-        marks = {mark for run in shown for mark in run.marks}
-    keys_shown = [training.key for training in cells]
+    keys = [training.key for training in cells]
+    # Bars have no cells and no marks of their own: the report takes those of their table.
+    marks = {
+        mark
+        for run in plan.runs.values()
+        if run.paper == paper_name and {*keys} & {*run.cells.values()}
+        for mark in run.marks
+    }
     write_sealed(
         path.with_suffix(".json"),
-        {"data": data, "cells": keys_shown, "marks": sorted(marks), "svg": sha256_file(path)},
+        {"data": data, "cells": keys, "marks": sorted(marks), "svg": sha256_file(path)},
     )

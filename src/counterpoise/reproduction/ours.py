@@ -33,6 +33,9 @@ CONSTANT = "constant"
 ONCE = "all"
 """In place of a seed: what was measured once for all of them."""
 
+REFERENCE = "the reference itself"
+"""Why the run that Delta_m is relative to has none."""
+
 
 @dataclass(frozen=True)
 class Ours:
@@ -63,6 +66,8 @@ class Scores:
         self._histories: dict[str, pd.DataFrame | None] = {}
         self._localised: dict[tuple[str, str, str], Localised] = {}
         self._draws: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
+        self.found: dict[tuple[str, Quantity, str | None], tuple[Ours | None, str]] = {}
+        """What :func:`ours_of` has found before: tables, comparisons and claims ask alike."""
 
     def file(self, key: str) -> Any:
         """The scores of a cell as :mod:`counterpoise.evaluation.evaluate` writes them."""
@@ -280,6 +285,15 @@ def ours_of(
     scores: Scores, paper: str, quantity: Quantity, baseline: str | None
 ) -> tuple[Ours | None, str]:
     """Our numbers for a quantity, or None and the reason."""
+    place = (paper, quantity, baseline)
+    if place not in scores.found:
+        scores.found[place] = _ours_of(scores, paper, quantity, baseline)
+    return scores.found[place]
+
+
+def _ours_of(
+    scores: Scores, paper: str, quantity: Quantity, baseline: str | None
+) -> tuple[Ours | None, str]:
     if quantity.unavailable:
         return None, quantity.unavailable
     if quantity.explanation is not None:
@@ -292,7 +306,7 @@ def ours_of(
     scale = 100.0 if quantity.percent else 1.0
     if quantity.metric == DELTA_M:
         if quantity.run == baseline:
-            return None, "the reference itself"
+            return None, REFERENCE
         reference = scores.plan.runs.get((paper, quantity.experiment, str(baseline)))
         if reference is None:
             return None, "its single-task reference is not run"

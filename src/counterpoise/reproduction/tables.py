@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from counterpoise.files import write_sealed
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
 from counterpoise.reproduction.comparisons import compare_methods, describe_runs, rank_printed
-from counterpoise.reproduction.ours import Ours, Scores, ours_of
+from counterpoise.reproduction.ours import REFERENCE, Ours, Scores, ours_of
 from counterpoise.reproduction.verdicts import judge, margin_of
 from counterpoise.spec.paper import (
     DELTA_M,
@@ -26,14 +28,11 @@ from counterpoise.spec.paper import (
 )
 
 
-def _marks(plan: RunPlan | None, run: Run | None, row: Row) -> list[str]:
+def marks_of(plan: RunPlan | None, run: Run | None) -> list[str]:
+    """What every number of a run is marked with, as far as it is planned and declared."""
     marks = plan.marks if plan is not None else []
-    if run is not None and run.calibrated:
-        marks.append("calibrated")
-    if run is not None and run.role == "sensitivity":
-        marks.append("sensitivity")
-    if row.mark is not None:
-        marks.append(row.mark)
+    if run is not None:
+        marks += ["calibrated"] * run.calibrated + ["sensitivity"] * (run.role == "sensitivity")
     return marks
 
 
@@ -57,32 +56,54 @@ def _why_undefined(quantity: Quantity) -> str:
     return "undefined: the test items lack positives or negatives, or answers are no numbers"
 
 
+def planned_entry(
+    table: Table, row: Row, column: Column, text: str, run: RunPlan | None
+) -> dict[str, Any]:
+    """What is known of a cell of a table without a number of ours."""
+    quantity, printed = table.quantity(row, column), parse_printed(text)
+    spread = printed.spread if printed is not None else None
+    return {
+        "printed": text if printed is not None else None,
+        "printed_value": float(printed.value) if printed is not None else None,
+        "printed_spread": float(spread) if spread is not None else None,
+        "ours": None,
+        "difference": None,
+        "interval": None,
+        "margin": declared_margin(printed, quantity, table.repeats),
+        "marks": [row.mark] if row.mark else [],
+        "better": quantity.better,
+        "metric": quantity.measured,
+        "run": f"{run.experiment}/{run.run}" if run is not None else None,
+        "measurable": not quantity.unavailable,
+        "reductions": list(run.reductions) if run is not None else [],
+    }
+
+
 def make_entry(
     scores: Scores, paper: Paper, table: Table, row: Row, column: Column, text: str
 ) -> dict[str, Any]:
     """One cell of a table: printed, ours, difference, marks, verdict, and where it comes from."""
     quantity = table.quantity(row, column)
-    printed = parse_printed(text)
     ours, reason = ours_of(scores, paper.id, quantity, table.baseline)
-    names = (paper.id, *paper.run_of(quantity))
-    run = scores.plan.runs.get(names) if ours is not None else None
-    experiment = paper.experiments.get(names[1])
-    spec = experiment.runs.get(names[2]) if experiment is not None else None
+    experiment, name = paper.run_of(quantity)
+    run = scores.plan.runs.get((paper.id, experiment, name)) if ours is not None else None
+    declared = paper.experiments.get(experiment)
+    spec = declared.runs.get(name) if declared is not None else None
+    entry = planned_entry(table, row, column, text, run)
+    marks = [*marks_of(run, spec), *entry["marks"]]
+    marks += ["partial"] * (ours is not None and bool(ours.undefined))
     measured = ours.measured if ours is not None else Measured({})
     if ours is not None and ours.undefined and measured.values:
         left = ", ".join(ours.undefined)
         reason = f"mean without {left}, whose score is undefined on these items"
     elif ours is not None and not measured.values:
         reason = _why_undefined(quantity)
-    marks = _marks(run, spec, row)
-    if ours is not None and ours.undefined:
-        marks.append("partial")
-    margin = declared_margin(printed, quantity, table.repeats)
+    printed = parse_printed(text)
     judgement = judge(
         printed,
         table.repeats,
         measured.sample if measured.values else None,
-        margin=margin,
+        margin=entry["margin"],
         marks=marks,
         failed=(ours.trouble or "") if ours is not None else "",
         other_items=quantity.test_items == "other",
@@ -90,27 +111,16 @@ def make_entry(
         undefined=ours is not None,
     )
     verdict = judgement.verdict
-    if verdict == "not run" and printed is None and reason == "the reference itself":
+    if verdict == "not run" and printed is None and reason == REFERENCE:
         verdict = None
-    return {
-        "printed": text if printed is not None else None,
-        "printed_value": float(printed.value) if printed is not None else None,
-        "printed_spread": float(printed.spread)
-        if printed is not None and printed.spread is not None
-        else None,
+    return entry | {
+        "marks": marks,
         "ours": _shown(ours) if ours is not None and measured.values else None,
         "difference": judgement.difference,
         "interval": judgement.interval,
-        "margin": judgement.margin,
-        "marks": marks,
         "verdict": verdict,
         "rule": judgement.rule,
         "reason": reason,
-        "better": quantity.better,
-        "metric": quantity.measured,
-        "run": "/".join(names[1:]) if run is not None else None,
-        "measurable": not quantity.unavailable,
-        "reductions": list(run.reductions) if run is not None else [],
     }
 
 
@@ -132,19 +142,26 @@ def _shown(ours: Ours) -> dict[str, Any]:
     }
 
 
-def make_tables(root: Path, plan: Plan, paper_name: str) -> None:
-    """Write all tables of a paper, with the comparisons between its methods."""
-    paper, scores = plan.paper(paper_name).paper, Scores(root, plan)
-    tables = {
+def tables_of(
+    paper: Paper, make: Callable[[Table, Row, Column, str], dict[str, Any]]
+) -> dict[str, Any]:
+    """All tables of a paper: table, row and column to what ``make`` gives for the cell."""
+    return {
         table.id: {
             row.id: {
-                column.id: make_entry(scores, paper, table, row, column, text)
+                column.id: make(table, row, column, text)
                 for column, text in zip(table.columns, row.printed, strict=True)
             }
             for row in table.rows
         }
         for table in paper.tables
     }
+
+
+def make_tables(root: Path, plan: Plan, paper_name: str) -> None:
+    """Write all tables of a paper, with the comparisons between its methods."""
+    paper, scores = plan.paper(paper_name).paper, Scores(root, plan)
+    tables = tables_of(paper, partial(make_entry, scores, paper))
     write_sealed(
         root / plan.papers[paper_name].tables,
         {
