@@ -232,6 +232,22 @@ def test_cells_with_a_unit_of_their_own_sort_by_what_they_say(browser: Any) -> N
     page.close()
 
 
+def test_a_table_of_one_row_keeps_its_lines_in_their_order(browser: Any) -> None:
+    """The paper's number, ours and their difference are one line of the table."""
+    lines = (("printed", 3), ("ours", 1), ("difference", -2))
+    rows = "".join(f'<tr class="{kind}"><th>{kind}</th><td>{n}</td></tr>' for kind, n in lines)
+    page = browser.new_page()
+    page.set_content(
+        f"""<details class="toc"></details><table class="results sortable">
+        <thead><tr><th>row</th><th>score</th></tr></thead><tbody>{rows}</tbody></table>"""
+    )
+    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    for head in page.locator("th button").all():
+        head.click()
+        assert page.locator("tbody th").all_inner_texts() == [kind for kind, _ in lines]
+    page.close()
+
+
 def test_the_ledger_is_filtered_by_paper_and_word(visit: Any) -> None:
     page = visit("#question:claims")
     rows = page.locator("table.ledger tbody tr")

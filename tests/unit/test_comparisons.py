@@ -30,6 +30,8 @@ from counterpoise.evaluation.measured import (
 )
 from counterpoise.evaluation.statistics import Sample, delta_m, interval_of, summarise
 from counterpoise.project import Project
+from counterpoise.report.comparisons import ranking_views
+from counterpoise.report.inputs import PaperFiles
 from counterpoise.reproduction.comparisons import rank_printed
 
 
@@ -253,6 +255,18 @@ def test_without_a_method_in_common_nothing_is_ranked(project: Project) -> None:
     apart = first.model_copy(update={"rows": rows})
     tables = tuple(apart if table.id == first.id else table for table in paper.tables)
     assert rank_printed(paper.model_copy(update={"tables": tables}), paper.rankings[0]) is None
+
+
+def test_a_ranked_row_is_called_as_in_the_tables_that_are_ranked(project: Project) -> None:
+    paper = project.papers["db-mtl"]
+    first = next(t for t in paper.tables if t.id == paper.rankings[0].over[0].partition("/")[0])
+    rows = tuple(row.model_copy(update={"label": "otherwise"}) for row in first.rows)
+    other = first.model_copy(update={"id": "another", "rows": rows})
+    paper = paper.model_copy(update={"tables": (*paper.tables, other)})
+    ranked = rank_printed(paper, paper.rankings[0])
+    assert ranked is not None
+    (view,) = ranking_views(paper, PaperFiles({}, {}, {}, rankings=[ranked]))
+    assert {name for name, _, _ in view.methods} <= {row.label for row in first.rows}
 
 
 def test_the_printed_methods_of_db_mtl_over_five_datasets(project: Project) -> None:

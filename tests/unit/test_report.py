@@ -18,14 +18,16 @@ from counterpoise.plan import Plan, load_plan
 from counterpoise.project import Project
 from counterpoise.reference import Card, Reference
 from counterpoise.report.authors import render_table, tex
-from counterpoise.report.build import build_report
+from counterpoise.report.build import _environment, build_report
 from counterpoise.report.cell_files import read_cell
 from counterpoise.report.claims import References, claim_views, count_words
 from counterpoise.report.comparisons import methods_views
 from counterpoise.report.incomplete import tables_from_scores
 from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
+from counterpoise.report.legend import NUMBERS
 from counterpoise.report.overview import overview, paper_views
 from counterpoise.report.shapes import is_record, is_scores
+from counterpoise.report.splits import LabelRow, Share, SplitView
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.reproduction.claims import judge_claim
 from counterpoise.spec.paper import Paper, Table
@@ -314,6 +316,43 @@ def test_the_headline_counts_what_the_bars_count(without_runs: tuple[Plan, Input
     share = next(s for s in found.claims.shares if s.term.key == "does not hold")
     assert (int(said[1]), int(said[2])) == (share.number, found.claims.total)
     assert "again" in [claim.spec.id for claim in (*found.findings, *found.further)], "it is shown"
+
+
+def headline(without_runs: tuple[Plan, Inputs], **counts: int) -> str:
+    """What is said of one table of whose printed numbers so many came to so much."""
+    plan, inputs = without_runs
+    (paper,) = (view for view in paper_views(plan, inputs) if view.spec.id == "rotograd")
+    table = replace(paper.tables[0], counts={key: counts.get(key, 0) for key in NUMBERS})
+    return overview(plan, (replace(paper, tables=(table,)),), inputs).headline
+
+
+def test_a_bad_end_is_no_number_of_ours(without_runs: tuple[Plan, Inputs]) -> None:
+    said = headline(without_runs, marked=2, failed=3, missing=1)
+    assert said.startswith("2 of 6\N{NO-BREAK SPACE}printed numbers have one of ours beside them;")
+    assert "all are marked" in said and "Runs behind 3 came to a bad end." in said
+    judged = headline(without_runs, agrees=1, differs=1, failed=1)
+    assert "2 were measured again: 1 agree and 1 differ." in judged
+    open_ = headline(without_runs, marked=1, inconclusive=1)
+    assert "2 of 2" in open_ and "all are marked" not in open_ and "bad end" not in open_
+
+
+def test_labels_without_a_published_count_have_an_empty_cell() -> None:
+    """The columns of a card's table are the same in all of its rows."""
+    share = Share("3", "30 %", 0.3)
+    rows = (
+        LabelRow("one", (share,), None, (None, share)),
+        LabelRow("other", (share,), share, (share, None)),
+    )
+    split = SplitView("f", "o", (("train", "10 items"),), rows, ("one", "other"), "none")
+    environment = _environment()
+    names = ("methods", "networks", "datasets", "promises", "marks")
+    module = environment.get_template("cards.html.j2").make_module(
+        {**dict.fromkeys(names, ()), "m": environment.get_template("_macros.html.j2").module}
+    )
+    source = SimpleNamespace(spec=SimpleNamespace(title="S"))
+    table = str(module.parts(None, source, split)).partition("</table>")[0]
+    cells = [len(re.findall("<t[dh]", line)) for line in table.split("<tr>")[1:]]
+    assert cells == [3, 3, 3] and "published" in table
 
 
 # Rows of several groups --------------------------------------------------------------------------

@@ -79,7 +79,12 @@ class RankingView:
 
 def ranking_views(paper: Paper, files: PaperFiles) -> tuple[RankingView, ...]:
     """The rankings of a paper."""
-    labels = {row.id: row.label for table in paper.tables for row in table.rows}
+    rows = {table.id: table.rows for table in paper.tables}
+    # A row of the same name may be called otherwise in a table that is not ranked.
+    labels = {
+        ranked.id: {row.id: row.label for row in rows[ranked.over[0].partition("/")[0]]}
+        for ranked in paper.rankings
+    }
     return tuple(
         RankingView(
             anchor("ranking", paper.id, entry["id"]),
@@ -89,7 +94,7 @@ def ranking_views(paper: Paper, files: PaperFiles) -> tuple[RankingView, ...]:
             f"{fixed(entry['critical'], 1)} apart are not told apart (Nemenyi, 5 %)",
             tuple(
                 (
-                    labels[method["row"]],
+                    labels[entry["id"]][method["row"]],
                     fixed(method["mean_rank"], 1),
                     "told apart from the first" if method["apart"] else "",
                 )

@@ -52,7 +52,7 @@ NUMBERS = _index(
     ),
     Term(
         "undefined", "undefined", "void", "none",
-        "Our run has no such score: its items lack positives or negatives of a finding.",
+        "There is a run of ours, but it gives no such number; the reason is given.",
     ),
     Term("not run", "not run", "dash", "none", "There is no number of ours; the reason is given."),
 )  # fmt: skip

@@ -162,7 +162,7 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
         make_bar(numbers, NUMBERS, "printed number"),
         make_bar(words, CLAIMS, "claim"),
         stand_in,
-        _headline(numbers, words, by_papers, stand_in),
+        _headline(numbers, words, by_papers),
         tuple(missing),
         len(plan.trainings),
         sum(bool(files.older) for files in inputs.cells.values()),
@@ -204,17 +204,19 @@ def _telling(claims: Sequence[ClaimView]) -> list[ClaimView]:
     return [claim for claim in claims if claim in taken]
 
 
-def _headline(
-    numbers: dict[str, int], words: dict[str, int], contradicted: int, stand_in: bool
-) -> str:
+WITHOUT_OURS = ("not run", "missing", "undefined", "failed")
+"""What becomes of a printed number that has none of ours beside it to be held against."""
+
+
+def _headline(numbers: dict[str, int], words: dict[str, int], contradicted: int) -> str:
     total, judged = sum(numbers.values()), sum(numbers[k] for k in ("agrees", "differs"))
-    with_ours = total - numbers["not run"] - numbers["missing"] - numbers["undefined"]
+    with_ours = total - sum(numbers[key] for key in WITHOUT_OURS)
     if judged:
         parts = [
             f"Of {plural(total, 'printed number')}, {count(with_ours)} were measured again: "
             f"{count(numbers['agrees'])} agree and {count(numbers['differs'])} differ."
         ]
-    elif with_ours and stand_in:
+    elif with_ours and with_ours == numbers["marked"]:
         parts = [
             f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside "
             "them; all are marked, so that none has a verdict."
@@ -223,6 +225,8 @@ def _headline(
         parts = [
             f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside them."
         ]
+    if numbers["failed"]:
+        parts.append(f"Runs behind {count(numbers['failed'])} came to a bad end.")
     claims = plural(sum(words.values()), "claim")
     if sum(words.values()) and not words["does not hold"]:
         parts.append(f"None of {claims} is refuted.")

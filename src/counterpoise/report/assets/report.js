@@ -48,7 +48,8 @@
   });
 
   // Long tables: show the lines that hold some words. A line is one row, or a body of several.
-  const lines = (table) => (table.tBodies.length > 1
+  const hasBodies = (table) => table.matches(".results:not(.compact)");
+  const lines = (table) => (hasBodies(table)
     ? [...table.tBodies].filter((b) => !b.classList.contains("group"))
     : [...table.tBodies[0].rows].filter((r) => !r.classList.contains("group")));
   all("table[data-filter]").forEach((table) => {
@@ -85,7 +86,7 @@
     return full ? full.textContent.trim() : "";
   };
   const order = (table, places, column, way) => {
-    const bodies = table.tBodies.length > 1;
+    const bodies = hasBodies(table);
     const parts = [[]];
     for (const line of bodies ? [...table.tBodies] : [...table.tBodies[0].rows]) {
       if (line.classList.contains("group")) parts.push([line], []);
