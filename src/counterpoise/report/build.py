@@ -15,7 +15,7 @@ from counterpoise.plan import Plan
 from counterpoise.report import legend, text
 from counterpoise.report.cards import dataset_cards, method_cards, network_cards
 from counterpoise.report.cells import reference_cells, reference_cost
-from counterpoise.report.comparison import write_comparison
+from counterpoise.report.dvc import write_for_dvc
 from counterpoise.report.export import results, write_tables
 from counterpoise.report.inputs import Inputs, read_inputs
 from counterpoise.report.numbers import count, duration, plural
@@ -101,5 +101,5 @@ def build_report(root: Path, plan: Plan) -> None:
     found = results(plan, papers, inputs)
     write_tables(root, plan, papers, inputs, found["claims"])
     write_json(root / plan.results, found)
-    write_comparison(root, plan, inputs, found["counts"])
+    write_for_dvc(root, plan, inputs, found["counts"])
     write_text(root / plan.report, page)

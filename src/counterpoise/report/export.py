@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoise.files import write_text
 from counterpoise.plan import Plan
 from counterpoise.reference import Reference
 from counterpoise.report.authors import render_table
 from counterpoise.report.entries import state_of
 from counterpoise.report.inputs import Inputs
+from counterpoise.report.output import csv_text, write_folder
 from counterpoise.report.overview import PaperView
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Table
@@ -194,15 +192,13 @@ def table_csv(
     paper: str, table: Table, entries: dict[str, Any], references: Sequence[Reference] = ()
 ) -> str:
     """One line a number, in full precision; each reference has columns of its own."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     others = [f"{reference.name}_{what}" for reference in references for what in REFERENCE_COLUMNS]
-    writer.writerow([*COLUMNS, *others])
+    rows = []
     for row in table.rows:
         for column in table.columns:
             entry = entries[row.id][column.id]
             ours, interval = entry["ours"] or {}, entry["interval"] or (None, None)
-            writer.writerow(
+            rows.append(
                 [
                     row.group, row.label, column.label, entry["printed"], entry["printed_value"],
                     entry["printed_spread"], ours.get("mean"), ours.get("sd"), ours.get("n"),
@@ -216,7 +212,7 @@ def table_csv(
                     ),
                 ]
             )  # fmt: skip
-    return buffer.getvalue()
+    return csv_text([*COLUMNS, *others], rows)
 
 
 CLAIM_COLUMNS = ("paper", "id", "word", "basis", "reason", "place", "sentence", "link")
@@ -224,11 +220,7 @@ CLAIM_COLUMNS = ("paper", "id", "word", "basis", "reason", "place", "sentence", 
 
 def claims_csv(claims: list[dict[str, Any]]) -> str:
     """One line a claim."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CLAIM_COLUMNS)
-    writer.writerows([claim[name] for name in CLAIM_COLUMNS] for claim in claims)
-    return buffer.getvalue()
+    return csv_text(CLAIM_COLUMNS, ([claim[name] for name in CLAIM_COLUMNS] for claim in claims))
 
 
 def write_tables(
@@ -248,9 +240,4 @@ def write_tables(
             files[f"{stem}.csv"] = table_csv(name, table.spec, entries, inputs.references)
             for suffix in ("tex", "md"):
                 files[f"{stem}.{suffix}"] = render_table(view.spec, table, plan.tier_name, suffix)
-    folder = root / plan.csv_folder
-    for file, text in files.items():
-        write_text(folder / file, text)
-    for path in folder.glob("*.*"):
-        if path.suffix in (".csv", ".tex", ".md", ".bib") and path.name not in files:
-            path.unlink()
+    write_folder(root / plan.csv_folder, files, (".csv", ".tex", ".md", ".bib"))

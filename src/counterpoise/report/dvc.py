@@ -6,17 +6,17 @@ numbers are in ``results.json``, which is too long to be compared line by line.
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import read_parquet, write_json, write_text
+from counterpoise.files import read_parquet, write_json
 from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
 from counterpoise.report.inputs import Inputs
+from counterpoise.report.output import csv_text, write_folder
+from counterpoise.reproduction.ours import PART
 
 COLUMNS = ("run", "epoch", "loss")
 
@@ -41,7 +41,7 @@ def run_scores(run: RunPlan, inputs: Inputs) -> dict[str, float]:
         seeds = (inputs.cells[key].scores or {}).get("scores", {}).values()
         by_metric: dict[str, list[float]] = {}
         for parts in seeds:
-            for name, value in parts["test"][task].items():
+            for name, value in parts[PART][task].items():
                 if value is not None:
                     by_metric.setdefault(name, []).append(value)
         for name, of_seeds in by_metric.items():
@@ -69,22 +69,10 @@ def curves(root: Path, plan: Plan) -> dict[str, str]:
         file += [
             (run.run, *point) for point in zip(loss.index.tolist(), loss.tolist(), strict=True)
         ]
-    return {name: _csv(lines) for name, lines in rows.items()}
+    return {name: csv_text(COLUMNS, lines) for name, lines in rows.items()}
 
 
-def _csv(rows: list[tuple[str, int, float]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def write_comparison(root: Path, plan: Plan, inputs: Inputs, counts: dict[str, Any]) -> None:
+def write_for_dvc(root: Path, plan: Plan, inputs: Inputs, counts: dict[str, Any]) -> None:
     """Write the files, and remove curves of experiments that are gone."""
     write_json(root / plan.metrics, metrics(plan, inputs, counts))
-    folder, files = root / plan.plots_folder, curves(root, plan)
-    for name, text in files.items():
-        write_text(folder / name, text)
-    for path in set(folder.glob("*.csv")) - {folder / name for name in files}:
-        path.unlink()
+    write_folder(root / plan.plots_folder, curves(root, plan), (".csv",))
