@@ -53,12 +53,11 @@ def test_interval_of_a_mean_is_students(n: int, level: float) -> None:
     assert found == pytest.approx((low, high), rel=1e-10)
 
 
-@pytest.mark.parametrize("level", [0.9, 0.95])
 @pytest.mark.parametrize(("n", "m", "scale"), [(3, 10, 1.0), (2, 2, 5.0), (10, 3, 0.01)])
-def test_interval_of_a_difference_is_welchs(n: int, m: int, scale: float, level: float) -> None:
+def test_interval_of_a_difference_is_welchs(n: int, m: int, scale: float) -> None:
     one, other = draws(1, n), draws(2, m, scale, 0.7)
-    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
-    found = welch_interval(summarise(one.tolist()), summarise(other.tolist()), level)
+    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    found = welch_interval(summarise(one.tolist()), summarise(other.tolist()))
     assert found == pytest.approx((expected.low, expected.high), rel=1e-10)
 
 

@@ -128,31 +128,28 @@ def p_value(centre: float, parts: Sequence[Part]) -> float:
     return 2 * math.fsum(p.variance / total * float(stdtr(p.degrees, t)) for p in parts)
 
 
-def _welch(centre: float, parts: Sequence[Part], level: float) -> tuple[float, float]:
-    """The interval of Welch's test: Student's t with Satterthwaite's degrees."""
+def _welch(centre: float, parts: Sequence[Part]) -> tuple[float, float]:
+    """The 95 % interval of Welch's test: Student's t with Satterthwaite's degrees."""
     error = math.sqrt(math.fsum(part.variance for part in parts))
-    half = t_quantile(level, degrees_of_sum(parts)) * error if error > 0 else 0.0
+    half = t_quantile(LEVEL, degrees_of_sum(parts)) * error if error > 0 else 0.0
     return centre - half, centre + half
 
 
-def welch_interval(
-    a: Sample, b: Sample, level: float = LEVEL, items: Sequence[Part] = ()
-) -> tuple[float, float] | None:
+def welch_interval(a: Sample, b: Sample, items: Sequence[Part] = ()) -> tuple[float, float] | None:
     """Welch's interval of mean(a) - mean(b); None where a spread is unknown.
 
     Args:
         a: one sample.
         b: the other.
-        level: of confidence.
         items: what the items add where the two were not scored on the same ones.
     """
     if a.part is None or b.part is None:
         return None
-    return _welch(a.mean - b.mean, [a.part, b.part, *items], level)
+    return _welch(a.mean - b.mean, [a.part, b.part, *items])
 
 
 def borrowed_interval(
-    ours: Sample, printed: float, repeats: int, level: float = LEVEL, items: Sequence[Part] = ()
+    ours: Sample, printed: float, repeats: int, items: Sequence[Part] = ()
 ) -> tuple[float, float] | None:
     """Interval of our mean minus a printed one whose spread is taken to be ours.
 
@@ -161,7 +158,7 @@ def borrowed_interval(
     if ours.sd is None:
         return None
     part = Part(ours.sd**2 * (1 / ours.n + 1 / repeats), ours.n - 1)
-    return _welch(ours.mean - printed, [part, *items], level)
+    return _welch(ours.mean - printed, [part, *items])
 
 
 def relative_gains(

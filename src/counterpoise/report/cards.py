@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +110,13 @@ def _allowed(field: dict[str, Any]) -> str:
     return ", ".join([kind.get(field.get("type", ""), str(field.get("type", "any"))), *limits])
 
 
-def _papers(plan: Plan, runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    chosen = list(runs)
+def _papers(plan: Plan, papers: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Papers with how many runs each has, from the paper of every run."""
+    runs = Counter(papers)
     return tuple(
-        (paper.paper.short, plural(sum(1 for name, _ in chosen if name == key), "run"))
-        for key, paper in plan.papers.items()
-        if any(name == key for name, _ in chosen)
+        (made.paper.short, plural(runs[key], "run"))
+        for key, made in plan.papers.items()
+        if runs[key]
     )
 
 
@@ -142,7 +144,7 @@ def method_cards(plan: Plan) -> list[Card]:
     }
 
     def runs(method: str) -> tuple[tuple[str, str], ...]:
-        return _papers(plan, ((key[0], key[2]) for key, name in used.items() if name == method))
+        return _papers(plan, (paper for (paper, _, _), name in used.items() if name == method))
 
     cards = [
         Card(
@@ -185,8 +187,8 @@ def network_cards(plan: Plan) -> list[Card]:
     for name in registry.names("networks"):
         module = registry.find("networks", name)
         runs = [
-            (key[0], key[2])
-            for key, run in plan.runs.items()
+            run.paper
+            for run in plan.runs.values()
             if plan.trainings[next(iter(run.cells.values()))].cell.network.name == name
         ]
         cards.append(

@@ -74,9 +74,9 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def plural(number: int, word: str, several: str = "") -> str:
+def plural(number: int, word: str) -> str:
     """``1 seed``, ``3 seeds``."""
-    return f"{count(number)}{SPACE}{word if number == 1 else several or word + 's'}"
+    return f"{count(number)}{SPACE}{word}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:
