@@ -20,14 +20,14 @@ from counterpoise.reference import Card, Reference
 from counterpoise.report.authors import render_table, tex
 from counterpoise.report.build import _environment, build_report
 from counterpoise.report.cell_files import read_cell
-from counterpoise.report.claims import References, claim_views, count_words
+from counterpoise.report.claims import CellLinks, claim_views, count_words
 from counterpoise.report.comparisons import methods_views
 from counterpoise.report.incomplete import tables_from_scores
 from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
 from counterpoise.report.legend import NUMBERS
 from counterpoise.report.overview import overview, paper_views
 from counterpoise.report.shapes import is_record, is_scores
-from counterpoise.report.splits import LabelRow, Share, SplitView
+from counterpoise.report.splits import LabelRow, Portion, SplitView
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.reproduction.claims import judge_claim
 from counterpoise.spec.paper import Paper, Table
@@ -338,7 +338,7 @@ def test_a_bad_end_is_no_number_of_ours(without_runs: tuple[Plan, Inputs]) -> No
 
 def test_labels_without_a_published_count_have_an_empty_cell() -> None:
     """The columns of a card's table are the same in all of its rows."""
-    share = Share("3", "30 %", 0.3)
+    share = Portion("3", "30 %", 0.3)
     rows = (
         LabelRow("one", (share,), None, (None, share)),
         LabelRow("other", (share,), share, (share, None)),
@@ -454,7 +454,7 @@ def test_latex_knows_the_signs_of_labels(project: Project) -> None:
 
 
 def test_rows_are_told_apart_by_their_group(grouped: tuple[Paper, Table], view: TableView) -> None:
-    names = References(grouped[0])
+    names = CellLinks(grouped[0])
     assert names.resolve("t/a/gain") == ("table:p:t", "Table 1, small, plain, Gain")
     assert names.resolve("t/b/gain") == ("table:p:t", "Table 1, large, plain, Gain")
     assert [(row, column) for row, column, _ in view.intervals.rows] == [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from counterpoise.reference import Reference
 from counterpoise.report.entries import Number, number_view
-from counterpoise.report.legend import MARKS, Term, mark
+from counterpoise.report.legend import MARKS, Term, common, mark
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper, Row, Table
 
@@ -69,10 +69,7 @@ def shared_by(lines: Iterable[ReferenceLine]) -> Shared:
     found: dict[tuple[str, str], list[tuple[Term, ...]]] = {}
     for reference in lines:
         found.setdefault((reference.name, reference.tier), []).append(reference.marks)
-    return {
-        name: tuple(term for term in marks[0] if all(term in others for others in marks))
-        for name, marks in found.items()
-    }
+    return {name: common(marks) for name, marks in found.items()}
 
 
 def without(lines: Iterable[ReferenceLine], said: Shared) -> tuple[ReferenceLine, ...]:

@@ -67,18 +67,20 @@ def cell_card(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
         word = "failed"
     columns, rows = _seeds(files)
     return CellCard(
-        training.key,
-        ", ".join(training.cell.tasks),
-        RUNS[word],
-        tuple(troubles),
-        (
+        key=training.key,
+        tasks=", ".join(training.cell.tasks),
+        state=RUNS[word],
+        troubles=tuple(troubles),
+        facts=(
             *_identity(plan, files),
             *(_machine(record) if record else ()),
             ("logs", ", ".join(training.log(step) for step in STEPS)),
         ),
-        columns,
-        rows,
-        tuple(f"counterpoise {step} {training.key} --tier {plan.tier_name}" for step in STEPS),
+        columns=columns,
+        rows=rows,
+        commands=tuple(
+            f"counterpoise {step} {training.key} --tier {plan.tier_name}" for step in STEPS
+        ),
     )
 
 

@@ -13,19 +13,19 @@ from markupsafe import Markup
 from counterpoise.reference import Reference
 from counterpoise.report.legend import CLAIMS, Term, mark
 from counterpoise.report.numbers import MINUS
-from counterpoise.report.text import anchor, first_sentence, linked_refs, row_name
-from counterpoise.reproduction.claims import tendency
+from counterpoise.report.text import NOTHING, anchor, first_sentence, linked_refs, row_name
+from counterpoise.reproduction.claims import ARGUMENT, PRINTED, tendency
 from counterpoise.spec.paper import ChangeTest, Claim, CompareTest, Paper, TrendTest
 
 _SIGN = re.compile(r"(?<![\w./-])-(?=\.?\d)")
 """A minus before a number; a hyphen within a name has a letter before it."""
 
-SETTLED = ("argument", "the paper's own numbers")
+SETTLED = (ARGUMENT, PRINTED)
 """Bases that need no run of ours."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class EvidenceView:
     """What one source of numbers says."""
 
     title: str
@@ -53,17 +53,17 @@ class ClaimView:
     paper: str
     spec: Claim
     word: Term
-    basis: str
-    reason: Markup
-    short: Markup
+    basis: str = ""
+    reason: Markup = NOTHING
+    short: Markup = NOTHING
     """The reason in one line."""
-    settled: bool
+    settled: bool = False
     """The word needs no run of ours."""
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[EvidenceView, ...] = ()
     beside: tuple[Beside, ...] = ()
 
 
-class References:
+class CellLinks:
     """Readable names and addresses of ``table/row/column``."""
 
     def __init__(self, paper: Paper) -> None:
@@ -92,9 +92,9 @@ def claim_views(
     paper: Paper, results: dict[str, Any], others: Sequence[Reference] = ()
 ) -> tuple[ClaimView, ...]:
     """All claims of a paper; ``others`` are committed results that have judged them, too."""
-    references = References(paper)
+    links = CellLinks(paper)
     return tuple(
-        _view(paper, claim, results.get(claim.id), references, others) for claim in paper.claims
+        _view(paper, claim, results.get(claim.id), links, others) for claim in paper.claims
     )
 
 
@@ -108,17 +108,15 @@ def _view(
     paper: Paper,
     claim: Claim,
     result: dict[str, Any] | None,
-    references: References,
+    links: CellLinks,
     others: Sequence[Reference],
 ) -> ClaimView:
     name = anchor("claim", paper.id, claim.id)
     if result is None:
-        nothing = Markup("")
-        word = CLAIMS["missing"]
-        return ClaimView(name, paper.id, claim, word, "", nothing, nothing, False, ())
+        return ClaimView(name, paper.id, claim, CLAIMS["missing"])
     sources = (("The paper's numbers", "printed"), ("Our runs", "runs"))
     evidence = [
-        _evidence(title, result[key], references)
+        _evidence(title, result[key], links)
         for title, key in sources
         # One step that is the reason already need not be said twice.
         if result[key]["steps"] != [result["reason"]] or result[key]["missing"]
@@ -128,7 +126,7 @@ def _view(
         found = other.claims.get(paper.id, {}).get(claim.id)
         if found is not None and found["runs"]["word"] is not None:
             title = f"Reference {other.name}, tier {other.card.tier}: {found['basis']}"
-            told = _evidence(title, found["runs"], references)
+            told = _evidence(title, found["runs"], links)
             evidence.append(told)
             if told.word is not None:
                 at = anchor("reference", other.name)
@@ -138,21 +136,21 @@ def _view(
         paper.id,
         claim,
         CLAIMS.get(result["word"], CLAIMS["missing"]),
-        result["basis"],
-        references.link(reason_of(result)),
-        _short(claim, result, references),
-        result["basis"] in SETTLED,
-        tuple(found for found in evidence if found.steps or found.missing),
-        tuple(beside),
+        basis=result["basis"],
+        reason=links.link(reason_of(result)),
+        short=_short(claim, result, links),
+        settled=result["basis"] in SETTLED,
+        evidence=tuple(found for found in evidence if found.steps or found.missing),
+        beside=tuple(beside),
     )
 
 
-def _short(claim: Claim, result: dict[str, Any], references: References) -> Markup:
+def _short(claim: Claim, result: dict[str, Any], links: CellLinks) -> Markup:
     """One line. Where several numbers decide, the paper file's comment says it best."""
     several = isinstance(claim.test, CompareTest | TrendTest | ChangeTest) or not result["reason"]
     if several and claim.comment and result["basis"] in SETTLED:
-        return references.link(first_sentence(claim.comment))
-    return references.link(first_sentence(reason_of(result)) or result["basis"])
+        return links.link(first_sentence(claim.comment))
+    return links.link(first_sentence(reason_of(result)) or result["basis"])
 
 
 def reason_of(result: dict[str, Any]) -> str:
@@ -167,11 +165,11 @@ def reason_of(result: dict[str, Any]) -> str:
     return reason if not reason or reason.endswith((".", "?", "!")) else f"{reason}."
 
 
-def _evidence(title: str, found: dict[str, Any], references: References) -> Evidence:
-    return Evidence(
+def _evidence(title: str, found: dict[str, Any], links: CellLinks) -> EvidenceView:
+    return EvidenceView(
         title,
         CLAIMS.get(found["word"]) if found["word"] else None,
-        tuple(references.link(step) for step in found["steps"]),
+        tuple(links.link(step) for step in found["steps"]),
         tuple(mark(name) for name in found["marks"]),
-        tuple(references.link(ref) for ref in found["missing"]),
+        tuple(links.link(ref) for ref in found["missing"]),
     )

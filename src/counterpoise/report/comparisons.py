@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from counterpoise.report.claims import References, reason_of
+from counterpoise.report.claims import CellLinks, reason_of
 from counterpoise.report.inputs import PaperFiles
-from counterpoise.report.legend import CLAIMS, Term, mark
+from counterpoise.report.legend import CLAIMS, Term, common, mark
 from counterpoise.report.numbers import decimals_for, fixed, signed, significant
 from counterpoise.report.text import anchor, row_name
 from counterpoise.reproduction.words import label_of
@@ -115,7 +116,7 @@ def methods_views(paper: Paper, files: PaperFiles) -> tuple[MethodsView, ...]:
             continue
         rows = {row.id: row_name(row.group, row.label) for row in table.rows}
         columns = {column.id: column.label for column in table.columns}
-        shared = _shared_marks(compared)
+        shared = common(entry["marks"] for entry in compared)
         found.append(
             MethodsView(
                 anchor("methods", paper.id, table.id),
@@ -139,13 +140,9 @@ def _label(paper: Paper, run: str) -> str:
     return label_of(paper, experiment, name)
 
 
-def _shared_marks(compared: list[dict[str, Any]]) -> list[str]:
-    """Marks that all of some comparisons have."""
-    first = compared[0]["marks"] if compared else []
-    return [name for name in first if all(name in entry["marks"] for entry in compared)]
-
-
-def _comparison(entry: dict[str, Any], row: str, column: str, shared: list[str]) -> ComparisonView:
+def _comparison(
+    entry: dict[str, Any], row: str, column: str, shared: Sequence[str]
+) -> ComparisonView:
     decimals = decimals_for(entry["difference"], entry["sd"])
     interval = entry["interval"]
     return ComparisonView(
@@ -178,13 +175,13 @@ def _gains(profile: dict[str, Any]) -> str:
 
 def trend_views(paper: Paper, files: PaperFiles) -> dict[str, TrendView]:
     """The words for trends, by figure."""
-    references = References(paper)
+    links = CellLinks(paper)
     return {
         name: TrendView(
             CLAIMS.get(result["word"], CLAIMS["missing"]),
             result["basis"],
-            references.link(reason_of(result)),
-            tuple(references.link(step) for step in _steps(result)),
+            links.link(reason_of(result)),
+            tuple(links.link(step) for step in _steps(result)),
         )
         for name, result in files.trends.items()
     }

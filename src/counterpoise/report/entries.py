@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from counterpoise.report.legend import NUMBERS, Term, mark
 from counterpoise.report.numbers import decimals_for, decimals_of, fixed, signed, split_printed
 from counterpoise.report.text import anchor
 from counterpoise.reproduction.ours import CONSTANT
+from counterpoise.reproduction.verdicts import NO_VERDICT
 from counterpoise.spec.paper import Paper
 
-WITHOUT_RUN = ("not run", "missing")
+NOT_RUN = "not run"
+WITHOUT_RUN = (NOT_RUN, "missing")
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,19 @@ class Number:
 
     printed: str
     printed_spread: str
-    ours: str
-    ours_spread: str
-    seeds: int
-    from_means: str
-    own_interval: str
-    difference: str
-    interval: str
-    margin: str
-    verdict: Term | None
-    toward: str
-    rule: str
-    note: str
-    run: str
+    ours: str = ""
+    ours_spread: str = ""
+    seeds: int = 0
+    from_means: str = ""
+    own_interval: str = ""
+    difference: str = ""
+    interval: str = ""
+    margin: str = ""
+    verdict: Term | None = None
+    toward: str = ""
+    rule: str = ""
+    note: str = ""
+    run: str = ""
 
 
 def state_of(entry: dict[str, Any]) -> str | None:
@@ -64,10 +66,10 @@ def count_states(entries: dict[str, Any]) -> dict[str, int]:
 
 def rule_text(rule: str) -> str:
     """A deciding rule with its marks in the words of the legend."""
-    said, sign, names = rule.partition("no verdict: ")
-    if said or not sign:
+    if not rule.startswith(NO_VERDICT):
         return rule
-    return sign + ", ".join(mark(name).word for name in names.split(", "))
+    names = rule.removeprefix(NO_VERDICT).split(", ")
+    return NO_VERDICT + ", ".join(mark(name).word for name in names)
 
 
 def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
@@ -79,31 +81,30 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
     if entry["verdict"] in ("failed", "missing", "undefined"):
         shown = NUMBERS[entry["verdict"]]
     run = anchor("run", paper.id, *entry["run"].split("/")) if entry["run"] else ""
+    number = Number(
+        printed, printed_spread, verdict=shown, rule=rule_text(entry["rule"]), note=note, run=run
+    )
     if ours is None:
-        return Number(printed, printed_spread, "", "", 0, "", "", "", "", "", shown, "",
-                      entry["rule"], note, run)  # fmt: skip
+        return number
     decimals = decimals_of(entry["printed"])
     if decimals is None:
         decimals = decimals_for(ours["mean"], ours["sd"])
     own = ours.get("interval")
     difference, interval, margin = entry["difference"], entry["interval"], entry["margin"]
-    return Number(
-        printed,
-        printed_spread,
-        fixed(ours["mean"], decimals),
-        f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
-        0 if CONSTANT in ours["values"] else ours["n"],
+    return replace(
+        number,
+        ours=fixed(ours["mean"], decimals),
+        ours_spread=f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
+        seeds=0 if CONSTANT in ours["values"] else ours["n"],
         # Of one seed it is the same number again.
-        fixed(ours["from_means"], decimals)
+        from_means=fixed(ours["from_means"], decimals)
         if ours["from_means"] is not None and ours["n"] > 1
         else "",
-        f"{fixed(own[0], decimals)} to {fixed(own[1], decimals)}" if own else "",
-        signed(difference, decimals) if difference is not None else "",
-        f"{signed(interval[0], decimals)} to {signed(interval[1], decimals)}" if interval else "",
-        f"{margin:.6g}" if margin is not None else "",
-        shown,
-        ("higher" if difference > 0 else "lower") if entry["verdict"] == "differs" else "",
-        rule_text(entry["rule"]),
-        note,
-        run,
+        own_interval=f"{fixed(own[0], decimals)} to {fixed(own[1], decimals)}" if own else "",
+        difference=signed(difference, decimals) if difference is not None else "",
+        interval=f"{signed(interval[0], decimals)} to {signed(interval[1], decimals)}"
+        if interval
+        else "",
+        margin=f"{margin:.6g}" if margin is not None else "",
+        toward=("higher" if difference > 0 else "lower") if entry["verdict"] == "differs" else "",
     )

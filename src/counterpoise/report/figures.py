@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from counterpoise.layout import PaperPlan
 from counterpoise.report.inputs import FigureFiles, PaperFiles
 from counterpoise.report.legend import Term, mark
 from counterpoise.report.numbers import count, significant
-from counterpoise.report.text import anchor
+from counterpoise.report.text import NOTHING, anchor
 from counterpoise.spec.paper import BarsFigure, Figure, SchematicFigure, UnavailableFigure
 
 MOST_ROWS = 60
@@ -36,14 +36,14 @@ class FigureView:
     place: str
     title: str
     told: str
-    svg: Markup
-    width: int
-    reason: str
-    log: str
-    marks: tuple[Term, ...]
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    total: int
+    svg: Markup = NOTHING
+    width: int = 0
+    reason: str = ""
+    log: str = ""
+    marks: tuple[Term, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    total: int = 0
     printed_only: bool = False
 
 
@@ -53,46 +53,35 @@ def figure_views(made: PaperPlan, files: PaperFiles) -> tuple[FigureView, ...]:
 
 
 def _view(made: PaperPlan, figure: Figure, files: PaperFiles) -> FigureView:
-    name = anchor("figure", made.paper.id, figure.id)
+    view = FigureView(
+        id=anchor("figure", made.paper.id, figure.id),
+        name=figure.id,
+        place=figure.place,
+        title=figure.title,
+        told=figure.trend,
+    )
     drawn = files.figures.get(figure.id)
     if drawn is None:
         reason, log = _why_not(made, figure)
-        told = (figure.id, figure.place, figure.title, figure.trend)
-        return FigureView(name, *told, Markup(""), 0, reason, log, (), (), (), 0)
-    bars = isinstance(figure.content, BarsFigure)
-    return drawing_view(
-        name,
-        (figure.id, figure.place, figure.title, figure.trend),
-        drawn,
-        _marks(figure, drawn, files),
-        printed_only=bars and not any(row.get("ours") is not None for row in drawn.data),
-    )
+        return replace(view, reason=reason, log=log)
+    ours = any(row.get("ours") is not None for row in drawn.data)
+    printed_only = isinstance(figure.content, BarsFigure) and not ours
+    shown = with_drawing(view, drawn, _marks(figure, drawn, files))
+    return replace(shown, printed_only=printed_only)
 
 
-def drawing_view(
-    anchor_name: str,
-    told: tuple[str, str, str, str],
-    drawn: FigureFiles,
-    marks: list[str],
-    *,
-    printed_only: bool = False,
-) -> FigureView:
-    """The view of a drawing; ``told`` is its name, place, title and what is said of it."""
+def with_drawing(view: FigureView, drawn: FigureFiles, marks: list[str]) -> FigureView:
+    """A figure with its drawing and the numbers behind it."""
     columns = tuple(dict.fromkeys(key for row in drawn.data for key in row))
-    rows = tuple(tuple(_cell(row.get(key)) for key in columns) for row in drawn.data[:MOST_ROWS])
-    return FigureView(
-        anchor_name,
-        *told,
+    return replace(
+        view,
         # Ours, read from the plan's own path and checked to hold nothing but a drawing.
-        Markup(drawn.svg.strip()),
-        _width(drawn.svg),
-        "",
-        "",
-        tuple(mark(key) for key in marks),
-        columns,
-        rows,
-        len(drawn.data),
-        printed_only,
+        svg=Markup(drawn.svg.strip()),
+        width=_width(drawn.svg),
+        marks=tuple(mark(key) for key in marks),
+        columns=columns,
+        rows=tuple(tuple(_cell(row.get(key)) for key in columns) for row in drawn.data[:MOST_ROWS]),
+        total=len(drawn.data),
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,12 @@ RUNS = _index(
     Term("missing", "missing", "hole", "missing", "There is no result, or only a part of one."),
 )
 """States of a run."""
+
+
+def common(several: Iterable[Sequence[T]]) -> tuple[T, ...]:
+    """What all of several have, such as marks, in the first one's order; nothing of none."""
+    first, *others = [*several] or [()]
+    return tuple(one for one in first if all(one in other for other in others))
 
 
 def mark(name: str) -> Term:

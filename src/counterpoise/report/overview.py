@@ -27,6 +27,7 @@ from counterpoise.report.questions import View, paper_questions
 from counterpoise.report.runs import ExperimentView, experiment_views
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.report.text import anchor
+from counterpoise.reproduction.claims import ARGUMENT
 from counterpoise.spec.paper import Paper
 
 TELLING = 6
@@ -130,19 +131,19 @@ def paper_views(plan: Plan, inputs: Inputs) -> tuple[PaperView, ...]:
         numbers = add_counts([table.counts for table in tables], list(NUMBERS))
         views.append(
             PaperView(
-                anchor("paper", name),
-                paper,
-                tables,
-                figure_views(made, files),
-                paper_questions(paper, files),
-                claims,
-                experiment_views(plan, name, inputs),
-                make_bar(numbers, NUMBERS, "printed number"),
-                make_bar(count_words(claims), CLAIMS, "claim"),
-                tuple(files.notices),
-                methods_views(paper, files),
-                trend_views(paper, files),
-                ranking_views(paper, files),
+                id=anchor("paper", name),
+                spec=paper,
+                tables=tables,
+                figures=figure_views(made, files),
+                views=paper_questions(paper, files),
+                claims=claims,
+                experiments=experiment_views(plan, name, inputs),
+                numbers_bar=make_bar(numbers, NUMBERS, "printed number"),
+                claims_bar=make_bar(count_words(claims), CLAIMS, "claim"),
+                notices=tuple(files.notices),
+                methods=methods_views(paper, files),
+                trends=trend_views(paper, files),
+                rankings=ranking_views(paper, files),
             )
         )
     return tuple(views)
@@ -157,19 +158,18 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
     contradicted = [c for c in claims if c.settled and c.word.key == "does not hold"]
     by_papers = count_words(contradicted)["does not hold"]
     findings = _telling(contradicted)
-    stand_in = any(run.mark == "demo" for run in plan.runs.values())
     return Overview(
-        make_bar(numbers, NUMBERS, "printed number"),
-        make_bar(words, CLAIMS, "claim"),
-        stand_in,
-        _headline(numbers, words, by_papers),
-        tuple(missing),
-        len(plan.trainings),
-        sum(bool(files.older) for files in inputs.cells.values()),
-        tuple(findings),
-        tuple(claim for claim in contradicted if claim not in findings),
-        tuple(_reference(plan, reference) for reference in inputs.references),
-        sum(claim.spec.part_of is not None for claim in claims),
+        numbers=make_bar(numbers, NUMBERS, "printed number"),
+        claims=make_bar(words, CLAIMS, "claim"),
+        stand_in=any(run.mark == "demo" for run in plan.runs.values()),
+        headline=_headline(numbers, words, by_papers),
+        missing=tuple(missing),
+        cells=len(plan.trainings),
+        stale=sum(bool(files.older) for files in inputs.cells.values()),
+        findings=tuple(findings),
+        further=tuple(claim for claim in contradicted if claim not in findings),
+        references=tuple(_reference(plan, reference) for reference in inputs.references),
+        parts=sum(claim.spec.part_of is not None for claim in claims),
     )
 
 
@@ -193,7 +193,7 @@ def _reference(plan: Plan, reference: Reference) -> ReferenceView:
 
 def _telling(claims: Sequence[ClaimView]) -> list[ClaimView]:
     """A few, from as many papers as possible, numbers before arguments; in the page's order."""
-    ranked = sorted(claims, key=lambda claim: claim.basis == "argument")
+    ranked = sorted(claims, key=lambda claim: claim.basis == ARGUMENT)
     taken: list[ClaimView] = []
     while len(taken) < min(TELLING, len(claims)):
         seen: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from counterpoise.report.figures import FigureView, drawing_view
+from counterpoise.report.figures import FigureView, with_drawing
 from counterpoise.report.inputs import PaperFiles
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper
@@ -85,13 +85,13 @@ def paper_questions(paper: Paper, files: PaperFiles) -> tuple[View, ...]:
             QUESTIONS[view.kind],
             view.ran or view.of,
             view.of if view.ran else "",
-            drawing_view(
-                anchor("view", paper.id, view.experiment, view.kind),
-                (
-                    f"{view.experiment}-{view.kind}",
-                    "ours",
-                    f"{view.title}. {view.ran or view.of}",
-                    view.note,
+            with_drawing(
+                FigureView(
+                    id=anchor("view", paper.id, view.experiment, view.kind),
+                    name=f"{view.experiment}-{view.kind}",
+                    place="ours",
+                    title=f"{view.title}. {view.ran or view.of}",
+                    told=view.note,
                 ),
                 view.drawn,
                 view.drawn.marks,

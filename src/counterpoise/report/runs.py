@@ -10,7 +10,7 @@ from counterpoise.layout import RunPlan
 from counterpoise.plan import Plan
 from counterpoise.report.cells import CellCard, cell_card
 from counterpoise.report.inputs import Inputs
-from counterpoise.report.legend import RUNS, Term, mark
+from counterpoise.report.legend import RUNS, Term, common, mark
 from counterpoise.report.numbers import duration, options_text, plural
 from counterpoise.report.protocols import Setting, named, settings_of
 from counterpoise.report.text import anchor
@@ -68,7 +68,6 @@ class ExperimentView:
 
     id: str
     spec: Experiment
-    name: str
     planned: bool
     stand_in: bool
     settings: tuple[Setting, ...]
@@ -98,28 +97,25 @@ def _experiment(
     cards = [_run(plan, run, experiment.runs[key], inputs) for key, run in planned.items()]
     shared = _shared([(*run.facts, *cell.facts) for run in cards for cell in run.cells])
     return ExperimentView(
-        anchor("shared", paper, name),
-        experiment,
-        name,
-        bool(planned),
-        bool(source and source.stand_in),
-        settings_of(plan, experiment, cell),
-        tuple(_without(card, shared) for card in cards),
-        tuple(
+        id=anchor("shared", paper, name),
+        spec=experiment,
+        planned=bool(planned),
+        stand_in=bool(source and source.stand_in),
+        settings=settings_of(plan, experiment, cell),
+        runs=tuple(_without(card, shared) for card in cards),
+        left_out=tuple(
             label_of(plan.papers[paper].paper, name, key)
             for key in experiment.runs
             if key not in planned
         ),
-        shared,
+        shared=shared,
     )
 
 
 def _shared(facts: Sequence[Facts]) -> Facts:
     """What several have in common, of what may be said once; nothing if there is but one."""
-    if len(facts) < 2:
-        return ()
-    common = set(facts[0]).intersection(*facts[1:])
-    return tuple(fact for fact in facts[0] if fact in common and fact[0] in SHAREABLE)
+    found = common(facts) if len(facts) > 1 else ()
+    return tuple(fact for fact in found if fact[0] in SHAREABLE)
 
 
 def _without(run: RunCard, shared: Facts) -> RunCard:
@@ -159,23 +155,23 @@ def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
     alone = spec.method == SINGLE_TASK
     columns, rows = _together(cards)
     return RunCard(
-        anchor("run", run.paper, run.experiment, run.run),
-        run.paper,
-        run.experiment,
-        run.run,
-        label_of(plan.papers[run.paper].paper, run.experiment, run.run),
-        "Single task" if alone else registry.method(spec.method).label,
-        anchor("method", spec.method),
-        _options(spec),
-        options_text(spec.protocol.model_dump(exclude_unset=True)),
-        (("reduced", "; ".join(run.reductions)),) if run.reductions else (),
-        tuple(mark(name) for name in names),
-        state,
-        ", ".join(brief),
-        spec.may_diverge,
-        tuple(replace(card, columns=(), rows=()) for card in cards) if rows else cards,
-        columns,
-        rows,
+        id=anchor("run", run.paper, run.experiment, run.run),
+        paper=run.paper,
+        experiment=run.experiment,
+        run=run.run,
+        label=label_of(plan.papers[run.paper].paper, run.experiment, run.run),
+        method="Single task" if alone else registry.method(spec.method).label,
+        method_id=anchor("method", spec.method),
+        options=_options(spec),
+        protocol=options_text(spec.protocol.model_dump(exclude_unset=True)),
+        facts=(("reduced", "; ".join(run.reductions)),) if run.reductions else (),
+        marks=tuple(mark(name) for name in names),
+        state=state,
+        brief=", ".join(brief),
+        may_diverge=spec.may_diverge,
+        cells=tuple(replace(card, columns=(), rows=()) for card in cards) if rows else cards,
+        columns=columns,
+        rows=rows,
     )
 
 

@@ -12,7 +12,7 @@ from counterpoise.reproduction.runs import tasks_of
 
 
 @dataclass(frozen=True)
-class Share:
+class Portion:
     """A count, its share of a whole as text, and the share for shading (0 to 1)."""
 
     count: str
@@ -32,9 +32,9 @@ class LabelRow:
     """
 
     label: str
-    parts: tuple[Share, ...]
-    published: Share | None
-    together: tuple[Share | None, ...]
+    parts: tuple[Portion, ...]
+    published: Portion | None
+    together: tuple[Portion | None, ...]
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class SplitView:
 
     folder: str
     options: str
-    parts: tuple[tuple[str, str], ...]
+    parts: tuple[tuple[str, str], ...] = ()
     """Name of a part and what it holds."""
-    rows: tuple[LabelRow, ...]
-    short: tuple[str, ...]
-    none: str
+    rows: tuple[LabelRow, ...] = ()
+    short: tuple[str, ...] = ()
+    none: str = ""
     people: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """What is told of whose items these are, and its text for each part."""
     leak: str = ""
@@ -67,12 +67,12 @@ def split_view(
     """
     published = published or {}
     if summary is None:
-        return SplitView(data.folder, options, (), (), (), "")
+        return SplitView(data.folder, options)
     parts = {name: summary["parts"][name] for name in PARTS}
     held = tuple((name, _held(part)) for name, part in parts.items())
     leak = _leak(summary["leak"]) if "leak" in summary else ""
     if "labels" not in summary:
-        return SplitView(data.folder, options, held, (), (), "", leak=leak)
+        return SplitView(data.folder, options, held, leak=leak)
     names = {task.name: task.label for task in tasks_of(data.dataset, data.options)}
     together = summary["together"]
     compared = summary.get("compared") or [[row[k]] * len(row) for k, row in enumerate(together)]
@@ -82,12 +82,14 @@ def split_view(
         LabelRow(
             names[keys[k]],
             tuple(
-                _share(p["positives"][keys[k]], p["known"][keys[k]] if "known" in p else p["items"])
+                _portion(
+                    p["positives"][keys[k]], p["known"][keys[k]] if "known" in p else p["items"]
+                )
                 for p in parts.values()
             ),
-            _share(published[keys[k]], published["images"]) if keys[k] in published else None,
+            _portion(published[keys[k]], published["images"]) if keys[k] in published else None,
             tuple(
-                _share(together[k][j], compared[k][j]) if j != k and compared[k][j] else None
+                _portion(together[k][j], compared[k][j]) if j != k and compared[k][j] else None
                 for j in order
             ),
         )
@@ -95,13 +97,17 @@ def split_view(
     )
     total = summary.get("complete", sum(part["items"] for part in parts.values()))
     what = "images whose labels are all known" if "complete" in summary else "images"
-    none = _share(summary["none"], total)
+    none = _portion(summary["none"], total)
     return SplitView(
-        data.folder, options, held, rows, tuple(names[keys[k]] for k in order),
-        f"{none.count} of {count(total)} {what} ({none.percent}) have none of them.",
-        _people(summary.get("people", {})),
-        leak,
-    )  # fmt: skip
+        data.folder,
+        options,
+        parts=held,
+        rows=rows,
+        short=tuple(names[keys[k]] for k in order),
+        none=f"{none.count} of {count(total)} {what} ({none.percent}) have none of them.",
+        people=_people(summary.get("people", {})),
+        leak=leak,
+    )
 
 
 def _people(people: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -118,12 +124,12 @@ def _told(told: dict[str, Any]) -> str:
         return f"median {middle}, middle half {low} to {high}"
     total = sum(told.values())
     return ", ".join(
-        f"{word or 'not given'} {_share(n, total).percent}" for word, n in told.items()
+        f"{word or 'not given'} {_portion(n, total).percent}" for word, n in told.items()
     )
 
 
 def _leak(leak: dict[str, int]) -> str:
-    seen = _share(leak["seen"], leak["test"])
+    seen = _portion(leak["seen"], leak["test"])
     return (
         f"This split leaks. {count(leak['patients'])} patients are in several parts; {seen.count} "
         f"of {count(leak['test'])} test images ({seen.percent}) are of patients who have images in "
@@ -136,7 +142,7 @@ def _held(part: dict[str, Any]) -> str:
     return f"{count(part['items'])} items{patients}"
 
 
-def _share(number: int, whole: int) -> Share:
+def _portion(number: int, whole: int) -> Portion:
     value = number / whole if whole else 0.0
     percent = f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
-    return Share(count(number), f"{percent} %", round(value, 3))
+    return Portion(count(number), f"{percent} %", round(value, 3))

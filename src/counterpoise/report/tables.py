@@ -8,9 +8,14 @@ from typing import Any
 
 from counterpoise.reference import Reference
 from counterpoise.report.beside import ReferenceLine, reference_lines, shared_by, without
-from counterpoise.report.entries import WITHOUT_RUN, Number, count_states, number_view
-from counterpoise.report.intervals import Intervals, intervals_of
-from counterpoise.report.legend import MARKS, NUMBERS, Term, mark
+from counterpoise.report.entries import (
+    NOT_RUN,
+    WITHOUT_RUN,
+    Number,
+    count_states,
+    number_view,
+)
+from counterpoise.report.legend import MARKS, NUMBERS, Term, common, mark
 from counterpoise.report.numbers import plural
 from counterpoise.report.text import anchor, row_name
 from counterpoise.spec.paper import Paper, Row, Table
@@ -42,6 +47,22 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """Numbers of ours with their row and column.
+
+    Attributes:
+        compared: some have a difference from a printed number.
+        means: some are Δ_m, which can be computed from the means over seeds, too.
+        rule: what decided all of them, where that is one rule; the rows do not repeat it.
+    """
+
+    rows: tuple[tuple[str, str, Number], ...]
+    compared: bool
+    means: bool
+    rule: str
+
+
+@dataclass(frozen=True)
 class TableView:
     """One table.
 
@@ -70,11 +91,6 @@ class TableView:
     """Which columns have a spread."""
     intervals: Intervals
     beside: tuple[tuple[str, str, tuple[Term, ...]], ...] = ()
-
-    @property
-    def grouped(self) -> bool:
-        """Whether rows stand in groups."""
-        return any(line.group for line in self.lines)
 
 
 class _Notes:
@@ -129,7 +145,8 @@ def table_view(
     lines = tuple(replace(line, references=without(line.references, beside)) for line in lines)
     compact = nothing and not beside
     counts = count_states(entries)
-    shared_marks = _shared_marks(lines)
+    # Of every line, or of every line with a number of ours.
+    shared_marks = common(line.marks for line in [s for s in lines if s.has_ours] or lines)
     lines = tuple(
         replace(line, marks=tuple(term for term in line.marks if term not in shared_marks))
         for line in lines
@@ -139,24 +156,41 @@ def table_view(
         for place in range(len(table.columns))
     ]
     return TableView(
-        anchor("table", paper.id, table.id),
-        table,
-        lines,
-        column_notes,
-        notes.texts,
-        counts,
-        _summary(counts),
-        shared_marks,
-        shared,
-        compact,
-        f"tables/{paper.id}-{table.id}",
-        max(widths, default=0),
-        tuple(width > 0 for width in widths),
-        intervals_of(
+        id=anchor("table", paper.id, table.id),
+        spec=table,
+        lines=lines,
+        column_notes=column_notes,
+        notes=notes.texts,
+        counts=counts,
+        summary=_summary(counts),
+        marks=shared_marks,
+        reason=shared.removeprefix(f"{NOT_RUN}: "),  # the summary says so much
+        compact=compact,
+        stem=f"tables/{paper.id}-{table.id}",
+        spread_width=max(widths, default=0),
+        spreads=tuple(width > 0 for width in widths),
+        intervals=_intervals(
             [column.label for column in table.columns],
             [(row_name(line.group, line.label), line.numbers) for line in lines],
         ),
-        tuple((name, tier, marks) for (name, tier), marks in beside.items()),
+        beside=tuple((name, tier, marks) for (name, tier), marks in beside.items()),
+    )
+
+
+def _intervals(columns: Sequence[str], lines: Sequence[tuple[str, Sequence[Number]]]) -> Intervals:
+    """Of the lines of a table, each a label with a number a column."""
+    rows = tuple(
+        (label, column, number)
+        for label, numbers in lines
+        for column, number in zip(columns, numbers, strict=True)
+        if number.ours
+    )
+    rules = {number.rule for _, _, number in rows}
+    return Intervals(
+        rows,
+        any(number.difference for _, _, number in rows),
+        any(number.from_means for _, _, number in rows),
+        rules.pop() if len(rules) == 1 else "",
     )
 
 
@@ -164,13 +198,6 @@ def _spreads(line: Line, place: int) -> list[str]:
     number = line.numbers[place]
     others = [found.ours_spread for r in line.references if (found := r.numbers[place]) is not None]
     return [number.printed_spread, number.ours_spread, *others]
-
-
-def _shared_marks(lines: Sequence[Line]) -> tuple[Term, ...]:
-    """Marks of every line, or of every line with a number of ours."""
-    chosen = [line for line in lines if line.has_ours] or list(lines)
-    first = chosen[0].marks if chosen else ()
-    return tuple(term for term in first if all(term in line.marks for line in chosen))
 
 
 def _summary(counts: dict[str, int]) -> str:
@@ -227,14 +254,14 @@ def _line(
         marks.append(missing)
         numbers = tuple(replace(number, verdict=None) for number in numbers)
     return Line(
-        anchor("row", paper.id, table.id, row.id),
-        row.label,
-        row.group,
-        numbers,
-        tuple(marks),
-        seeds.pop() if len(seeds) == 1 else 0,
-        ", ".join(letters),
-        any(number.printed for number in numbers),
-        any(number.ours for number in numbers),
-        any(number.difference or (number.ours and number.verdict) for number in numbers),
+        id=anchor("row", paper.id, table.id, row.id),
+        label=row.label,
+        group=row.group,
+        numbers=numbers,
+        marks=tuple(marks),
+        seeds=seeds.pop() if len(seeds) == 1 else 0,
+        note=", ".join(letters),
+        has_printed=any(number.printed for number in numbers),
+        has_ours=any(number.ours for number in numbers),
+        has_difference=any(n.difference or (n.ours and n.verdict) for n in numbers),
     )

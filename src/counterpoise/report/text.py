@@ -21,6 +21,8 @@ _INDEX = re.compile(
 _DELTA = re.compile(r"(?:\bDelta_|Δ_?)([mp])\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
+NOTHING = Markup("")
+
 
 @dataclass(frozen=True)
 class Block:

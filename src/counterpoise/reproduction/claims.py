@@ -36,7 +36,8 @@ from counterpoise.spec.paper import (
     Word,
 )
 
-PRINTED, FULL, REDUCED, DEMO, LEAKING, FAILED, NONE = (
+ARGUMENT, PRINTED, FULL, REDUCED, DEMO, LEAKING, FAILED, NONE = (
+    "argument",
     "the paper's own numbers",
     "our full runs",
     "our reduced runs",
@@ -59,7 +60,7 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
     """The same for a test, of a claim or of a figure's trend."""
     runs = Evidence(None)
     if isinstance(test, StatedTest):
-        return _result(test.word, "argument", test.reason, Evidence(None), runs)
+        return _result(test.word, ARGUMENT, test.reason, Evidence(None), runs)
     printed = evidence_of_printed(test, numbers)
     if isinstance(test, ChangeTest):  # what ours come to stands beside, whatever settles it
         runs = evidence_of_runs(test, numbers)

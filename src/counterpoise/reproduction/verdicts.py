@@ -27,6 +27,9 @@ from counterpoise.spec.paper import Printed
 
 Verdict = Literal["agrees", "differs", "inconclusive", "failed", "undefined", "not run"]
 
+NO_VERDICT = "no verdict: "
+"""Begins the rule of a marked number; its marks follow, separated by ``", "``."""
+
 FEWEST_SEEDS = 3
 SHARES = {"accuracy", "auroc", "auprc", "f1", "sensitivity"}
 """Metrics between 0 and 1. Their margin is 0.01 where no spread is printed."""
@@ -119,7 +122,7 @@ def judge(
     verdict: Verdict | None
     verdict, rule = _rule(difference, interval, margin, ours.n, other_items and not both)
     if marks:
-        verdict, rule = None, f"no verdict: {', '.join(marks)}"
+        verdict, rule = None, f"{NO_VERDICT}{', '.join(marks)}"
     elif ours.n >= FEWEST_SEEDS:
         rule += _assumed(printed, repeats, other_items, ours.n)
     return Judgement(verdict, difference, interval, margin, rule)
