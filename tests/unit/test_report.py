@@ -24,15 +24,17 @@ from counterpoise.report.claims import CellLinks, claim_views, count_words
 from counterpoise.report.comparisons import methods_views
 from counterpoise.report.incomplete import tables_from_scores
 from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
-from counterpoise.report.legend import NUMBERS
+from counterpoise.report.legend import NUMBERS, common
+from counterpoise.report.output import csv_text, write_folder
 from counterpoise.report.overview import overview, paper_views
+from counterpoise.report.runs import experiment_views
 from counterpoise.report.shapes import is_record, is_scores
 from counterpoise.report.splits import LabelRow, Portion, SplitView
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.reproduction.claims import judge_claim
 from counterpoise.spec.paper import Paper, Table
 
-from ..support import ROOT, TIERS, copy_of_config
+from ..support import ROOT, TIERS, copy_of_config, files_in
 from .test_claims import numbers_of
 
 METRIC = {"left": "accuracy", "right": "accuracy", "sum": "mse", "product": "mse", "density": "mse"}
@@ -353,6 +355,27 @@ def test_labels_without_a_published_count_have_an_empty_cell() -> None:
     table = str(module.parts(None, source, split)).partition("</table>")[0]
     cells = [len(re.findall("<t[dh]", line)) for line in table.split("<tr>")[1:]]
     assert cells == [3, 3, 3] and "published" in table
+
+
+def test_a_run_that_is_left_out_is_named_as_the_others(config_copy: Path) -> None:
+    """By its name for people, not by the key of the paper's file."""
+    plan = made_plan(config_copy)
+    inputs = read_inputs(config_copy, plan)
+    left = {name for view in experiment_views(plan, "rotograd", inputs) for name in view.left_out}
+    assert "single task" in left and not any("_" in name for name in left)
+
+
+def test_what_all_have_in_common_is_in_the_first_ones_order() -> None:
+    assert common([["b", "a", "c"], ["a", "b"]]) == ("b", "a")
+    assert common([["a"]]) == ("a",) and common([]) == () and common([["a"], []]) == ()
+
+
+def test_files_that_a_report_no_longer_writes_go(tmp_path: Path) -> None:
+    for name in ("old.csv", "old.tex", "notes.txt", "kept.csv"):
+        write_text(tmp_path / name, "before")
+    write_folder(tmp_path, {"kept.csv": csv_text(("a", "b"), [(1, None)])}, (".csv", ".tex"))
+    assert files_in(tmp_path) == ["kept.csv", "notes.txt"]
+    assert (tmp_path / "kept.csv").read_text(encoding="utf-8") == "a,b\n1,\n"
 
 
 # Rows of several groups --------------------------------------------------------------------------
