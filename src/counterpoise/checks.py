@@ -30,7 +30,7 @@ from counterpoise.spec.paper import (
     parse_printed,
     references,
 )
-from counterpoise.spec.study import EXPERIMENT, Study
+from counterpoise.spec.study import EXPERIMENT, OWN, Study
 from counterpoise.spec.tier import Change, Config, Reduction, Tiers
 from counterpoise.tasks import Task
 from counterpoise.together import TOGETHER
@@ -659,6 +659,14 @@ def check_tiers(
     """Problems of what the tiers refer to: datasets, sources, experiments, runs."""
     assert document is not None
     errors: list[UserError] = []
+    if OWN in tiers.tiers:
+        errors.append(
+            UserError(
+                f"tier {OWN!r} is that of comparisons on data of one's own",
+                where=document.where(("tiers", OWN)),
+                remedy="choose another name",
+            )
+        )
     whole = [name for name, tier in tiers.tiers.items() if tier.like is None]
     for name, tier in tiers.tiers.items():
         if tier.like is not None and tier.like not in whole:
@@ -804,7 +812,11 @@ def _check_change(
 
 
 def check_config(
-    document: Document, config: Config, tiers: Tiers, papers: dict[str, Paper]
+    document: Document,
+    config: Config,
+    tiers: Tiers,
+    papers: dict[str, Paper],
+    studies: Container[str] = (),
 ) -> list[UserError]:
     """Problems of what the settings refer to: tier, papers, methods."""
     chosen: list[tuple[str, str, list[str]]] = [("tier", config.tier, list(tiers.tiers))]
@@ -813,7 +825,7 @@ def check_config(
     if config.methods != "all":
         known = [SINGLE_TASK, *registry.names("methods")]
         chosen += [("method", method, known) for method in config.methods]
-    return [
+    errors = [
         UserError(
             f"unknown {kind} {name!r}",
             where=document.where((kind if kind == "tier" else f"{kind}s",)),
@@ -821,4 +833,27 @@ def check_config(
         )
         for kind, name, choices in chosen
         if name not in choices
+    ]
+    return errors or _check_kind(document, config, studies)
+
+
+def _check_kind(document: Document, config: Config, studies: Container[str]) -> list[UserError]:
+    """Papers of a tier that has studies only, and studies of another: nothing would be run."""
+    own = config.tier == OWN
+    kind, remedy = (
+        ("a paper", "name another tier, or leave `papers` out to compare on all data of your own")
+        if own
+        else (
+            "a comparison on data of your own",
+            f"write `tier={OWN}`, as `counterpoise compare` does",
+        )
+    )
+    return [
+        UserError(
+            f"{name!r} is {kind}, which tier {config.tier!r} does not run",
+            where=document.where(("papers",)),
+            remedy=remedy,
+        )
+        for name in (config.papers if config.papers != "all" else ())
+        if (name in studies) is not own
     ]

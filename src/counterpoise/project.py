@@ -147,7 +147,7 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
         own = {OWN: tier_of(list(studies.values()))}
         tiers = tiers.model_copy(update={"tiers": {**tiers.tiers, **own}})
     if config is not None and settings is not None and tiers is not None and whole:
-        errors += check_config(settings, config, tiers, papers)
+        errors += check_config(settings, config, tiers, papers, studies)
     if errors or config is None:
         raise UserErrors(errors)
     return Project(root, config, tiers, datasets, papers, published, frozenset(studies))

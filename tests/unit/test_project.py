@@ -88,6 +88,8 @@ MISTAKES = {
                               "unknown experiment 'resnet125'", "did you mean 'resnet152'?"),
     "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",
                                   "no tier 'sampel'", "did you mean 'sample'?"),
+    "tier that is taken": (TIERS, "  smoke:\n", "  own:\n", "tier 'own' is that of comparisons",
+                           "choose another name"),
     "tier": (CONFIG, "tier: demo", "tier: dmo", "unknown tier 'dmo'", "did you mean 'demo'?"),
     "chosen paper": (CONFIG, "papers: all", "papers: [rotogard]", "unknown paper 'rotogard'",
                      "did you mean 'rotograd'?"),
@@ -271,3 +273,15 @@ def test_a_method_that_the_comparison_cannot_name(config_copy: Path) -> None:
     edit(study, "  famo:", "  always:")
     (error,) = errors_of(config_copy)
     assert "does not make a comparison" in error.what and error.where == str(study)
+
+
+def test_a_tier_runs_papers_or_comparisons_of_ones_own(config_copy: Path) -> None:
+    """One that is chosen for the other's tier would give a report of nothing."""
+    own(config_copy, "mine", config_copy)
+    load_project(config_copy, {"tier": "own", "papers": "mine"})
+    load_project(config_copy, {"tier": "demo", "papers": "rotograd"})
+    (error,) = errors_of(config_copy, {"papers": "mine"})
+    assert "'mine' is a comparison on data of your own" in error.what
+    assert "tier=own" in error.remedy and error.where == "command line"
+    (error,) = errors_of(config_copy, {"tier": "own", "papers": "mine,rotograd"})
+    assert "'rotograd' is a paper" in error.what and "another tier" in error.remedy

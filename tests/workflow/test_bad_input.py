@@ -55,7 +55,9 @@ def test_a_missing_mirror(checkout: Checkout) -> None:
     assert "the mirror folder does not exist" in done.stderr and is_clear(done.stderr)
     # Phantoms are computed, need no mirror, and may be there by the time that the others have failed.
     raw = checkout.root / "data" / "raw"
-    assert not [p for p in raw.rglob("*.gz") if not p.relative_to(raw).parts[0].startswith("phantom-")]
+    assert not [
+        p for p in raw.rglob("*.gz") if not p.relative_to(raw).parts[0].startswith("phantom-")
+    ]
 
 
 def test_a_mirror_is_no_command(checkout: Checkout) -> None:
