@@ -15,7 +15,8 @@ from typing import Any
 from counterpoise import registry
 from counterpoise.code import library_version, module_digest
 from counterpoise.errors import UserError
-from counterpoise.files import digest_of, read_json, to_json, write_if_changed
+from counterpoise.files import digest_of, to_json, write_if_changed
+from counterpoise.foreign import read_foreign
 from counterpoise.layout import Data, Training
 from counterpoise.spec.cell import Cell
 
@@ -40,7 +41,7 @@ def write_orders(root: Path, tier: str, trainings: Iterable[Training]) -> None:
 def read_order(root: Path, tier: str, key: str) -> Training | None:
     """A cell of a tier, whose dataset can then be read; None where it must be planned."""
     try:
-        order = read_json(root / orders_file(tier))[key]
+        order = read_foreign(root / orders_file(tier))[key]
         told, reader = order["training"], order["reader"]
         cell, data = Cell.model_validate(told["cell"]), Data(**told["data"])
         training = Training(**{**told, "cell": cell, "data": data})

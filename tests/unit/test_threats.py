@@ -15,12 +15,17 @@ import pytest
 from counterpoise import prepared
 from counterpoise.errors import UserErrors
 from counterpoise.files import write_json, write_text
+from counterpoise.orders import orders_file, read_order
 from counterpoise.plan import load_plan
 from counterpoise.project import load_project
+from counterpoise.reference import read_references
 from counterpoise.report.build import build_report
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job
+from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
+from counterpoise.upkeep.inventory import CELL_FILES
+from counterpoise.upkeep.why import explain
 
 from ..support import ROOT, edit, error_of, small_cell
 
@@ -172,6 +177,38 @@ def test_a_figure_with_a_script_is_left_out(config_copy: Path, content: str) -> 
         pages.append((config_copy / plan.report).read_text(encoding="utf-8"))
     assert "<circle r='77777'/>" in pages[0]
     assert f"<svg>{content}</svg>" not in pages[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"tier": ' + "9" * 5000 + "}",
+        "[]",
+        '{"identity": {"a": NaN}}',
+    ],
+    ids=["deep", "long", "list", "nan"],
+)
+def test_results_that_hold_anything_are_told(config_copy: Path, content: str) -> None:
+    """All of it is JSON to Python or to others, and Python can hold the half of it."""
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    training = next(iter(plan.trainings.values()))
+    record = config_copy / training.file("record.json")
+    for name in CELL_FILES:
+        write_text(record.with_name(name), "")
+    write_text(record, content)
+    stale = record.parents[1] / "0123456789ab" / "record.json"
+    write_text(stale, content)
+    folder = config_copy / "reports/reference/small"
+    write_text(folder / "reference.json", content)
+    write_text(config_copy / orders_file("smoke"), content)
+
+    lines, sound = check(config_copy)
+    assert not sound
+    assert {"damaged   reports/reference/small", f"damaged   {training.folder}"} <= set(lines)
+    assert read_references(config_copy, plan.project)[0] == ()
+    assert read_order(config_copy, "smoke", training.key) is None
+    assert list(explain(config_copy, plan, training.key))
 
 
 def test_gc_does_not_follow_links(config_copy: Path, tmp_path: Path) -> None:

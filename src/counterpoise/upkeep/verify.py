@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import CHECKSUM, digest_of, is_sealed, read_json, sha256_file
+from counterpoise.files import CHECKSUM, digest_of, sha256_file
+from counterpoise.foreign import is_as_written, read_foreign
 from counterpoise.upkeep.inventory import CELL_FILES, Inventory, Unit
 
 UNSEALED = "carries no checksum"
@@ -37,7 +38,7 @@ def verify(root: Path, inventory: Inventory) -> dict[str, list[str]]:
 def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
     """A JSON file and what is wrong with it."""
     try:
-        value = read_json(path)
+        value = read_foreign(path)
     except UserError as error:
         return {}, [f"{path.name}: {error.what}"]
     if not isinstance(value, dict):
@@ -50,7 +51,7 @@ def _sealed(path: Path) -> tuple[dict[str, Any], list[str]]:
     value, wrong = _json(path)
     if not wrong and CHECKSUM not in value:
         wrong = [f"{path.name} {UNSEALED}"]
-    elif not wrong and not is_sealed(value):
+    elif not wrong and not is_as_written(value):
         wrong = [f"{path.name} is not as it was written"]
     return value, wrong
 
@@ -77,7 +78,10 @@ def identity_of(record: dict[str, Any]) -> dict[str, Any] | None:
     if not isinstance(identity, dict):
         return None
     covered = {"cell": record.get("cell"), **identity}
-    return covered if digest_of(covered) == record.get("digest") else None
+    try:
+        return covered if digest_of(covered) == record.get("digest") else None
+    except (ValueError, RecursionError):  # NaN, which is not JSON; nested too deeply
+        return None
 
 
 def _cell(root: Path, unit: Unit) -> list[str]:
