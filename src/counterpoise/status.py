@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,8 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoise.errors import UserError
-from counterpoise.files import read_json
+from counterpoise.foreign import read_foreign
 from counterpoise.locks import is_held
+
+TOLD: dict[str, type | UnionType] = {
+    "cell": str, "started": float | int, "updated": float | int, "before": int, "done": int,
+    "total": int, "message": str,
+}  # fmt: skip
+"""What a training tells of itself."""
 
 
 def read_progress(root: Path) -> list[dict[str, Any]]:
@@ -22,10 +29,14 @@ def read_progress(root: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((root / "work").glob("*/*/*/progress.json")):
         try:
-            tier, running = path.parents[2].name, is_held(path.with_name("lock"))
-            found.append({**read_json(path), "tier": tier, "running": running})
+            progress = read_foreign(path)
         except UserError:  # removed between listing and reading: the cell is done
             continue
+        if isinstance(progress, dict) and all(
+            isinstance(progress.get(key), kind) for key, kind in TOLD.items()
+        ):
+            tier, running = path.parents[2].name, is_held(path.with_name("lock"))
+            found.append({**progress, "tier": tier, "running": running})
     return sorted(found, key=lambda progress: progress["started"])
 
 

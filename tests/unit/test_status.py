@@ -64,19 +64,23 @@ def test_a_cell_that_ends_while_it_is_read_is_left_out(
 ) -> None:
     gone = write(tmp_path, "demo/one/aaa")
     write(tmp_path, "demo/two/bbb")
-    read = status.read_json
+    read = status.read_foreign
 
     def removed_first(path: Path) -> Any:
         gone.unlink(missing_ok=True)
         return read(path)
 
-    monkeypatch.setattr(status, "read_json", removed_first)
+    monkeypatch.setattr(status, "read_foreign", removed_first)
     assert [p["cell"] for p in read_progress(tmp_path)] == ["demo/two/bbb"]
 
 
-def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
-    write(tmp_path, "demo/one/aaa").write_text("{", encoding="utf-8")
-    assert read_progress(tmp_path) == []
+@pytest.mark.parametrize("content", ["{", "{}", "[]", "7", "[" * 100_000, "changed"])
+def test_a_file_that_tells_no_progress_is_left_out(tmp_path: Path, content: str) -> None:
+    damaged = write(tmp_path, "demo/one/aaa", started="at noon")
+    if content != "changed":
+        damaged.write_text(content, encoding="utf-8")
+    write(tmp_path, "demo/two/bbb")
+    assert [p["cell"] for p in read_progress(tmp_path)] == ["demo/two/bbb"]
 
 
 def test_a_cell_runs_while_its_lock_is_held(tmp_path: Path) -> None:
