@@ -29,7 +29,7 @@ app = typer.Typer(
 IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
 """Set for the jobs of a workflow."""
 
-COLLECT = (700, 10, 10)
+COLLECT = collector.get_threshold()
 """Python's own thresholds of garbage collection, for training."""
 
 JOBS, PEOPLE = "Steps of the workflow", "For people"
@@ -209,11 +209,19 @@ def _data(folder: str) -> Any:
 
     digest = folder.rpartition("-")[2]
     project = load_project(find_root())
-    for tier in project.tiers.tiers:
+    first = os.environ.get("COUNTERPOISE_TIER", project.config.tier)
+    unplanned = None
+    for tier in sorted(project.tiers.tiers, key=lambda tier: tier != first):
         try:
-            return make_plan(project, tier).data(digest)
-        except UserError:
+            made = make_plan(project, tier)
+        except UserError as error:  # its data may be the ones
+            unplanned = error
             continue
+        for training in (*made.trainings.values(), *made.preliminary.values()):
+            if training.data.digest == digest:
+                return training.data
+    if unplanned is not None:
+        raise unplanned
     raise UserError(
         f"no tier uses data {folder!r}",
         remedy="name a folder of data/prepared/SOURCE, such as multimnist-0123456789ab; "

@@ -1,4 +1,4 @@
-"""JSON that anybody may have written: whatever it holds, the worst that comes of it is a message."""
+"""JSON that anybody may have written: whatever it holds, what comes of it is a message."""
 
 from __future__ import annotations
 

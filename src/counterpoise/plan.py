@@ -139,21 +139,19 @@ class Plan:
             UserError: the plan has no such cell.
         """
         key = f"{name}/{digest}"
-        if key in self.preliminary:
-            return self.preliminary[key]
-        if key not in self.trainings:
-            if any(training.name == name for training in self.trainings.values()):
-                raise UserError(
-                    f"cell {key} is planned with another digest now: code or configuration have "
-                    "changed since",
-                    remedy="run `snakemake` again; now it is "
-                    + nearest(key, self.trainings).removeprefix("did you mean ").rstrip("?"),
-                )
+        planned = {**self.preliminary, **self.trainings}
+        if key in planned:
+            return planned[key]
+        if same := [training.key for training in planned.values() if training.name == name]:
             raise UserError(
-                f"tier {self.tier_name} has no cell {key}",
-                remedy=nearest(key, self.trainings) if self.trainings else "",
+                f"cell {key} is planned with another digest now: code or configuration have "
+                "changed since",
+                remedy=f"run `snakemake` again; now it is {' or '.join(same)}",
             )
-        return self.trainings[key]
+        raise UserError(
+            f"tier {self.tier_name} has no cell {key}",
+            remedy=nearest(key, planned) if planned else "",
+        )
 
     def paper(self, name: str) -> PaperPlan:
         """What is made for a paper.

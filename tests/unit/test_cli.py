@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from counterpoise import __version__, cli
+from counterpoise import plan as planning
 from counterpoise.plan import load_plan
+from counterpoise.project import Project, load_project
+from counterpoise.skeleton import new_study
 
 from ..support import edit
 
@@ -141,6 +145,40 @@ def test_data_are_named_as_their_folder_is(run, config_copy: Path) -> None:
     check_error(said, "not prepared yet", f"counterpoise prepare {data.digest}")
 
 
+def test_data_whose_images_have_moved_are_told_so(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that no tier uses them."""
+    folder = config_copy / "data" / "own"
+    folder.mkdir(parents=True)
+    (folder / "labels.csv").write_text("file,patient,Mass\na.png,1,1\n", encoding="utf-8")
+    assert run(config_copy, "new", "dataset", "abd", "--labels", "Mass").code == 0
+    new_study(config_copy, load_project(config_copy).datasets["abd"])
+    plan = load_plan(config_copy, {"tier": "own", "papers": "all", "methods": "all"})
+    data = next(iter(plan.trainings.values())).data
+    folder.rename(folder.with_name("elsewhere"))
+    said = run(config_copy, "prepare", Path(data.prepared).parent.name)
+    check_error(said, "there is no such folder", "data/own")
+
+
+def test_a_job_plans_the_workflows_tier_and_no_other(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[str] = []
+    make = planning.make_plan
+
+    def noted(project: Project, tier: str, *rest: Any) -> Any:
+        planned.append(tier)
+        return make(project, tier, *rest)
+
+    made = load_plan(config_copy, {"tier": "mnist"})
+    digest = next(iter(made.trainings.values())).data.digest
+    monkeypatch.setattr(planning, "make_plan", noted)
+    edit(config_copy / "config/config.yaml", "tier: demo", "tier: mnist")
+    check_error(run(config_copy, "split", digest), "not prepared yet")
+    assert planned == ["mnist"]
+
+
 def test_a_label_that_the_table_lacks_is_told_at_once(run, config_copy: Path) -> None:
     folder = config_copy / "data" / "own"
     folder.mkdir(parents=True)
@@ -227,6 +265,13 @@ def test_a_tier_must_find_room_for_what_it_prepares(
     said = run(config_copy, *words, "--tier", "paper", "--papers", "deepchest")
     check_error(said, "needs 1.8 GB (1.8 GB of images prepared at 128 pixels)", "1.0 GB free")
     check_error(run(config_copy, *words), "the mirror folder does not exist")
+
+
+def test_training_collects_garbage_as_python_does_by_itself() -> None:
+    """Its thresholds differ between versions."""
+    words = [sys.executable, "-c", "import gc; print(gc.get_threshold())"]
+    own = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert str(cli.COLLECT) == own.stdout.strip()
 
 
 def test_an_unknown_command_is_not_a_users_error_of_ours(run, tmp_path: Path) -> None:

@@ -649,3 +649,15 @@ def test_the_skeleton_of_a_paper_is_one(config_copy: Path) -> None:
     assert list(plan.papers) == ["our_paper"]
     for name, said in ((path.stem, "there is a paper"), ("../up", "will not do")):
         assert said in error_of(lambda name=name: new_paper(config_copy, name, 2026)).what
+
+
+def test_a_cell_of_another_digest_is_named_by_what_it_is_now() -> None:
+    """Whatever else is near it in letters, and if it only sets options of another."""
+    plan = plan_of(tier="chest-reduced")
+    planned = {**plan.preliminary, **plan.trainings}
+    names = [training.name for training in planned.values()]
+    for training in planned.values():
+        if names.count(training.name) > 1:
+            continue
+        error = error_of(lambda name=training.name: plan.training(name, "0123456789ab"))
+        assert error.remedy == f"run `snakemake` again; now it is {training.key}"
