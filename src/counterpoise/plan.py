@@ -30,16 +30,9 @@ from counterpoise.spec.augment import Augment
 from counterpoise.spec.cell import Candidate, Component, Pretrained
 from counterpoise.spec.paper import (
     SINGLE_TASK,
-    ActivationsFigure,
     BarsFigure,
-    ExplainedFigure,
     Figure,
-    FigureContent,
-    LinesFigure,
-    LocalisationFigure,
     Paper,
-    RunsFigure,
-    SaliencyFigure,
     Table,
 )
 from counterpoise.spec.study import OWN
@@ -177,20 +170,18 @@ class Plan:
 
     def cells_of_figure(self, paper: str, figure: str) -> list[Training]:
         """All cells that a figure shows."""
-        content = _figure(self.papers[paper].paper, figure).content
-        if isinstance(content, ExplainedFigure):
-            names = self.explanations_of_figure(paper, figure)
-            return [self.explained(paper, name) for name in names]
         keys: dict[str, None] = {}
-        for experiment, run in _lines(content):
+        for experiment, run in _figure(self.papers[paper].paper, figure).lines:
             plan = self.runs.get((paper, experiment, run))
             keys |= dict.fromkeys(plan.cells.values() if plan else ())
-        return [self.trainings[key] for key in keys]
+        names = self.explanations_of_figure(paper, figure)
+        explained = [self.explained(paper, name) for name in names]
+        return [self.trainings[key] for key in keys] + explained
 
     def explanations_of_figure(self, paper: str, figure: str) -> list[str]:
         """Those of a paper's explanations that a figure shows and this tier makes."""
         made = self.papers[paper]
-        named = _explanations(_figure(made.paper, figure))
+        named = _figure(made.paper, figure).explanations
         return [name for name in named if name in made.explanation_digests]
 
     def explained(self, paper: str, name: str) -> Training:
@@ -242,24 +233,6 @@ class Plan:
 
 def _figure(paper: Paper, name: str) -> Figure:
     return next(figure for figure in paper.figures if figure.id == name)
-
-
-def _lines(content: FigureContent) -> list[tuple[str, str]]:
-    """Experiment and run of all that a figure of runs shows; nothing of other figures."""
-    if isinstance(content, LinesFigure):
-        return [(line.experiment, line.run) for line in content.lines]
-    if isinstance(content, RunsFigure):
-        return [(content.experiment, run) for run in content.runs]
-    return []
-
-
-def _explanations(figure: Figure) -> tuple[str, ...]:
-    """Names of the explanations that a figure is drawn from."""
-    if isinstance(figure.content, LocalisationFigure):
-        return figure.content.explanations
-    if isinstance(figure.content, ActivationsFigure | SaliencyFigure):
-        return (figure.content.explanation,)
-    return ()
 
 
 def _explained(plan: Plan, paper: Paper) -> dict[str, str]:
@@ -455,7 +428,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         content = figure.content
         if isinstance(content, BarsFigure):
             shown: Any = tables
-        elif lines := _lines(content):
+        elif lines := figure.lines:
             found = {
                 f"{experiment}/{run}": runs.get(f"{experiment}/{run}") for experiment, run in lines
             }
@@ -463,8 +436,8 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
                 continue
             named = {experiment: paper.experiments[experiment] for experiment, _ in lines}
             shown = [found, {k: v.model_dump(mode="json") for k, v in named.items()}]
-        elif isinstance(content, ExplainedFigure):
-            shown = {name: explained[name] for name in _explanations(figure) if name in explained}
+        elif figure.explanations:
+            shown = {name: explained[name] for name in figure.explanations if name in explained}
             if not shown:
                 continue
         else:

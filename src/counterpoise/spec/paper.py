@@ -656,6 +656,24 @@ class Figure(Model):
     """How the trend is held against numbers: as a claim is."""
     content: FigureContent
 
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Experiment and run of all that a figure of runs shows; nothing of other figures."""
+        if isinstance(self.content, LinesFigure):
+            return [(line.experiment, line.run) for line in self.content.lines]
+        if isinstance(self.content, RunsFigure):
+            return [(self.content.experiment, run) for run in self.content.runs]
+        return []
+
+    @property
+    def explanations(self) -> tuple[str, ...]:
+        """Those that it is drawn from."""
+        if isinstance(self.content, LocalisationFigure):
+            return self.content.explanations
+        if isinstance(self.content, ActivationsFigure | SaliencyFigure):
+            return (self.content.explanation,)
+        return ()
+
 
 class Paper(Model):
     """One paper."""
