@@ -20,6 +20,11 @@ class UserError(Exception):
         self.what, self.where, self.remedy = what, str(where), remedy
         super().__init__(what)
 
+    @property
+    def errors(self) -> list[UserError]:
+        """Itself, or all that are told together."""
+        return [self]
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         advice = f"\n  what to do: {self.remedy}" if self.remedy else ""
@@ -30,8 +35,13 @@ class UserErrors(UserError):
     """Several errors found in one pass, shown together."""
 
     def __init__(self, errors: list[UserError]) -> None:
-        self.errors = errors
+        self._errors = errors
         super().__init__(f"{len(errors)} problems")
+
+    @property
+    def errors(self) -> list[UserError]:
+        """All of them."""
+        return self._errors
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)

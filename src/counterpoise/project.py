@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -58,7 +58,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Document
     if not isinstance(document.data, dict):
         raise UserError("must be a list of `key: value`", where=document.path)
     for key, value in (overrides or {}).items():
-        if document.data.get(key, Config.model_fields) != value:
+        if key not in document.data or document.data[key] != value:
             document.data[key] = _words(value) if key in _LISTS else value
             document.lines[(key,)] = 0
     for key in _LISTS:
@@ -78,79 +78,83 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
     Raises:
         UserErrors: every problem of every file.
     """
-    errors: list[UserError] = []
     folder = root / "config"
     if not folder.is_dir():
         raise UserError(
             "no folder config/ here", where=root, remedy="run this in a checkout of counterpoise"
         )
-
-    def read(model: type[BaseModel], path: Path) -> tuple[Any, Document | None]:
-        try:
-            document = read_yaml(path)
-            return parse(model, document), document
-        except UserErrors as several:
-            errors.extend(several.errors)
-        except UserError as error:
-            errors.append(error)
-        return None, None
-
-    documents: dict[str, Document] = {}
-    datasets: dict[str, Dataset] = {}
-    for path in sorted((folder / "datasets").glob("*.yaml")):
-        dataset, document = read(Dataset, path)
-        if dataset is not None and document is not None:
-            errors += _check_id(dataset.id, path, document) or check_dataset(dataset, document)
-            datasets[path.stem] = dataset
-            documents[f"datasets/{path.stem}"] = document
-    registry.set_readers({name: found.reader or name for name, found in datasets.items()})
-    papers: dict[str, Paper] = {}
-    for path in sorted((folder / "papers").glob("*.yaml")):
-        paper, document = read(Paper, path)
-        if paper is not None and document is not None:
-            errors += _check_id(paper.id, path, document)
-            papers[path.stem], documents[path.stem] = paper, document
-    studies: dict[str, Study] = {}
-    for path in sorted((folder / "studies").glob("*.yaml")):
-        study, document = read(Study, path)
-        if study is not None and document is not None:
-            errors += _check_id(study.id, path, document)
-            studies[path.stem], documents[path.stem] = study, document
-    tiers, tiers_document = read(Tiers, folder / "tiers.yaml")
+    errors: list[UserError] = []
+    datasets = _read_folder(Dataset, folder / "datasets", errors)
+    for name, (dataset, document) in datasets.items():
+        if dataset.id == name:
+            errors += check_dataset(dataset, document)
+    known = {name: dataset for name, (dataset, _) in datasets.items()}
+    registry.set_readers({name: dataset.reader or name for name, dataset in known.items()})
+    written = _read_folder(Paper, folder / "papers", errors)
+    studies = _read_folder(Study, folder / "studies", errors)
+    tiers = _read(Tiers, folder / "tiers.yaml", errors)
     published: dict[str, Published] = {}
     if (folder / "weights.yaml").exists():
-        weights, _ = read(Weights, folder / "weights.yaml")
-        published = weights.weights if weights is not None else {}
+        weights = _read(Weights, folder / "weights.yaml", errors)
+        published = weights[0].weights if weights is not None else {}
     whole = not errors  # what refers to something broken would only add noise
-    config, settings = None, None
+    settings: tuple[Config, Document] | None = None
     try:
-        settings = read_config(root, overrides)
-        config = parse(Config, settings)
-    except UserErrors as several:
-        errors.extend(several.errors)
+        document = read_config(root, overrides)
+        settings = parse(Config, document), document
     except UserError as error:
-        errors.append(error)
-    for name, paper in papers.items() if whole else ():
-        errors += check_paper(paper, documents[name], datasets, published)
-    if tiers is not None and whole:
-        errors += check_tiers(tiers, tiers_document, datasets, papers, published)
-    if whole:
-        errors += check_sources(datasets, studies, documents)
-    for name, study in studies.items() if whole else ():
-        found = check_study(study, documents[name], datasets, papers, published)
-        errors += found
-        if not found:
-            papers[name] = study.paper()
-    if tiers is not None and not errors:
-        tiers = tiers.resolved()
-    if tiers is not None and studies:
-        own = {OWN: tier_of(list(studies.values()))}
-        tiers = tiers.model_copy(update={"tiers": {**tiers.tiers, **own}})
-    if config is not None and settings is not None and tiers is not None and whole:
-        errors += check_config(settings, config, tiers, papers, studies)
-    if errors or config is None:
+        errors += error.errors
+    papers = {name: paper for name, (paper, _) in written.items()}
+    if whole and tiers is not None:
+        for paper, document in written.values():
+            errors += check_paper(paper, document, known, published)
+        errors += check_tiers(*tiers, known, papers, published)
+        errors += check_sources(datasets, studies)
+        for name, (study, document) in studies.items():
+            found = check_study(study, document, known, papers, published)
+            errors += found
+            if not found:
+                papers[name] = study.paper()
+        if settings is not None:
+            config, document = settings
+            every = _with_own(tiers[0], [study for study, _ in studies.values()])
+            errors += check_config(document, config, every, papers, studies)
+    if errors or tiers is None or settings is None:
         raise UserErrors(errors)
-    return Project(root, config, tiers, datasets, papers, published, frozenset(studies))
+    every = _with_own(tiers[0].resolved(), [study for study, _ in studies.values()])
+    return Project(root, settings[0], every, known, papers, published, frozenset(studies))
+
+
+M = TypeVar("M", bound=BaseModel)
+Named = TypeVar("Named", Dataset, Paper, Study)
+
+
+def _read(model: type[M], path: Path, errors: list[UserError]) -> tuple[M, Document] | None:
+    """A file and its lines; None if it has errors, which are added to those before."""
+    try:
+        document = read_yaml(path)
+        return parse(model, document), document
+    except UserError as error:
+        errors += error.errors
+        return None
+
+
+def _read_folder(
+    model: type[Named], folder: Path, errors: list[UserError]
+) -> dict[str, tuple[Named, Document]]:
+    """All files of a folder by name, as :func:`_read` reads them."""
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        if (read := _read(model, path, errors)) is not None:
+            errors += _check_id(read[0].id, path, read[1])
+            found[path.stem] = read
+    return found
+
+
+def _with_own(tiers: Tiers, studies: list[Study]) -> Tiers:
+    """The tiers, and that of the studies if there are any."""
+    own = {OWN: tier_of(studies)} if studies else {}
+    return tiers.model_copy(update={"tiers": {**tiers.tiers, **own}})
 
 
 def _check_id(name: str, path: Path, document: Document) -> list[UserError]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from counterpoise.checks import references
 from counterpoise.project import Project
 from counterpoise.spec.paper import (
     ChangeTest,
@@ -20,6 +19,7 @@ from counterpoise.spec.paper import (
     Table,
     TrajectoriesFigure,
     parse_printed,
+    references,
     slug,
 )
 

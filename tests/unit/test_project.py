@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from counterpoise.errors import UserError, UserErrors
+from counterpoise.errors import UserError
 from counterpoise.project import load_project
 from counterpoise.skeleton import new_dataset, new_study
 
@@ -101,8 +101,7 @@ MISTAKES = {
 
 
 def errors_of(root: Path, overrides: dict[str, Any] | None = None) -> list[UserError]:
-    error = error_of(lambda: load_project(root, overrides))
-    return error.errors if isinstance(error, UserErrors) else [error]
+    return error_of(lambda: load_project(root, overrides)).errors
 
 
 @pytest.mark.parametrize("name", MISTAKES)
