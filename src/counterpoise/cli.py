@@ -14,6 +14,7 @@ import typer
 
 from counterpoise import __version__
 from counterpoise.errors import UserError, UserErrors
+from counterpoise.workflow import IN_WORKFLOW
 
 app = typer.Typer(
     name="counterpoise",
@@ -25,9 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-
-IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
-"""Set for the jobs of a workflow."""
 
 COLLECT = collector.get_threshold()
 """Python's own thresholds of garbage collection, for training."""
@@ -170,7 +168,7 @@ def download(
     from counterpoise.download import fetch_source, to_prepare
     from counterpoise.errors import nearest
     from counterpoise.identity import raw_digest
-    from counterpoise.layout import WEIGHTS, weights_marker
+    from counterpoise.layout import WEIGHTS, raw_marker, weights_marker
     from counterpoise.project import load_project
     from counterpoise.weights import fetch_weights
 
@@ -193,13 +191,13 @@ def download(
     }
     if source not in found:
         raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
-    folder = root / "data" / "raw" / f"{source}-{raw_digest(source, found[source], root)}"
+    marker = root / raw_marker(source, raw_digest(source, found[source], root))
     prepared = {}
     if tier is not None and found[source].files:
         made = _plan(tier, papers=papers)
         every = [*made.trainings.values(), *made.preliminary.values()]
         prepared = to_prepare(root, source, [training.data for training in every])
-    fetch_source(source, found[source], folder / "source.json", mirror, prepared)
+    fetch_source(source, found[source], marker, mirror, prepared)
 
 
 def _data(folder: str) -> Any:
@@ -281,8 +279,9 @@ def train(
     ] = "auto",
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
+    from counterpoise.layout import CELL_FILES
     from counterpoise.training.engine import Interrupted
-    from counterpoise.training.job import RESULTS, STOPPED
+    from counterpoise.training.job import STOPPED
     from counterpoise.training.job import train as run
 
     if replicates not in ("auto", "together", "alone"):
@@ -297,7 +296,7 @@ def train(
         run(job, _chosen(root, "device", device), save_every, replicates)
     except UserError:
         # Another process has finished the cell and removed the folder with the lock.
-        if job.work.exists() or not all((job.out / name).is_file() for name in RESULTS):
+        if job.work.exists() or not all((job.out / name).is_file() for name in CELL_FILES):
             raise
         typer.echo("the other process has finished it")
     except Interrupted:

@@ -12,13 +12,21 @@ from counterpoise.spec.weights import Published
 
 Mark = Literal["demo", "reduced"]
 
+CELL_FILES = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
+"""What the training of a cell gives."""
+
 WEIGHTS = "weights."
 """Begins the name of the source that holds a network's published weights."""
 
 
+def raw_marker(source: str, digest: str) -> str:
+    """Marker of the files of a source, downloaded or generated."""
+    return f"data/raw/{source}-{digest}/source.json"
+
+
 def weights_marker(name: str, published: Published) -> str:
     """Marker of the published weights of a network."""
-    return f"data/raw/{WEIGHTS}{name}-{digest_of(published.identity, length=8)}/source.json"
+    return raw_marker(f"{WEIGHTS}{name}", digest_of(published.identity, length=8))
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Data:
     @property
     def raw(self) -> str:
         """Marker of the downloaded or generated source."""
-        return f"data/raw/{self.source}-{self.raw_digest}/source.json"
+        return raw_marker(self.source, self.raw_digest)
 
     @property
     def folder(self) -> str:

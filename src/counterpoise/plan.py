@@ -24,7 +24,7 @@ from counterpoise.identity import (
     plan_single_tasks,
     plan_training,
 )
-from counterpoise.layout import Data, Mark, PaperPlan, RunPlan, Training
+from counterpoise.layout import CELL_FILES, Data, Mark, PaperPlan, RunPlan, Training
 from counterpoise.project import Project, load_project
 from counterpoise.spec.augment import Augment
 from counterpoise.spec.cell import Candidate, Component, Pretrained
@@ -112,9 +112,8 @@ class Plan:
     @property
     def cell_files(self) -> list[str]:
         """Every cell's files."""
-        names = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
         cells = self.trainings.values()
-        return [t.file(name) for t in cells for name in names] + [t.scores for t in cells]
+        return [t.file(name) for t in cells for name in CELL_FILES] + [t.scores for t in cells]
 
     @property
     def exhibits(self) -> list[str]:

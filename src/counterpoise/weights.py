@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from counterpoise.download import alone
+from counterpoise.download.network import MIRROR
 from counterpoise.errors import UserError
 from counterpoise.files import atomic, make_folder, write_json
 from counterpoise.layout import WEIGHTS
@@ -60,10 +61,7 @@ def _addresses(published: Published) -> str:
 
 def _remedy(published: Published) -> str:
     names = " or ".join(f"{FOLDER}/{file.name}" for file in published.files)
-    return (
-        f"they are at {_addresses(published)}; or pass a folder that holds {names}: "
-        "`--config mirror=FOLDER` of snakemake, or `--mirror FOLDER` of counterpoise download"
-    )
+    return f"they are at {_addresses(published)}; or pass a folder that holds {names}: {MIRROR}"
 
 
 def _copied(name: str, published: Published, folder: Path, mirror: Path) -> tuple[str, str]:

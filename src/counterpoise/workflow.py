@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from counterpoise.spec.tier import Config
+if TYPE_CHECKING:
+    from counterpoise.spec.tier import Config
+
+IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
+"""Set for the jobs of a workflow, to the number of its process."""
 
 MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
@@ -31,7 +36,7 @@ def job_environment(config: Config) -> dict[str, str]:
     """
     variables = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "COUNTERPOISE_WORKFLOW": str(os.getpid()),  # a job can tell whether it still runs
+        IN_WORKFLOW: str(os.getpid()),  # a job can tell whether it still runs
         **MEMORY,
     }
     for name in ("tier", "mirror", "device", "methods", "papers"):

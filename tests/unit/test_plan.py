@@ -13,13 +13,14 @@ import pytest
 
 from counterpoise import code
 from counterpoise.code import module_digest
-from counterpoise.layout import Training
+from counterpoise.layout import CELL_FILES, Training
 from counterpoise.plan import Plan, load_plan
 from counterpoise.project import load_project
 from counterpoise.reference import command_of
 from counterpoise.skeleton import new_paper
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
+from counterpoise.training import job
 
 from ..support import ROOT, TIERS, copy_of_config, edit, error_of
 
@@ -649,6 +650,14 @@ def test_the_skeleton_of_a_paper_is_one(config_copy: Path) -> None:
     assert list(plan.papers) == ["our_paper"]
     for name, said in ((path.stem, "there is a paper"), ("../up", "will not do")):
         assert said in error_of(lambda name=name: new_paper(config_copy, name, 2026)).what
+
+
+def test_a_cell_has_the_same_files_wherever_they_are_named() -> None:
+    """Its job has a list of its own: it is part of what decides what is trained anew."""
+    rules = (ROOT / "workflow/rules/cells.smk").read_text(encoding="utf-8")
+    train = rules[rules.index("rule train:") : rules.index("rule evaluate:")]
+    declared = re.findall(r'"results/\{tier\}/cells/\{cell\}/\{digest\}/([^"]+)"', train)
+    assert sorted(CELL_FILES) == sorted(job.RESULTS) == sorted(declared)
 
 
 def test_a_cell_of_another_digest_is_named_by_what_it_is_now() -> None:

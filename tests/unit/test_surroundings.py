@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from counterpoise import lazy, registry
+from counterpoise import __version__, lazy, registry
 from counterpoise.devices import count_gpus
 from counterpoise.errors import UserError, UserErrors, nearest
 from counterpoise.methods import uniform
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.spec.tier import Config
-from counterpoise.workflow import job_environment
+from counterpoise.training.job import WORKFLOW
+from counterpoise.workflow import IN_WORKFLOW, job_environment
 
-from ..support import error_of
+from ..support import ROOT, error_of
 
 # Errors --------------------------------------------------------------------------------------
 
@@ -164,3 +165,12 @@ def test_a_figure_has_a_title_and_takes_the_pages_colour() -> None:
     assert '<title id="one-title">Title &lt;1&gt;</title>' in svg
     assert 'aria-labelledby="one-title one-desc"' in svg
     assert "currentColor" in svg and "#010203" not in svg
+
+
+def test_a_job_knows_the_workflow_by_the_variable_that_the_workflow_sets() -> None:
+    assert IN_WORKFLOW == WORKFLOW and job_environment(Config())[WORKFLOW] == str(os.getpid())
+
+
+def test_the_version_to_cite_is_that_of_the_package() -> None:
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {__version__}" in lines

@@ -15,6 +15,7 @@ import pytest
 from counterpoise import prepared
 from counterpoise.errors import UserErrors
 from counterpoise.files import write_json, write_text
+from counterpoise.layout import CELL_FILES
 from counterpoise.orders import orders_file, read_order
 from counterpoise.plan import load_plan
 from counterpoise.project import load_project
@@ -24,7 +25,6 @@ from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job
 from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
-from counterpoise.upkeep.inventory import CELL_FILES
 from counterpoise.upkeep.why import explain
 
 from ..support import ROOT, edit, error_of, small_cell

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from counterpoise.errors import UserError
+from counterpoise.layout import CELL_FILES
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 
@@ -21,7 +22,7 @@ _DIGEST = r"[0-9a-f]{12}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _CELL = rf"results/{_NAME}/cells/{_NAME}/{_DIGEST}"
 _PAPER = rf"results/{_NAME}/papers/{_NAME}"
-_TRAINED = r"weights\.safetensors|(history|predictions)\.parquet|record\.json"
+_TRAINED = "|".join(map(re.escape, CELL_FILES))
 _OURS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("cell", re.compile(rf"({_CELL})/({_TRAINED})")),
     ("scores", re.compile(rf"({_CELL}/scores-[0-9a-f]{{8}}\.json)")),
@@ -134,9 +135,6 @@ def _of_work(root: Path, path: str, plans: dict[str, Plan]) -> State:
     training = plans[tier].training(name, digest)
     whole = all((root / training.file(file)).is_file() for file in CELL_FILES)
     return "leftover" if whole else "planned"
-
-
-CELL_FILES = ("weights.safetensors", "history.parquet", "predictions.parquet", "record.json")
 
 
 def _unit_of(path: str) -> tuple[Kind | None, str]:

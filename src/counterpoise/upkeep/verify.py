@@ -8,7 +8,8 @@ from typing import Any
 from counterpoise.errors import UserError
 from counterpoise.files import CHECKSUM, digest_of, sha256_file
 from counterpoise.foreign import is_as_written, read_foreign
-from counterpoise.upkeep.inventory import CELL_FILES, Inventory, Unit
+from counterpoise.layout import CELL_FILES
+from counterpoise.upkeep.inventory import Inventory, Unit
 
 UNSEALED = "carries no checksum"
 """As files of earlier versions: no damage where they are stale anyway."""
