@@ -8,13 +8,18 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from counterpoise import __version__
 from counterpoise.errors import UserError, UserErrors
 from counterpoise.workflow import IN_WORKFLOW
+
+if TYPE_CHECKING:
+    from counterpoise.layout import Data, Training
+    from counterpoise.plan import Plan
+    from counterpoise.training.problem import Job
 
 app = typer.Typer(
     name="counterpoise",
@@ -75,14 +80,19 @@ def find_root() -> Path:
     )
 
 
-def _chosen(root: Path, key: str, given: str | None) -> Any:
+def _chosen(root: Path, key: Literal["tier", "device"], given: str | None) -> str:
     """What a command line gives, or else config/config.yaml."""
-    from counterpoise.project import load_project
+    from counterpoise.project import read_config
+    from counterpoise.spec.load import parse
+    from counterpoise.spec.tier import Config
 
-    return given if given is not None else getattr(load_project(root).config, key)
+    if given is not None:
+        return given
+    config = parse(Config, read_config(root))
+    return config.tier if key == "tier" else config.device
 
 
-def _plan(tier: str | None = None, **filters: Any) -> Any:
+def _plan(tier: str | None = None, **filters: str) -> Plan:
     """The plan of a tier; without filters it holds every paper and method."""
     from counterpoise.plan import load_plan
 
@@ -92,7 +102,7 @@ def _plan(tier: str | None = None, **filters: Any) -> Any:
     return load_plan(find_root(), overrides)
 
 
-def _training(root: Path, tier: str | None, cell: str) -> Any:
+def _training(root: Path, tier: str | None, cell: str) -> Training:
     from counterpoise.orders import read_order
 
     name, _, digest = cell.partition("/")
@@ -100,7 +110,7 @@ def _training(root: Path, tier: str | None, cell: str) -> Any:
     return read_order(root, chosen, cell) or _plan(chosen).training(name, digest)
 
 
-def _job_of(root: Path, training: Any) -> Any:
+def _job_of(root: Path, training: Training) -> Job:
     from counterpoise.training.problem import Job
 
     return Job(
@@ -200,7 +210,7 @@ def download(
     fetch_source(source, found[source], marker, mirror, prepared)
 
 
-def _data(folder: str) -> Any:
+def _data(folder: str) -> Data:
     """The data of a folder's name, or of the digest at its end."""
     from counterpoise.plan import make_plan
     from counterpoise.project import load_project
@@ -398,14 +408,21 @@ def status(
 
 @app.command(rich_help_panel=PEOPLE)
 def plan(tier: Tier = None) -> None:
-    """List the cells of a tier and say which are done; last, those that only set options."""
+    """List the cells of a tier and say which are done; last, those that only set options.
+
+    The last line has how many there are, and the time that the whole tier stays within.
+    """
+    from counterpoise.transfer.pace import duration
+
     root, made = find_root(), _plan(tier)
     last = {key: training.scores for key, training in made.trainings.items()}
     tried = {k: t.file("predictions.parquet") for k, t in made.preliminary.items() if k not in last}
     for key, file in {**last, **tried}.items():
         typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
     searched = f", {len(tried)} of them to choose options by" if tried else ""
-    typer.echo(f"{len(last) + len(tried)} cells in tier {made.tier_name}{searched}")
+    minutes = made.tier.budget_minutes
+    within = f", all within {duration(60 * minutes)} on two cores" if minutes is not None else ""
+    typer.echo(f"{len(last) + len(tried)} cells in tier {made.tier_name}{searched}{within}")
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -441,13 +458,14 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it, after showing it.")] = False,
 ) -> None:
     """Show what no plan names any more, of any tier; with --yes, remove it."""
+    from counterpoise.transfer.pace import size
     from counterpoise.upkeep.collect import find_garbage, remove
 
     root = find_root()
     garbage = find_garbage(root)
     for unit in garbage.units:
         typer.echo(f"{unit.state:9} {unit.path}")
-    total = f"{len(garbage.units)} in all, {garbage.bytes / 1e6:.1f} MB"
+    total = f"{len(garbage.units)} in all, {size(garbage.bytes)}"
     if not garbage.units:
         typer.echo("nothing to remove")
     elif yes:

@@ -16,6 +16,7 @@ from rich.text import Text
 from counterpoise.errors import UserError
 from counterpoise.foreign import read_foreign
 from counterpoise.locks import is_held
+from counterpoise.transfer.pace import duration
 
 TOLD: dict[str, type | UnionType] = {
     "cell": str, "started": float | int, "updated": float | int, "before": int, "done": int,
@@ -49,12 +50,11 @@ def remaining_seconds(progress: dict[str, Any]) -> float | None:
     return float(pace * (progress["total"] - progress["done"]))
 
 
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _left(progress: dict[str, Any]) -> str:
+    if not progress["running"]:
+        return "-"
+    seconds = remaining_seconds(progress)
+    return "?" if seconds is None else duration(seconds)
 
 
 def _view(root: Path) -> Group:
@@ -64,13 +64,12 @@ def _view(root: Path) -> Group:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     all_progress = read_progress(root)
     for progress in all_progress:
-        alive = progress["running"]
         table.add_row(
             progress["tier"],
             progress["cell"],
             f"{progress['done']}/{progress['total']}",
-            _clock(remaining_seconds(progress)) if alive else "-",
-            "running" if alive else "stopped",
+            _left(progress),
+            "running" if progress["running"] else "stopped",
             progress["message"],
         )
     if not all_progress:

@@ -118,7 +118,7 @@ def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     with FileLock(path.with_name("lock")):
         show_status(tmp_path, watch=False)
     shown = capsys.readouterr().out
-    assert "3/12" in shown and "3:00" in shown and "running" in shown
+    assert "3/12" in shown and "3 min" in shown and "running" in shown
     show_status(tmp_path, watch=False)
     assert "stopped" in capsys.readouterr().out
 

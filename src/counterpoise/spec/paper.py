@@ -199,11 +199,6 @@ UNTRAINED = "untrained/"
 """Before the name of a way: maps of the network with weights drawn anew."""
 
 
-def is_trained(maps: str) -> bool:
-    """Whether these are maps of the trained network."""
-    return not maps.startswith(UNTRAINED) and maps not in (CENTRE, RANDOM)
-
-
 class Explanation(Model):
     """Where a run's network looks: maps of example pictures, and how often they find the region."""
 

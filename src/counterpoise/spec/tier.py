@@ -59,7 +59,8 @@ class Tier(Model):
     title: Text
     description: Text
     budget_minutes: Annotated[int, Field(ge=1)] | None = None
-    """Wall time on two cores that it stays within; docs/measurements.md has the figure."""
+    """Wall time on two cores that it stays within, as `counterpoise plan` tells;
+    docs/measurements.md has the figure."""
     datasets: dict[Name, Reduction] = {}
     like: Name | None = None
     """Another tier whose datasets this one has, for some of its runs by themselves."""

@@ -17,7 +17,7 @@ from counterpoise.upkeep.verify import identity_of
 KINDS = ("config", "data", "library", "code")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Change:
     """One thing that is no longer as it was.
 
