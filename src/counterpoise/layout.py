@@ -10,7 +10,7 @@ from counterpoise.spec.cell import Cell
 from counterpoise.spec.paper import Paper
 from counterpoise.spec.weights import Published
 
-Mark = Literal["demo", "reduced"]
+RunMark = Literal["demo", "reduced"]
 
 CELL_FILES = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
 """What the training of a cell gives."""
@@ -136,7 +136,7 @@ class RunPlan:
     run: str
     cells: dict[str, str]
     """Task to cell key; a multi-task run has one cell for all."""
-    mark: Mark | None
+    mark: RunMark | None
     reductions: tuple[str, ...]
     may_diverge: bool
     other_network: bool

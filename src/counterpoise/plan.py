@@ -24,7 +24,7 @@ from counterpoise.identity import (
     plan_single_tasks,
     plan_training,
 )
-from counterpoise.layout import CELL_FILES, Data, Mark, PaperPlan, RunPlan, Training
+from counterpoise.layout import CELL_FILES, Data, PaperPlan, RunMark, RunPlan, Training
 from counterpoise.project import Project, load_project
 from counterpoise.spec.augment import Augment
 from counterpoise.spec.cell import Candidate, Component, Pretrained
@@ -316,7 +316,7 @@ def _add_run(plan: Plan, paper: str, name: str, run_name: str, place: Place) -> 
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
     reductions = _reductions(place)
-    mark: Mark | None = "demo" if source.stand_in else "reduced" if reductions else None
+    mark: RunMark | None = "demo" if source.stand_in else "reduced" if reductions else None
     plan.runs[paper, name, run_name] = RunPlan(
         paper, name, run_name, cells, mark, reductions, place.run.may_diverge,
         place.reduction.network not in (None, experiment.network),

@@ -18,7 +18,7 @@ Address = Annotated[str, Field(pattern=r"^https://[^\s/]+/\S*$", max_length=500)
 Folder = Annotated[str, Field(pattern=r"^https://[^\s/]+/(\S*/)?$", max_length=500)]
 
 
-class Edition(Model):
+class OtherEdition(Model):
     """Another file with the same content for all that is read from it."""
 
     bytes: Annotated[int, Field(ge=0)]
@@ -35,7 +35,7 @@ class SourceFile(Model):
     md5: Md5 | None = None
     """Where the publisher gives neither checksum, that of the first full success is kept in
     data/records/ and holds from then on."""
-    also: tuple[Edition, ...] = ()
+    also: tuple[OtherEdition, ...] = ()
     """Other editions that are as good."""
     urls: tuple[Address, ...] = ()
     """Addresses of this file, tried before the folders of ``mirrors``."""
