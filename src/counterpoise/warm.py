@@ -35,7 +35,10 @@ VARIABLE = "COUNTERPOISE_WARM"
 """Names the folder of the sockets where jobs ask; only its owner may."""
 
 LIBRARIES: dict[str, dict[str, tuple[str, ...]]] = {
-    "training": {"train": ("torch", "counterpoise.training.job")},
+    "training": {
+        "train": ("torch", "counterpoise.training.job"),
+        "explain": ("torch", "counterpoise.plan", "counterpoise.explain.job"),
+    },
     "results": {
         "evaluate": ("counterpoise.evaluation.evaluate", "scipy.stats", "sklearn.metrics"),
         "tables": ("counterpoise.plan", "counterpoise.reproduction.tables"),
