@@ -7,13 +7,12 @@ file came and its sha256.
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from counterpoise.download import alone
 from counterpoise.download.network import MIRROR
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, make_folder, write_json
+from counterpoise.files import make_folder, write_json
 from counterpoise.layout import WEIGHTS
 from counterpoise.spec.weights import Published, WeightsFile
 from counterpoise.transfer import (
@@ -21,7 +20,7 @@ from counterpoise.transfer import (
     Progress,
     Wanted,
     addresses,
-    digests_of,
+    copied,
     fetch_all,
     folder_of,
 )
@@ -69,18 +68,10 @@ def _copied(name: str, published: Published, folder: Path, mirror: Path) -> tupl
         for path in (mirror / FOLDER / file.name, mirror / file.name):
             if not path.is_file():
                 continue
-            with atomic(folder / file.name) as temporary:
-                shutil.copyfile(path, temporary)
-                digests = digests_of(temporary)
-                if not digests.fits(_edition(file)):
-                    raise UserError(
-                        f"damaged or altered file: {digests.size} bytes and sha256 "
-                        f"{digests.sha256}, which is not what is published",
-                        where=path,
-                        remedy=f"fetch it again from {_addresses(published)}",
-                    )
+            remedy = f"fetch it again from {_addresses(published)}"
+            sha256 = copied(path, folder / file.name, (_edition(file),), remedy)
             log.info("copied %s", path)
-            return file.name, digests.sha256
+            return file.name, sha256
     raise UserError(
         f"the mirror has no weights of {name} ({published.title})",
         where=mirror / FOLDER / published.files[0].name,

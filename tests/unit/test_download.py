@@ -77,6 +77,24 @@ def test_a_folder_with_the_files_or_with_one_folder_a_source(tmp_path: Path, inn
     check_complete(fetch(tmp_path, str(tmp_path / "mirror")))
 
 
+def test_a_file_that_changes_while_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "mirror")
+    copy = shutil.copyfile
+
+    def changed(found: Path, target: Path) -> None:
+        copy(found, target)
+        if found.name == "two.bin":
+            target.write_bytes(DAMAGE["corrupt"](CONTENT["two.bin"]))
+
+    monkeypatch.setattr(shutil, "copyfile", changed)
+    error = error_of(lambda: fetch(tmp_path, str(tmp_path / "mirror")))
+    assert "another checksum than published" in error.what
+    assert error.where == str(tmp_path / "mirror" / "two.bin")
+    assert files_in(tmp_path / "raw" / "numbers-0") == ["one.bin"]
+
+
 def test_a_folder_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     fill(tmp_path / "mirror")
@@ -262,9 +280,9 @@ def test_what_was_verified_is_not_read_again(
     server.asked.clear()
     read: list[str] = []
 
-    def spy(path: Path) -> Any:
+    def spy(path: Path, editions: Any) -> Any:
         read.append(path.name)
-        return digests_of(path)
+        return digests_of(path, editions)
 
     monkeypatch.setattr(batch, "digests_of", spy)
     marker.unlink()

@@ -214,6 +214,14 @@ def test_another_size_than_published_is_not_even_read(
     assert "than published" in told and files_in(tmp_path) == []
 
 
+def test_an_md5_is_computed_only_where_one_is_published(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes more than twice as long as the sha256."""
+    monkeypatch.setattr(hashlib, "md5", None)
+    check_whole(tmp_path, result=get(wanted(tmp_path, page(server))))
+
+
 def test_an_md5_is_compared(tmp_path: Path, server: Server) -> None:
     md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
     check_whole(

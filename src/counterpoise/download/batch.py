@@ -48,8 +48,8 @@ class Batch:
             return False
         sha256 = self.verified.get(target)
         if sha256 is None or not self._accepts(file, target.stat().st_size, sha256):
-            digests = digests_of(target)
-            if not any(digests.fits(edition) for edition in self.editions(file)):
+            digests = digests_of(target, self.editions(file))
+            if not digests.fit():
                 return False
             sha256 = digests.sha256
         self.keep(file, sha256)

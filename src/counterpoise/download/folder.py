@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from counterpoise.download.batch import Batch
 from counterpoise.download.room import check_room
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, sha256_file
 from counterpoise.spec.dataset import SourceFile
-from counterpoise.transfer import DAMAGED, digests_of
+from counterpoise.transfer import copied, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -60,23 +58,14 @@ def _lacks(batch: Batch, mirror: Path, file: SourceFile) -> UserError:
 
 
 def _take(batch: Batch, file: SourceFile, found: Path) -> None:
-    digests = digests_of(found)
-    if not any(digests.fits(edition) for edition in batch.editions(file)):
-        raise UserError(
-            f"{DAMAGED}: {digests.size} bytes of {file.bytes or 'unknown'}, or another "
-            "checksum than published or recorded",
-            where=found,
-            remedy="fetch the file again from its publisher" + batch.changed(file),
-        )
-    target = batch.folder / file.name
+    target, editions = batch.folder / file.name, batch.editions(file)
+    remedy = "fetch the file again from its publisher" + batch.changed(file)
     if batch.source.in_place:
+        sha256 = sha256_of(found, editions, remedy)
         _link(found, target)
     else:
-        with atomic(target) as temporary:
-            shutil.copyfile(found, temporary)
-            if sha256_file(temporary) != digests.sha256:
-                raise UserError(f"{DAMAGED}: it changed while it was copied", where=found)
-    batch.keep(file, digests.sha256)
+        sha256 = copied(found, target, editions, remedy)
+    batch.keep(file, sha256)
     log.info("%s %s", "linked" if batch.source.in_place else "copied", found)
 
 

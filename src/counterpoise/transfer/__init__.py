@@ -8,26 +8,28 @@ else.
 """
 
 from counterpoise.transfer.contents import (
-    DAMAGED,
     Digests,
     Edition,
     Wanted,
     addresses,
+    copied,
     digests_of,
     folder_of,
+    sha256_of,
 )
 from counterpoise.transfer.fetch import fetch_all
 from counterpoise.transfer.pace import Patience, Progress
 
 __all__ = [
-    "DAMAGED",
     "Digests",
     "Edition",
     "Patience",
     "Progress",
     "Wanted",
     "addresses",
+    "copied",
     "digests_of",
     "fetch_all",
     "folder_of",
+    "sha256_of",
 ]

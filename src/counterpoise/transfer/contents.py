@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoise.errors import UserError
+from counterpoise.files import atomic
 
 UNKNOWN_LIMIT = 16 << 30
 """Bytes after which a file whose size nobody publishes is cut off."""
@@ -35,39 +37,72 @@ class Edition:
 
 
 class Digests:
-    """Checksums of content that is read once."""
+    """Checksums of content that is read once, by which it is one of some editions or is not.
 
-    def __init__(self) -> None:
+    An md5, which takes longer than the sha256, is computed only where an edition has one.
+    """
+
+    def __init__(self, editions: tuple[Edition, ...]) -> None:
         self.size = 0
-        self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        self._editions, self._sha256 = editions, hashlib.sha256()
+        asked = any(edition.md5 is not None for edition in editions)
+        self._md5 = hashlib.md5(usedforsecurity=False) if asked else None
 
     def update(self, content: bytes) -> None:
         """Further content."""
         self.size += len(content)
         self._sha256.update(content)
-        self._md5.update(content)
+        if self._md5 is not None:
+            self._md5.update(content)
 
     @property
     def sha256(self) -> str:
         """Hexadecimal sha256 so far."""
         return self._sha256.hexdigest()
 
-    def fits(self, edition: Edition) -> bool:
-        """Whether all that is known of an edition is so."""
-        return (
+    def fit(self) -> bool:
+        """Whether all that is known of one of the editions is so."""
+        md5 = self._md5.hexdigest() if self._md5 is not None else None
+        return any(
             edition.size in (None, self.size)
             and (edition.sha256 is None or self.sha256.startswith(edition.sha256))
-            and edition.md5 in (None, self._md5.hexdigest())
+            and edition.md5 in (None, md5)
+            for edition in self._editions
         )
 
 
-def digests_of(path: Path) -> Digests:
-    """Checksums of a file."""
-    digests = Digests()
+def digests_of(path: Path, editions: tuple[Edition, ...]) -> Digests:
+    """Checksums of a file, to be held to its editions."""
+    digests = Digests(editions)
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digests.update(chunk)
     return digests
+
+
+def sha256_of(
+    path: Path, editions: tuple[Edition, ...], remedy: str, copy: Path | None = None
+) -> str:
+    """Sha256 of a file that is one of the editions, as read from itself or from its copy.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    digests = digests_of(copy or path, editions)
+    if not digests.fit():
+        raise UserError(damage(digests.size, editions), where=path, remedy=remedy)
+    return digests.sha256
+
+
+def copied(found: Path, target: Path, editions: tuple[Edition, ...], remedy: str) -> str:
+    """Copy a file to its place if the copy is one of the editions; its sha256.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    with atomic(target) as temporary:
+        shutil.copyfile(found, temporary)
+        return sha256_of(found, editions, remedy, temporary)
 
 
 @dataclass(frozen=True)
@@ -118,8 +153,8 @@ class Wanted:
 
 def problem(wanted: Wanted, digests: Digests) -> str | None:
     """What is wrong with a complete part."""
-    if not any(digests.fits(edition) for edition in wanted.editions):
-        return str(damaged(digests.size, wanted))
+    if not digests.fit():
+        return damage(digests.size, wanted.editions)
     if wanted.checked:
         return None
     try:  # nobody says what it should be: at least it has to be whole
@@ -134,14 +169,14 @@ def problem(wanted: Wanted, digests: Digests) -> str | None:
     return None
 
 
-def damaged(size: int, wanted: Wanted) -> UserError:
-    """What is wrong with content of a size that is not the wanted one."""
-    sizes = sorted({edition.size for edition in wanted.editions if edition.size is not None})
+def damage(size: int, editions: tuple[Edition, ...]) -> str:
+    """What is wrong with content of a size that is none of the editions."""
+    sizes = sorted({edition.size for edition in editions if edition.size is not None})
     if sizes and size not in sizes:
         than = "longer" if size > sizes[-1] else "shorter" if size < sizes[0] else "other"
         known = " or ".join(map(str, sizes))
-        return UserError(f"{DAMAGED}: {than} than published ({size} bytes, {known} published)")
-    return UserError(f"{DAMAGED}: another checksum than published or recorded")
+        return f"{DAMAGED}: {than} than published ({size} bytes, {known} published)"
+    return f"{DAMAGED}: another checksum than published or recorded"
 
 
 def folder_of(mirror: str | None) -> Path | None:

@@ -19,7 +19,7 @@ from counterpoise.transfer.contents import (
     DAMAGED,
     Digests,
     Wanted,
-    damaged,
+    damage,
     digests_of,
     problem,
 )
@@ -157,11 +157,11 @@ def _attempt(
     from urllib3.exceptions import HTTPError
     from urllib3.exceptions import TimeoutError as TimeoutError_
 
-    offset, digests = 0, Digests()
+    offset, digests = 0, Digests(wanted.editions)
     try:
         refuse_plain(address, wanted)
         offset, headers = _resume(wanted, address)
-        digests = digests_of(wanted.part) if offset else digests
+        digests = digests_of(wanted.part, wanted.editions) if offset else digests
         with requests.Session() as session:
             session.hooks["response"].append(refuse_downgrade(address))
             with session.get(
@@ -177,10 +177,10 @@ def _attempt(
                 if response.status_code == 206:
                     total = total_of_range(response, offset, wanted)
                 else:
-                    offset, digests = 0, Digests()
+                    offset, digests = 0, Digests(wanted.editions)
                     total = declared(response)
                 if total is not None and not wanted.may_have(total):
-                    raise damaged(total, wanted)
+                    raise UserError(damage(total, wanted.editions))
                 if not offset:
                     _begin(wanted, address, response, total)
                 progress.found(offset)
@@ -314,7 +314,7 @@ def _finished(wanted: Wanted) -> str | None:
         total = None
     if not length or (length != total and all(e.size != length for e in wanted.editions)):
         return None
-    digests = digests_of(wanted.part)
+    digests = digests_of(wanted.part, wanted.editions)
     if problem(wanted, digests) is not None:
         return None
     _move(wanted)
