@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.figure import Figure
 
 from counterpoise import __version__, lazy, registry
@@ -174,3 +176,18 @@ def test_a_job_knows_the_workflow_by_the_variable_that_the_workflow_sets() -> No
 def test_the_version_to_cite_is_that_of_the_package() -> None:
     lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {__version__}" in lines
+
+
+def test_make_check_runs_what_a_commit_does() -> None:
+    """But for the schemas, whose test is test_schema.py, and with Snakemake's own linter."""
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe is not None
+    arguments = {".", "Snakefile", "workflow"}
+    checked = {
+        " ".join(w for w in line.split() if not w.startswith("-") and w not in arguments)
+        for line in recipe[1].splitlines()
+    }
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"].split() for repo in hooks["repos"] for hook in repo["hooks"]]
+    hooked = {" ".join(w for w in words if not w.startswith("-")) for words in entries}
+    assert checked - {"snakemake"} == hooked - {"counterpoise schema"}
