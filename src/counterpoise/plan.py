@@ -183,6 +183,18 @@ class Plan:
         named = _figure(made.paper, figure).explanations
         return [name for name in named if name in made.explanation_digests]
 
+    def inputs_of_figure(self, paper: str, figure: str) -> list[str]:
+        """Files that a figure is drawn from: explanations, files of cells, or else the tables."""
+        made = self.papers[paper]
+        if named := self.explanations_of_figure(paper, figure):
+            return [made.explanation(name) for name in named]
+        names = ("history.parquet", "predictions.parquet")
+        return _files(self.cells_of_figure(paper, figure), names) or [made.tables]
+
+    def inputs_of_views(self, paper: str) -> list[str]:
+        """Files that the views of a paper's experiments are drawn from."""
+        return _files(self.cells_of(paper), ("history.parquet", "record.json"))
+
     def explained(self, paper: str, name: str) -> Training:
         """The cell that an explanation is of.
 
@@ -228,6 +240,12 @@ class Plan:
                 str(path.relative_to(package)): sha256_file(path)[:12] for path in sorted(shown)
             },
         }
+
+
+def _files(cells: list[Training], names: tuple[str, ...]) -> list[str]:
+    """Files of cells by name, and their scores."""
+    found = [training.file(name) for training in cells for name in names]
+    return found + [training.scores for training in cells]
 
 
 def _figure(paper: Paper, name: str) -> Figure:

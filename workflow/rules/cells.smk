@@ -13,7 +13,6 @@ rule train:
         predictions="results/{tier}/cells/{cell}/{digest}/predictions.parquet",
     log:
         "logs/{tier}/train/{cell}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=1440,
@@ -31,7 +30,6 @@ rule evaluate:
         "results/{tier}/cells/{cell}/{digest}/scores-{scoring}.json",
     log:
         "logs/{tier}/evaluate/{cell}-{digest}-{scoring}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,

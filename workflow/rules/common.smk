@@ -86,15 +86,7 @@ def inputs_of_explanation(wildcards):
 
 
 def inputs_of_figure(wildcards):
-    cells = PLAN.cells_of_figure(wildcards.paper, wildcards.figure)
-    made = PLAN.papers[wildcards.paper]
-    named = PLAN.explanations_of_figure(wildcards.paper, wildcards.figure)
-    if named:
-        return [made.explanation(name) for name in named]
-    names = ("history.parquet", "predictions.parquet")
-    files = [training.file(name) for training in cells for name in names]
-    files += [training.scores for training in cells]
-    return files or [PLAN.papers[wildcards.paper].tables]
+    return PLAN.inputs_of_figure(wildcards.paper, wildcards.figure)
 
 
 # Committed results of larger runs, which the report shows beside the tier's own.
@@ -102,10 +94,7 @@ REFERENCES = sorted(str(path) for path in Path("reports/reference").rglob("*.jso
 
 
 def inputs_of_views(wildcards):
-    cells = PLAN.cells_of(wildcards.paper)
-    names = ("history.parquet", "record.json")
-    files = [training.file(name) for training in cells for name in names]
-    return files + [training.scores for training in cells]
+    return PLAN.inputs_of_views(wildcards.paper)
 
 
 # A job that may use a GPU holds one; Snakemake counts them only where a limit is set.

@@ -10,7 +10,6 @@ rule download:
         "data/raw/{source}-{raw}/source.json",
     log:
         "logs/download/{source}-{raw}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=2880,  # tens of gigabytes over a home line
@@ -25,7 +24,6 @@ rule prepare:
         "data/prepared/{source}/{dataset}-{digest}/prepared.json",
     log:
         "logs/prepare/{source}-{dataset}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
@@ -41,7 +39,6 @@ rule split:
         "data/prepared/{source}/{dataset}-{digest}/summary.json",
     log:
         "logs/split/{source}-{dataset}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,

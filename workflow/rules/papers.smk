@@ -10,7 +10,6 @@ rule tables:
         "results/{tier}/papers/{paper}/tables-{digest}.json",
     log:
         "logs/{tier}/tables/{paper}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -28,7 +27,6 @@ rule claims:
         "results/{tier}/papers/{paper}/claims-{digest}.json",
     log:
         "logs/{tier}/claims/{paper}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -46,7 +44,6 @@ rule explain:
         "results/{tier}/papers/{paper}/explanations/{explanation}-{digest}.json",
     log:
         "logs/{tier}/explain/{paper}-{explanation}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=3000,
         runtime=240,
@@ -70,7 +67,6 @@ rule figures:
         "results/{tier}/papers/{paper}/figures/{figure}-{digest}.json",
     log:
         "logs/{tier}/figures/{paper}-{figure}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -93,7 +89,6 @@ rule views:
         ),
     log:
         "logs/{tier}/views/{paper}-{digest}.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -131,7 +126,6 @@ rule report:
         directory(PLAN.plots_folder),
     log:
         f"logs/{TIER}/report.log",
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -149,7 +143,6 @@ rule gate:
         PLAN.gate,
     log:
         f"logs/{TIER}/gate.log",
-    threads: 1
     resources:
         mem_mb=500,
         runtime=10,
