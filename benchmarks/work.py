@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,12 @@ WORK = {
     "densenet121": ("chestxray14", Component(name="densenet"), (1, 224, 224), 4),
 }
 """Dataset, network, shape of a picture, items of a step."""
-FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """Where states would be saved; made when the first replicate is, and gone with the process."""
+    return tempfile.TemporaryDirectory()
 
 
 class Work:
@@ -90,7 +96,7 @@ class Work:
             ),
         )  # fmt: skip
         problem = Problem(cell, self.tasks, self.parts, self.device)
-        return Replicate(problem, seed, Path(FOLDER.name) / "state")
+        return Replicate(problem, seed, Path(folder().name) / "state")
 
     def ours(self, method: str, **options: object) -> Callable[[], object]:
         """One step of a method."""
