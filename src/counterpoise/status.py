@@ -29,6 +29,7 @@ def read_progress(root: Path) -> list[dict[str, Any]]:
     """Progress of all cells under ``work/``, oldest first."""
     found = []
     for path in sorted((root / "work").glob("*/*/*/progress.json")):
+        running = is_held(path.with_name("lock"))  # first: a cell that ends now has not stopped
         try:
             progress = read_foreign(path)
         except UserError:  # removed between listing and reading: the cell is done
@@ -36,8 +37,7 @@ def read_progress(root: Path) -> list[dict[str, Any]]:
         if isinstance(progress, dict) and all(
             isinstance(progress.get(key), kind) for key, kind in TOLD.items()
         ):
-            tier, running = path.parents[2].name, is_held(path.with_name("lock"))
-            found.append({**progress, "tier": tier, "running": running})
+            found.append({**progress, "tier": path.parents[2].name, "running": running})
     return sorted(found, key=lambda progress: progress["started"])
 
 

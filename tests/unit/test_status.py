@@ -92,6 +92,22 @@ def test_a_cell_runs_while_its_lock_is_held(tmp_path: Path) -> None:
     assert not read_progress(tmp_path)[0]["running"]
 
 
+def test_a_cell_that_ends_as_it_is_read_has_not_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = FileLock(write(tmp_path, "demo/one/aaa").with_name("lock"))
+    read = status.read_foreign
+
+    def ends(path: Path) -> Any:
+        told = read(path)
+        lock.release()
+        return told
+
+    monkeypatch.setattr(status, "read_foreign", ends)
+    with lock:
+        assert read_progress(tmp_path)[0]["running"]
+
+
 def test_a_lock_is_asked_without_touching_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
