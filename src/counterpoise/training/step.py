@@ -72,7 +72,7 @@ class StepReport:
             following: the method's next state.
             within: (...), whether the optimizer's update stays in range.
         """
-        states = states_of(following, self.finite.ndim)
+        states = states_of(following, self.losses)
         values = (self.losses, self.norms, self.weights, states, self.lengths)
         finite = torch.isfinite(torch.cat(values, dim=-1))
         tasks = self.losses.shape[-1]
@@ -94,13 +94,17 @@ class StepReport:
         }
 
 
-def states_of(state: State, axes: int) -> Tensor:
+def states_of(state: State, like: Tensor) -> Tensor:
     """(..., n) numbers, one a tensor by name, that are finite if its are.
 
     A large state is read once: its extremes tell, and need no wider numbers as a sum does.
+
+    Args:
+        like: (..., K) losses; where a method has no state, of their device and type.
     """
+    axes = like.ndim - 1
     if not state:
-        return torch.zeros(0)
+        return like.new_zeros(*like.shape[:axes], 0)
     return torch.stack([_extremes(state[name], axes) for name in sorted(state)], dim=-1)
 
 
@@ -119,7 +123,7 @@ def unfit_afterwards(method: Method, losses: Tensor, state: State) -> Tensor:
         losses: (..., K) after the update.
         state: what the method makes of them.
     """
-    values = (losses, states_of(state, losses.ndim - 1))
+    values = (losses, states_of(state, losses))
     finite, states = (~torch.isfinite(value) for value in values)
     return torch.cat([finite, ~method.usable(losses), states], dim=-1)
 

@@ -1,0 +1,112 @@
+"""Every method's step on a CUDA device, as far as that shows without one.
+
+Nothing may mix tensors of two devices. What is copied between host and device, which holds a step
+up, stands in a table: it may shrink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from counterpoise import registry
+from counterpoise.training.problem import Problem
+
+from ..fake_device import (
+    TO_DEVICE,
+    TO_HOST,
+    Traffic,
+    fake_device,
+    problem_of,
+    step_alone,
+    step_together,
+)
+from ..support import small_cell
+
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+
+SIDE_BY_SIDE = [
+    name
+    for name in registry.names("methods")
+    if not registry.method(name).sequential and not registry.method(name).descends
+]
+LOOK = 1
+"""Alone, each step asks once whether all is as it must be."""
+ALONE = {
+    "adversarial": (0, 4),
+    "aligned_mtl": (1, 1),
+    "cagrad": (1, 1),
+    "config": (1, 1),
+    "dualproj": (1, 1),
+    "fairgrad": (1, 1),
+    "graddrop": (0, 1),
+    "gradvac": (3, 3),
+    "igb_v2": (1, 23),
+    "imtl": (1, 0),
+    "imtl_g": (1, 1),
+    "mgda": (1, 1),
+    "nash_mtl": (2, 2),
+    "pcd": (1, 0),
+    "pcgrad": (2, 2),
+    "rgw": (0, 1),
+    "rlw": (0, 1),
+    "rotograd": (1, 0),
+    "upgrad": (1, 1),
+    "uw": (0, 1),
+}
+"""Copies of one step (to the host, to the device) besides that look; methods not named have none."""
+TOGETHER = {
+    "adversarial": (0, 8),
+    "config": (1, 1),
+    "graddrop": (0, 2),
+    "gradvac": (3, 4),
+    "pcgrad": (2, 3),
+    "rgw": (0, 2),
+    "rlw": (0, 2),
+    "uw": (0, 1),
+}
+"""Those of one step of two replicates side by side, which has no such look."""
+
+
+def shown(found: tuple[int, int], allowed: tuple[int, int], traffic: Traffic) -> str:
+    """Why a test failed."""
+    return f"{found} and not {allowed} copies; put what is fewer into the table\n{traffic}"
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_a_step_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_device(monkeypatch) as traffic:
+        step_alone(problem_of(small_cell(name)), traffic)
+    found = (traffic.number(TO_HOST) - LOOK, traffic.number(TO_DEVICE))
+    allowed = ALONE.get(name, (0, 0))
+    assert found == allowed, shown(found, allowed, traffic)
+
+
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
+def test_a_step_side_by_side(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_device(monkeypatch) as traffic:
+        step_together(problem_of(small_cell(name)), traffic)
+    found = (traffic.number(TO_HOST), traffic.number(TO_DEVICE))
+    allowed = TOGETHER.get(name, (0, 0))
+    assert found == allowed, shown(found, allowed, traffic)
+
+
+EVERYTHING = {
+    "weight_decay": 0.1,
+    "loss_normalisation": "first_batch",
+    "augment": {"rotation": 10, "crop": 0.1, "flip": 0.5, "brightness": 0.1, "resized_crop": {}},
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("take", [step_alone, step_together])
+def test_decay_normalisation_augmentation_and_unknown_labels(
+    take: Callable[[Problem, Traffic], None], optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = small_cell("uniform", optimizer=optimizer, **EVERYTHING)
+    with fake_device(monkeypatch) as traffic:
+        take(problem_of(cell, labelled=False), traffic)
+    look = LOOK if take is step_alone else 0
+    keys = 1  # of the augmentation
+    assert (traffic.number(TO_HOST), traffic.number(TO_DEVICE)) == (look, keys), str(traffic)
