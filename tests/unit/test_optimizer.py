@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from counterpoise.spec.cell import Protocol
-from counterpoise.training.optimizer import Optimizer
+from counterpoise.training.optimizer import Optimizer, laid_out_like
 
 CLASSES = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
 RATES = (0.1, 0.1, 0.05, 0.0, 0.01)
@@ -71,7 +71,7 @@ def test_a_step_loads_no_compiler() -> None:
     code = """
 import sys, torch
 from counterpoise.spec.cell import Protocol
-from counterpoise.training.optimizer import Optimizer
+from counterpoise.training.optimizer import Optimizer, laid_out_like
 from counterpoise.training.signals import inner
 weight = torch.nn.Parameter(torch.ones(2))
 inner(weight * 2, torch.ones(2)).backward()
@@ -96,3 +96,40 @@ def test_a_step_that_a_method_gives_is_taken_as_it_is() -> None:
     torch.testing.assert_close(own.detach(), first)
     torch.testing.assert_close(other.detach(), torch.tensor([0.8, 2.2]), rtol=1e-3, atol=0)
     assert made.state()["first"][0].numel() == 0, "nothing is remembered of it"
+
+
+def channels_last(seed: int) -> torch.Tensor:
+    drawn = torch.Generator().manual_seed(seed)
+    return torch.randn(4, 3, 5, 5, generator=drawn).to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_gradients_and_saved_averages_may_lie_otherwise_in_memory(kind: str) -> None:
+    """As from a Jacobian, and from replicates that were trained side by side."""
+    found = []
+    for form in (torch.channels_last, torch.contiguous_format):
+        parameter = nn.Parameter(channels_last(0))
+        made = Optimizer(protocol(kind), [parameter])
+        for step in range(3):
+            parameter.grad = channels_last(1 + step).contiguous(memory_format=form)
+            made.step(0.1)
+            state = {
+                name: [t.contiguous(memory_format=form) if t.ndim == 4 else t for t in values]
+                for name, values in made.state().items()
+            }
+            made = Optimizer(protocol(kind), [parameter])
+            made.restore(state)
+        found.append(parameter.detach())
+    assert found[0].stride() == found[1].stride()
+    assert torch.equal(*found)
+
+
+def test_an_axis_of_length_one_costs_no_copy() -> None:
+    """Its stride tells nothing, but the strides must be the parameter's all the same."""
+    parameter = torch.zeros(4, 3, 1, 1).to(memory_format=torch.channels_last)
+    gradient = torch.randn(4, 3, 1, 1)
+    assert gradient.stride() != parameter.stride()
+    found = laid_out_like(parameter, gradient)
+    assert found.stride() == parameter.stride()
+    assert found.data_ptr() == gradient.data_ptr()
+    assert torch.equal(found, gradient)

@@ -57,6 +57,21 @@ def in_range(
     return fits[0] if len(fits) == 1 else torch.stack(fits).all(0)
 
 
+def laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the strides of its parameter, a copy only where it lies otherwise.
+
+    Fused kernels go through memory and not through places: on a CPU another layout would be wrong
+    without a word, on a GPU it is refused, even where it differs in an axis of length one only.
+    """
+    strides = parameter.stride()
+    if gradient.stride() == strides:
+        return gradient
+    axes = zip(parameter.shape, strides, gradient.stride(), strict=True)
+    if all(length == 1 or one == other for length, one, other in axes):
+        return gradient.as_strided(parameter.shape, strides)
+    return torch.empty_like(parameter).copy_(gradient)
+
+
 class Optimizer:
     """Moves parameters along the gradients that they hold.
 
@@ -111,7 +126,7 @@ class Optimizer:
 
     def _move(self, kind: str, places: list[int], common: dict[str, Any]) -> None:
         moved = [self.parameters[place] for place in places]
-        gradients = [parameter.grad for parameter in moved]
+        gradients = [laid_out_like(p, p.grad) for p in moved if p.grad is not None]
         kept = [[rows[place] for place in places] for rows in self.moments.values()]
         counts = [self.counts[place] for place in places]
         move = UPDATES[kind]
@@ -142,7 +157,9 @@ class Optimizer:
 
     def restore(self, state: dict[str, list[Tensor]]) -> None:
         """Take up what :meth:`state` gave."""
-        self.moments = {name: state[name] for name in self.moments}
+        for name, own in self.moments.items():
+            for value, saved in zip(own, state[name], strict=True):
+                value.copy_(saved)  # the layout stays the parameter's, whatever the saved one's
         pairs = zip(state["count"], self.counts, strict=True)
         self.counts = [count.to(own.device) for count, own in pairs]
 
@@ -153,7 +170,8 @@ class StackedOptimizer:
     torch's functions take one rate, so that the updates are written out here.
 
     Args:
-        members: the replicates' optimizers at the same count, whose averages become views.
+        members: the replicates' optimizers at the same count; their averages stand still until
+            :meth:`hand_back`.
         parameters: the stacks (R, *shape) of their parameters, in their order.
     """
 
@@ -170,10 +188,6 @@ class StackedOptimizer:
         for name in MOMENTS[self.kind]:
             rows = [torch.cat([part.flatten() for part in m.moments[name]]) for m in members]
             self.moments[name] = torch.stack(rows)
-        for place, member in enumerate(members):
-            for name, stack in self.moments.items():
-                views = zip(torch.split(stack[place], self.sizes), member.parameters, strict=True)
-                member.moments[name] = [part.view_as(parameter) for part, parameter in views]
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -216,7 +230,7 @@ class StackedOptimizer:
             parameter.sub_(part.view_as(parameter))
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        """(R, P) update for a rate of one; moments move in place, as the replicates see them."""
+        """(R, P) update for a rate of one; moments move in place."""
         if self.kind == "sgd":
             return gradient
         second = self.moments["second"]
@@ -230,8 +244,15 @@ class StackedOptimizer:
         root = (second.sqrt() / (1 - two**self.count) ** 0.5).add_(epsilon)
         return torch.div(first / (1 - one**self.count), root)
 
+    @torch.no_grad()
     def hand_back(self) -> None:
-        """Tell the replicates' optimizers how many steps there were."""
-        for member in self.members:
+        """Tell the replicates' optimizers the averages, and how many steps there were.
+
+        Copies, each in its parameter's own layout: a stack's is another.
+        """
+        for place, member in enumerate(self.members):
+            for name, stack in self.moments.items():
+                parts = zip(torch.split(stack[place], self.sizes), member.parameters, strict=True)
+                member.moments[name] = [torch.empty_like(p).copy_(t.view_as(p)) for t, p in parts]
             for count in member.counts:
                 count.fill_(self.count)
