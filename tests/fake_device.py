@@ -26,7 +26,7 @@ from counterpoise.datasets._part import Part
 from counterpoise.methods import _torchjd
 from counterpoise.methods._base import Method
 from counterpoise.spec.cell import Cell
-from counterpoise.training import replicates
+from counterpoise.training import engine, stacks
 from counterpoise.training.engine import Replicate
 from counterpoise.training.modules import Network
 from counterpoise.training.passage import Passage
@@ -179,7 +179,8 @@ def fake_device(patch: pytest.MonkeyPatch) -> Iterator[Traffic]:
     patch.setattr(torch.autograd, "grad", _gradients)
     patch.setattr(torch.func, "grad", _functional)
     patch.setattr(Passage, "backward", _backward)
-    patch.setattr(replicates, "copy", Copies)
+    patch.setattr(stacks, "copy", Copies)
+    patch.setattr(engine, "layer_generators", lambda _: [torch.default_generator])
     with FakeTensorMode(), traffic:
         yield traffic
 

@@ -25,8 +25,8 @@ from counterpoise.training.engine import (
     Interrupted,
     Replicate,
     learning_rate,
-    split_batches,
 )
+from counterpoise.training.passage import split_batches
 from counterpoise.training.problem import outputs_of
 from counterpoise.training.seeding import generator, seed_of
 from counterpoise.training.state import load_state, save_state

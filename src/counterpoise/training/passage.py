@@ -4,18 +4,31 @@ By parts the trunk is passed twice: once without a graph, for the whole batch's 
 losses and the method take their decision as ever; then part by part with a graph, to which the
 gradients at Z belong. So an update is that of the whole batch for every signal, up to rounding.
 Only normalisation over a batch sees the parts; its running averages move as in one pass, and random
-layers draw the same in both.
+layers draw the same in both, on whatever device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from counterpoise.training.modules import Network
+from counterpoise.training.seeding import layer_generators
 from counterpoise.training.signals import Rows, inner, jacobian_of, rows_of
+
+
+def split_batches(items: Tensor, size: int) -> list[Tensor]:
+    """Batches of some items, (N, ...). A last one of a single item joins the one before it.
+
+    Normalisation over a batch has nothing to normalise in a single item.
+    """
+    sizes = [len(batch) for batch in torch.split(items, size)]
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return list(torch.split(items, sizes))
 
 
 class Passage:
@@ -24,7 +37,7 @@ class Passage:
     Args:
         network: whose trunk is passed.
         inputs: (..., B, ...).
-        size: items of a part; None for the whole batch.
+        size: items of a part, of the last one perhaps one more; None for the whole batch.
 
     Attributes:
         z: (..., B, d), detached.
@@ -32,21 +45,38 @@ class Passage:
 
     def __init__(self, network: Network, inputs: Tensor, size: int | None) -> None:
         self.network = network
-        self.parts = [inputs] if size is None else list(torch.split(inputs, size))
+        self.parts = [inputs] if size is None else split_batches(inputs, size)
         self.graph: Tensor | None = None
         if len(self.parts) == 1:
             self.graph = network.shared(inputs)
             self.z = self.graph.detach()
             return
-        self.draws: list[Tensor] = []
+        self.generators = layer_generators(inputs.device)
+        self.draws: list[list[Tensor]] = []
         averages = self._averages()
         with torch.no_grad():
             blocks = []
             for part in self.parts:
-                self.draws.append(torch.get_rng_state())
+                self.draws.append(self._drawn())
                 blocks.append(network.shared(part))
         self._put_back(averages)
         self.z = torch.cat(blocks)
+
+    def _drawn(self) -> list[Tensor]:
+        return [generator.get_state() for generator in self.generators]
+
+    @contextmanager
+    def _drawing(self, states: list[Tensor], *, keep: bool) -> Iterator[None]:
+        """Draw from some states on; ``keep`` leaves the generators where that ends."""
+        before = self._drawn()
+        self._draw_from(states)
+        yield
+        if not keep:
+            self._draw_from(before)
+
+    def _draw_from(self, states: list[Tensor]) -> None:
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state)
 
     def _averages(self) -> list[Tensor]:
         return [buffer.clone() for buffer in self.network.trunk.buffers()]
@@ -66,8 +96,7 @@ class Passage:
             return
         averages, start = self._averages(), 0
         for part, draws in zip(self.parts, self.draws, strict=True):
-            with torch.random.fork_rng(devices=[], enabled=not last):
-                torch.set_rng_state(draws)
+            with self._drawing(draws, keep=last):
                 z = self.network.shared(part)
             yield z, slice(start, start + len(part))
             start += len(part)

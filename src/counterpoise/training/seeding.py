@@ -13,6 +13,14 @@ def seed_of(*parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def layer_generators(device: torch.device) -> list[torch.Generator]:
+    """Those that random layers draw from, dropout say, on a device: the CPU's, and its own."""
+    if device.type != "cuda":
+        return [torch.default_generator]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[index]]
+
+
 def generator(*parts: str | int) -> torch.Generator:
     """A CPU generator for one purpose. Draws are made on the CPU so that devices agree."""
     return torch.Generator().manual_seed(seed_of(*parts))
