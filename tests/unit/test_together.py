@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from counterpoise import registry
-from counterpoise.spec.cell import Cell, Schedule
+from counterpoise.methods._base import Method
+from counterpoise.spec.cell import Cell, ClassWeighted, Component, Schedule
+from counterpoise.training.binary import binary_loss
 from counterpoise.training.engine import Interrupted, Replicate
+from counterpoise.training.modules import Network
 from counterpoise.training.problem import Problem
 from counterpoise.training.replicates import Together, fit_together
+from counterpoise.training.stacks import mapped_loss
 
 from ..support import gone_astray, small_cell, small_problem
 
@@ -143,9 +148,115 @@ def test_a_stopped_run_goes_on_alone_or_together(optimizer: str, tmp_path: Path)
     assert all(r.resume() for r in resumed)
     assert [r.step for r in resumed] == [4, 4, 4]
     resumed[0].run(lambda _: None, never)
-    assert not fit_together(resumed), "one is ahead of the others"
-    Together(resumed[1:]).run(lambda _: None, never)
+    assert fit_together(resumed), "what is finished stands where it is"
+    Together(resumed).run(lambda _: None, never)
     assert_same(alone, resumed, close)
     size = (tmp_path / "stopped" / "0.state").stat().st_size
     assert size < 1.1 * (tmp_path / "alone" / "0.state").stat().st_size
     assert not math.isnan(resumed[1].history[-1]["selection"])
+
+
+def test_after_a_bad_end_a_stopped_run_still_goes_on_together(tmp_path: Path) -> None:
+    """The one that has ended stands far behind the others."""
+    cells = [small_cell(optimizer="sgd", learning_rate=rate) for rate in (1e-3, 1e12, 2e-3)]
+    problems = [small_problem(cell) for cell in cells]
+    unbroken = [made(p, tmp_path / f"u{n}", (0,))[0] for n, p in enumerate(problems)]
+    Together(unbroken).run(lambda _: None, never)
+    stopped = [made(p, tmp_path / f"s{n}", (0,))[0] for n, p in enumerate(problems)]
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(Interrupted):
+        Together(stopped).run(lambda _: None, lambda: next(asked))
+    resumed = [made(p, tmp_path / f"s{n}", (0,))[0] for n, p in enumerate(problems)]
+    assert all(r.resume() for r in resumed)
+    assert len({r.step for r in resumed}) == 2
+    assert fit_together(resumed)
+    Together(resumed).run(lambda _: None, never)
+    assert_same(unbroken, resumed)
+    assert [r.trouble is None for r in resumed] == [True, False, True]
+    assert fit_together(resumed), "a finished run is written down as what it was"
+    Together(resumed).run(lambda _: None, never)
+    assert_same(unbroken, resumed)
+
+
+def test_what_is_something_else_side_by_side_trains_alone(tmp_path: Path) -> None:
+    half = small_problem(small_cell(precision="bfloat16"))
+    assert not fit_together(made(half, tmp_path)), "operations are taken apart before they are cast"
+    ahead = made(small_problem(small_cell()), tmp_path)
+    ahead[0]._step(torch.arange(16))
+    assert not fit_together(ahead), "one is ahead of the others"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_networks_that_drop_at_random_train_alone(
+    share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side each would drop other features than alone. The question leaves no trace."""
+    build = Problem.build
+
+    def built(problem: Problem, seed: int) -> tuple[Network, Method]:
+        network, method = build(problem, seed)
+        network.trunk.append(torch.nn.Dropout(share))
+        return network, method
+
+    monkeypatch.setattr(Problem, "build", built)
+    cell = small_cell(network=Component(name="resnet", options={"depth": 18}))
+    pair = made(small_problem(cell), tmp_path, (0, 1))
+    buffers = [b.clone() for b in pair[0].network.buffers()]
+    state = torch.get_rng_state()
+    assert fit_together(pair) is (share == 0)
+    assert all(map(torch.equal, buffers, pair[0].network.buffers()))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_states_of_different_form_do_not_fit(tmp_path: Path) -> None:
+    replicates = [
+        made(small_problem(small_cell("config", options={"smoothing": share})), tmp_path, (0,))[0]
+        for share in (0.0, 0.9)
+    ]
+    assert not fit_together(replicates)
+
+
+def test_each_problem_has_its_own_losses(tmp_path: Path) -> None:
+    """Problems of one form may weigh classes by their own counts."""
+    problems = [small_problem(small_cell(epochs=1, optimizer="sgd")) for _ in range(2)]
+    alone, together = (
+        [r for n, p in enumerate(problems) for r in made(p, tmp_path / f"{way}{n}", (0, 1))]
+        for way in "at"
+    )
+    for replicate in (*alone[2:], *together[2:]):
+        first, *rest = replicate.losses
+        replicate.losses = (lambda *given, first=first: 3 * first(*given), *rest)
+    for replicate in alone:
+        replicate.run(lambda _: None, never)
+    Together(together).run(lambda _: None, never)
+    assert_same(alone, together)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_losses_of_several_counts_side_by_side(masked: bool) -> None:
+    spec = ClassWeighted(kind="class_weighted")
+    losses = [binary_loss(spec, counts) for counts in ((90, 10), (50, 50))]
+    draws = torch.Generator().manual_seed(0)
+    outputs = torch.randn(3, 8, 1, generator=draws)
+    target = torch.randint(0, 2, (3, 8), generator=draws)
+    known = [torch.rand(3, 8, generator=draws) > 0.3] if masked else []
+    found = mapped_loss([(losses[0], 2), (losses[1], 1)])(outputs, target, *known)
+    each = [losses[0], losses[0], losses[1]]
+    expected = [loss(*one) for loss, *one in zip(each, outputs, target, *known, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_the_end_of_an_epoch_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the device has done what the steps have asked of it."""
+    pair = made(small_problem(small_cell(epochs=1, optimizer="sgd")), tmp_path, (0, 1))
+    end = Replicate.end_epoch
+
+    def slow(replicate: Replicate, count: int) -> None:
+        time.sleep(0.3)
+        end(replicate, count)
+
+    monkeypatch.setattr(Replicate, "end_epoch", slow)
+    started = time.monotonic()
+    Together(pair).run(lambda _: None, never)
+    passed = time.monotonic() - started
+    assert 0.6 <= sum(r.seconds for r in pair) <= passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Self
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from counterpoise.spec.base import Options
 from counterpoise.spec.cell import Precision
 from counterpoise.tasks import Task
-from counterpoise.training.seeding import seed_of
+from counterpoise.training.seeding import layer_generators, seed_of
 
 
 class Network(nn.Module):
@@ -46,11 +47,11 @@ class Network(nn.Module):
         weigh = getattr(module, "auxiliary_weight", None)
         self.auxiliary_weight: float = weigh(options) if weigh else 0.0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(*seeding, "trunk"))
+            torch.default_generator.manual_seed(seed_of(*seeding, "trunk"))
             self.trunk: nn.Module = module.trunk(options, shape, len(tasks))
             heads = {}
             for index, task in enumerate(tasks):
-                torch.manual_seed(seed_of(*seeding, "head", task.name))
+                torch.default_generator.manual_seed(seed_of(*seeding, "head", task.name))
                 if hasattr(module, "head"):
                     heads[task.name] = module.head(options, task.outputs, index, len(tasks))
                 else:
@@ -129,6 +130,26 @@ class Network(nn.Module):
         with self.autocast(inputs.device.type):
             z: Tensor = self.trunk(inputs)
         return z.float() if z.dtype == torch.bfloat16 else z
+
+    @torch.no_grad()
+    def draws_at_random(self, shape: tuple[int, ...]) -> bool:
+        """Whether a pass in training draws, as dropout does, for inputs of ``shape``.
+
+        Asked of a copy: a pass moves running averages.
+        """
+        trial = copy.deepcopy(self)
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        sources = layer_generators(device)
+        before = [source.get_state() for source in sources]
+        try:
+            z = trial.shared(torch.zeros(2, *shape, device=device))
+            for head in trial.heads.values():
+                head(z)
+            moved = zip(sources, before, strict=True)
+            return any(not torch.equal(source.get_state(), state) for source, state in moved)
+        finally:
+            for source, state in zip(sources, before, strict=True):
+                source.set_state(state)
 
     @property
     def last_layer(self) -> list[nn.Parameter]:

@@ -7,187 +7,60 @@ results are those of each alone up to the order of sums. A replicate whose step 
 still from there on while the others go on; the host learns of it at the end of the epoch, so that
 no step waits for it.
 
-Networks, methods and optimizers of the replicates share memory with the stacks here: validation,
-saved states and results are theirs, in the form that training alone reads and writes.
+Networks and methods of the replicates share memory with the stacks here, and before a state is
+saved their optimizers receive what the stacked one remembers: validation, saved states and results
+are theirs, in the form that training alone reads and writes.
 """
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
-from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._base import Method, State
 from counterpoise.training.averages import Averages
 from counterpoise.training.engine import (
     UNSOLVED,
     Interrupted,
     Progress,
     Replicate,
-    split_batches,
 )
 from counterpoise.training.modules import Network
 from counterpoise.training.optimizer import StackedOptimizer
+from counterpoise.training.passage import split_batches
+from counterpoise.training.stacks import (
+    StackedMethod,
+    StackedNetwork,
+    mapped_loss,
+    spread,
+)
 from counterpoise.training.step import losses_again, train_step, unfit_afterwards
-
-NAMES = ("weights", "mixing", "shared", "trunk", "through_gradients")
-"""Tensors of a decision."""
-
-
-def spread(values: Tensor, like: Tensor) -> Tensor:
-    """(R,) values in the shape that broadcasts over (R, ...)."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
-class StackedModule:
-    """Modules of one form as one, from inputs (R, B, ...) to outputs (R, B, ...).
-
-    Args:
-        modules: R modules, whose parameters and buffers become views of the stacks.
-    """
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self.form = copy.deepcopy(modules[0]).to("meta")
-        found, self.buffers = stack_module_state(list(modules))
-        trained = {name: p.requires_grad for name, p in modules[0].named_parameters()}
-        self.stacks = {
-            name: nn.Parameter(stack.detach(), requires_grad=trained[name])
-            for name, stack in found.items()
-        }
-        for place, module in enumerate(modules):
-            for name, own in (*module.named_parameters(), *module.named_buffers()):
-                own.data = {**self.stacks, **self.buffers}[name].data[place]
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Each replicate's inputs through its own module."""
-
-        def one(parameters: Any, buffers: Any, x: Tensor) -> Any:
-            return functional_call(self.form, (parameters, buffers), (x,))
-
-        mapped: Tensor = vmap(one, randomness="different")(self.stacks, self.buffers, inputs)
-        return mapped
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        """The stacks that are trained, each (R, *shape)."""
-        return [stack for stack in self.stacks.values() if stack.requires_grad]
-
-
-class StackedNetwork:
-    """The networks of R replicates, with what a step needs of a network."""
-
-    def __init__(self, networks: Sequence[Network]) -> None:
-        self.trunk = StackedModule([network.trunk for network in networks])
-        heads = zip(*(network.heads.values() for network in networks), strict=True)
-        names = networks[0].heads.keys()
-        self.heads = {n: StackedModule(same) for n, same in zip(names, heads, strict=True)}
-        places = {id(p): name for name, p in networks[0].trunk.named_parameters()}
-        self.last_layer = [self.trunk.stacks[places[id(p)]] for p in networks[0].last_layer]
-        self.autocast = networks[0].autocast
-        self.auxiliary_weight = networks[0].auxiliary_weight
-
-    def shared(self, inputs: Tensor) -> Tensor:
-        """(R, B, ...) to (R, B, d)."""
-        with self.autocast(inputs.device.type):
-            z = self.trunk(inputs)
-        return z.float() if z.dtype == torch.bfloat16 else z
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """Of the trunk, those that are trained."""
-        return list(self.trunk.parameters())
-
-    def buffers(self) -> list[Tensor]:
-        """The stacks of all buffers, each (R, *shape)."""
-        return [b for part in (self.trunk, *self.heads.values()) for b in part.buffers.values()]
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Those that are trained, in the order of a replicate's own network."""
-        return [p for part in (self.trunk, *self.heads.values()) for p in part.parameters()]
-
-
-class StackedMethod:
-    """Methods of R replicates as one; those that share their options map together.
-
-    Args:
-        groups: methods, each with the number of replicates that follow it.
-    """
-
-    def __init__(self, groups: Sequence[tuple[Method, int]]) -> None:
-        self.groups = groups
-        first = groups[0][0]
-        self.signal, self.second_order = first.signal, first.second_order
-        self.looks_back, self.passes_again = first.looks_back, first.passes_again
-
-    def _map(self, choose: Callable[[Method], Callable[..., Any]], *arguments: Any) -> Any:
-        """A function of each method over its replicates, the results one after the other."""
-        found, start = [], 0
-        for method, count in self.groups:
-            place = slice(start, start + count)
-            parts = [torch.utils._pytree.tree_map(lambda t, p=place: t[p], a) for a in arguments]
-            found.append(vmap(choose(method))(*parts))
-            start += count
-        if len(found) == 1:
-            return found[0]
-        return torch.utils._pytree.tree_map(lambda *parts: torch.cat(parts), *found)
-
-    def represent(self, state: State, z: Tensor) -> Tensor:
-        """(R, B, d) to (R, K, B, d)."""
-        return cast(Tensor, self._map(lambda m: m.represent, state, z))
-
-    def pull_back(self, state: State, gradients: Tensor) -> Tensor:
-        """(R, K, B, d) at the task representations to the same at Z."""
-        return cast(Tensor, self._map(lambda m: m.pull_back, state, gradients))
-
-    def usable(self, losses: Tensor) -> Tensor:
-        """(R, K), for which losses the methods are defined."""
-        return cast(Tensor, self._map(lambda m: m.usable, losses))
-
-    def after_step(self, state: State, losses: Tensor) -> State:
-        """States after the update."""
-        return cast(State, self._map(lambda m: m.after_step, state, losses))
-
-    def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Each replicate's decision, as one of stacks."""
-        values = {field.name: getattr(signal, field.name) for field in fields(Signal)}
-        shown = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-        def decide(method: Method) -> Callable[..., Any]:
-            def one(state: State, shown: dict[str, Tensor], draws: dict[str, Tensor]) -> Any:
-                seen = replace(signal, **shown, draws=draws)  # type: ignore[arg-type]
-                combined, following = method.combine(state, seen)
-                told = {n: getattr(combined, n) for n in NAMES}
-                told = {name: value for name, value in told.items() if value is not None}
-                return told, combined.gradients, following
-
-            return one
-
-        told, gradients, following = self._map(decide, state, shown, signal.draws)
-        return Combined(**told, gradients=gradients), following
 
 
 class Together:
     """Trains replicates side by side.
 
     Args:
-        replicates: of one shape (:func:`fit_together`) and at the same place of their training;
-            those of one problem stand beside each other.
+        replicates: that :func:`fit_together`; those of one problem stand beside each other. Those
+            that are finished stay as they are.
     """
 
     def __init__(self, replicates: Sequence[Replicate]) -> None:
-        self.members = list(replicates)
+        self.members = [r for r in replicates if not r.finished] or list(replicates)
         self.groups = [list(same) for _, same in groupby(self.members, lambda r: id(r.problem))]
         first = self.members[0]
         self.problem, self.device = first.problem, first.problem.device
         self.network = StackedNetwork([r.network for r in self.members])
         self.method = StackedMethod([(g[0].method, len(g)) for g in self.groups])
         names = [task.name for task in self.problem.tasks]
-        self.losses = tuple(self._mapped(loss) for loss in first.losses)
+        each = zip(*(group[0].losses for group in self.groups), strict=True)
+        counts = [len(group) for group in self.groups]
+        self.losses = tuple(mapped_loss(list(zip(own, counts, strict=True))) for own in each)
         self.names, self.state = names, self._stacked_states()
         own = [nn.Parameter(self.state[name]) for name in first.trained]
         self.trained = dict(zip(first.trained, own, strict=True))
@@ -200,14 +73,6 @@ class Together:
         self.flags: Tensor | None = None
         self.late_flags: Tensor | None = None  # of what an update has led to
         self.averages = Averages(self.network.buffers())
-
-    @staticmethod
-    def _mapped(loss: Any) -> Any:
-        def mapped(outputs: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
-            given = (outputs, target) if known is None else (outputs, target, known)
-            return cast(Tensor, vmap(loss)(*given))
-
-        return mapped
 
     def _stacked_states(self) -> State:
         states = [r.method_state for r in self.members]
@@ -230,6 +95,11 @@ class Together:
         """
         started = saved = time.monotonic()
         before = [r.seconds for r in self.members]
+
+        def clock(now: float) -> None:
+            for replicate, spent in zip(self.members, before, strict=True):
+                replicate.seconds = spent + (now - started) / len(self.members)
+
         while alive := [r for r in self.members if not r.finished]:
             self.epoch, self.batch, self.step = alive[0].epoch, alive[0].batch, alive[0].step
             orders = torch.stack([r.begin_epoch() for r in self.members])
@@ -242,8 +112,7 @@ class Together:
                     self._part(alive, report, stop)
                     return
                 now = time.monotonic()
-                for replicate, spent in zip(self.members, before, strict=True):
-                    replicate.seconds = spent + (now - started) / len(self.members)
+                clock(now)
                 wished, wait = stop(), self.members[0].save_every
                 if wished or (wait and now - saved > wait):
                     self._hand_back(alive)
@@ -256,6 +125,7 @@ class Together:
                 if replicate.trouble is None:
                     replicate.end_epoch(orders.shape[1])
                 report(replicate.progress())
+            clock(time.monotonic())  # steps are asked for before the device has taken them
             if self.members[0].save_every == 0:
                 self._save()
         self._save()
@@ -347,7 +217,6 @@ class Together:
         network, method = cast(Network, self.network), cast(Method, self.method)
         inputs, targets, masks = self._batch(index)
         self.optimizer.clear()
-        self.members[0].seed_layers(self.step)
         self.averages.keep()
         drawn = [r.draws(index.shape[1], self.step) for r in self.members]
         following, normaliser, seen = train_step(
@@ -426,18 +295,24 @@ def shape_of(replicate: Replicate) -> tuple[Any, ...]:
     problem, cell = replicate.problem, replicate.problem.cell
     protocol = cell.protocol.model_dump(exclude={"learning_rate"})
     tasks = tuple((task.loss, task.outputs, task.classes) for task in problem.tasks)
-    place = (replicate.epoch, replicate.batch, replicate.step)
-    part = problem.parts["train"]
-    kind = (cell.method.name, replicate.method.signal)
-    return (cell.network, str(protocol), tasks, len(part), part.shape, kind, place)
+    part, method = problem.parts["train"], replicate.method
+    state = tuple((name, value.shape) for name, value in sorted(replicate.method_state.items()))
+    kind = (cell.method.name, method.signal, method.passes_again, state)
+    return (cell.network, str(protocol), tasks, len(part), part.shape, kind)
 
 
 def fit_together(replicates: Sequence[Replicate]) -> bool:
-    """Whether replicates can train side by side: one shape, one place, and a method that maps.
+    """Whether replicates can train side by side: one shape, one place, and all of it maps.
 
-    A step that no optimizer comes between (``descends``) is taken alone.
+    Those that are finished, perhaps by a bad end long ago, may stand anywhere. What has to be alone
+    to be as it is alone: a step that no optimizer comes between (``descends``), layers that draw at
+    random, and half precision, as operations are taken apart before torch chooses it for them.
     """
-    first = replicates[0]
+    first, protocol = replicates[0], replicates[0].problem.cell.protocol
     same = all(shape_of(r) == shape_of(first) for r in replicates)
-    able = not (first.method.sequential or first.method.descends)
-    return same and able and first.problem.cell.protocol.micro_batch is None
+    places = {(r.epoch, r.batch, r.step) for r in replicates if not r.finished}
+    if not same or len(places) > 1 or protocol.micro_batch or protocol.precision == "bfloat16":
+        return False
+    if first.method.sequential or first.method.descends:
+        return False
+    return not first.network.draws_at_random(first.problem.parts["train"].shape)
