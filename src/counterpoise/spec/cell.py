@@ -134,13 +134,14 @@ class Protocol(Model):
     selection: Selection = "best_validation"
     """Which epoch's weights are kept: the lowest mean (normalised) validation loss, or the last."""
     precision: Precision = "float32"
-    """Of the trunk: products on a GPU's tensor cores (tf32), or all its layers (bfloat16)."""
+    """Products in float32 on a GPU's tensor cores, in trunk, heads and methods alike (tf32), or all
+    layers of the trunk in half precision (bfloat16)."""
     augment: Augment | None = None
     """Random changes of training images; none: they are as prepared."""
     micro_batch: Annotated[int, Field(ge=1)] | None = None
-    """Items that pass the trunk at once, for want of memory; none: the batch. Every method's update
-    is that of the whole batch, at one more forward pass of the trunk; only normalisation over a
-    batch sees these items alone."""
+    """Items that pass the trunk at once, for want of memory (one more where a single one would be
+    left over); none: the batch. Every method's update is that of the whole batch, at one more
+    forward pass of the trunk; only normalisation over a batch sees these items alone."""
     initial: Initial = Random()
     """Where the weights of the trunk come from."""
     frozen: tuple[Name, ...] = ()

@@ -125,7 +125,8 @@ class Network(nn.Module):
     def shared(self, inputs: Tensor) -> Tensor:
         """(B, ...) to the shared representation Z (B, d), in float32 at any precision.
 
-        Heads, losses and methods come after it: what is compared between tasks stays exact.
+        Heads, losses and methods come after it, so that bfloat16 ends here; tf32 rounds the factors
+        of their float32 products as well. Inner products of Gramians are in float64.
         """
         with self.autocast(inputs.device.type):
             z: Tensor = self.trunk(inputs)
