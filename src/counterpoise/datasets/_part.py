@@ -1,7 +1,8 @@
-"""One part of a dataset in memory."""
+"""One part of a dataset in memory, or with inputs that stay in a file of which batches are read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,9 @@ from counterpoise.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+BLOCK_BYTES = 1 << 26
+"""Of inputs that are gathered on the host at once on their way to a device."""
 
 
 def is_known(target: Tensor) -> Tensor:
@@ -36,6 +40,8 @@ class Part:
             where unknown.
         mean, std: normalisation of images that are scaled to 0..1; floats pass unchanged.
         rows: (N,) places of the items in ``inputs``; None where these are the items.
+        streamed: whether inputs stay where they are and each batch goes to the device of the
+            targets, which :mod:`counterpoise.training.prefetch` does ahead of the step.
     """
 
     inputs: Tensor
@@ -43,6 +49,7 @@ class Part:
     mean: float = 0.0
     std: float = 1.0
     rows: Tensor | None = None
+    streamed: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs if self.rows is None else self.rows)
@@ -65,13 +72,40 @@ class Part:
         partial = [name for name, count in self.known.items() if count < len(self)]
         return {name: is_known(targets[name]) for name in partial}
 
-    def to(self, device: torch.device) -> Part:
-        """The same part on a device; inputs of which a part is needed are copied there."""
-        if self.rows is not None and device.type != self.inputs.device.type:
-            held = Part(self.inputs[self.rows], self.targets, self.mean, self.std)
-            return held.to(device)
+    @property
+    def device(self) -> torch.device:
+        """Where batches are; targets are there, and inputs too unless they are streamed."""
+        return next(iter(self.targets.values()), self.inputs).device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs of all items."""
+        return len(self) * math.prod(self.shape) * self.inputs.element_size()
+
+    def to(self, device: torch.device, *, resident: bool = True) -> Part:
+        """The same part for batches on a device.
+
+        Args:
+            device: of the batches.
+            resident: copy the inputs there, too, block by block and of a larger file only those of
+                this part; else they stay where they are.
+        """
         targets = {name: target.to(device) for name, target in self.targets.items()}
+        if not resident:
+            return Part(self.inputs, targets, self.mean, self.std, self.rows, streamed=True)
+        if device.type != self.inputs.device.type:
+            return Part(self._copied(device), targets, self.mean, self.std)
         return Part(self.inputs.to(device), targets, self.mean, self.std, self.rows)
+
+    def _copied(self, device: torch.device) -> Tensor:
+        """(N, ...) the inputs of the items on another device, without a second copy of all here."""
+        count = len(self)
+        made = torch.empty((count, *self.shape), dtype=self.inputs.dtype, device=device)
+        size = max(1, BLOCK_BYTES * count // max(1, self.nbytes))
+        for start in range(0, count, size):
+            block = slice(start, start + size)
+            made[block] = self.inputs[block if self.rows is None else self.rows[block]]
+        return made
 
     def batch(
         self, index: Tensor, change: Callable[[Tensor], Tensor] | None = None
@@ -79,13 +113,33 @@ class Part:
         """Normalised inputs and targets of some items.
 
         Args:
-            index: places of the items.
+            index: places of the items, on any device.
             change: of images between 0 and 1, made before they are normalised.
         """
-        inputs = self.inputs[index if self.rows is None else self.rows[index]]
+        return self.finished(self.gathered(index).to(self.device), index, change)
+
+    def gathered(self, index: Tensor, out: Tensor | None = None) -> Tensor:
+        """The inputs of (...) items as they are stored, (..., *shape), where they are stored.
+
+        Args:
+            index: places of the items.
+            out: memory to gather into, of the result's shape and type.
+        """
+        index = index.to(self.inputs.device)
+        places = index if self.rows is None else self.rows[index]
+        if out is None:
+            return self.inputs[places]
+        torch.index_select(self.inputs, 0, places.flatten(), out=out.view(-1, *self.shape))
+        return out
+
+    def finished(
+        self, inputs: Tensor, index: Tensor, change: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What :meth:`batch` gives, from gathered inputs that are on the device of batches."""
         if inputs.dtype == torch.uint8:
             inputs = inputs.float().div_(255.0)
             if change is not None:
                 inputs = change(inputs)
             inputs = inputs.sub_(self.mean).div_(self.std)
+        index = index.to(self.device)
         return inputs, {name: target[index] for name, target in self.targets.items()}

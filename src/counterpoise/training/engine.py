@@ -187,12 +187,19 @@ class Replicate:
         Raises:
             Interrupted: ``stop`` became true; the state is saved.
         """
+        try:
+            self._run(report, stop)
+        finally:
+            self.problem.rest()
+
+    def _run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
         started = saved = time.monotonic()
         before = self.seconds
         protocol = self.problem.cell.protocol
         while not self.finished:
             order = self.begin_epoch()
             batches = split_batches(order, protocol.batch_size)
+            self.problem.expect(batches, self.batch)
             while self.batch < len(batches) and self.trouble is None:
                 self._step(batches[self.batch])
                 now = time.monotonic()
@@ -223,7 +230,7 @@ class Replicate:
 
     def _step(self, index: Tensor) -> None:
         part = self.problem.parts["train"]
-        inputs, targets = part.batch(index, self.problem.change([self.seed], self.epoch, index))
+        inputs, targets = self.problem.batch([self.seed], self.epoch, index)
         masks = part.masks(targets)
         self.optimizer.clear()
         self.seed_layers(self.step)

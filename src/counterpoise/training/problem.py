@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from counterpoise.training.augment import augmented, check_augment, key_of
 from counterpoise.training.binary import binary_loss
 from counterpoise.training.losses import LOSSES, Loss
 from counterpoise.training.modules import Network
+from counterpoise.training.prefetch import Prefetch, inputs_of
 from counterpoise.training.step import task_outputs
 from counterpoise.training.weighted import Weighted
 
@@ -77,6 +79,8 @@ class Problem:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     start: Callable[[Network, int], None] | None = None
     """Puts trained weights into the trunk of a seed's network."""
+    _ahead: Prefetch | None = field(default=None, repr=False)
+    _keys: tuple[tuple[Any, ...], Tensor] | None = field(default=None, repr=False)
 
     def build(self, seed: int) -> tuple[Network, Method]:
         """The initial network and the method of one replicate.
@@ -136,9 +140,51 @@ class Problem:
         augment = self.cell.protocol.augment
         if augment is None:
             return None
-        keys = items.new_tensor([key_of(self.cell.seeding, seed, epoch) for seed in seeds])
+        keys = self._keys_of(tuple(seeds), epoch, items.device)
         keys = keys.reshape(-1, *[1] * (items.ndim - 1)).expand(items.shape)
         return lambda images: augmented(images, augment, keys, items)
+
+    def _keys_of(self, seeds: tuple[int, ...], epoch: int, device: torch.device) -> Tensor:
+        """(R,) keys of the replicates' changes; they go to the device once an epoch."""
+        asked = (seeds, epoch, device)
+        if self._keys is None or self._keys[0] != asked:
+            keys = [key_of(self.cell.seeding, seed, epoch) for seed in seeds]
+            self._keys = asked, torch.tensor(keys, device=device)
+        return self._keys[1]
+
+    def expect(self, batches: Sequence[Tensor], start: int) -> None:
+        """Gather training batches ahead, if their inputs are streamed.
+
+        Args:
+            batches: places in the training part of every batch of an epoch, which
+                :meth:`batch` is then asked for in this order.
+            start: the first that is wanted.
+        """
+        self.rest()
+        part = self.parts["train"]
+        if part.streamed:
+            self._ahead = Prefetch(part, batches[start:])
+
+    def rest(self) -> None:
+        """End what :meth:`expect` has begun."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def batch(
+        self, seeds: Sequence[int], epoch: int, items: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Inputs, changed as the protocol says, and targets of items of the training part.
+
+        Args:
+            seeds: of the replicates.
+            epoch: which of the training.
+            items: (R, B) places in the training part, a row a replicate; (B,) of a single one.
+        """
+        part, change = self.parts["train"], self.change(seeds, epoch, items)
+        if self._ahead is None:
+            return part.batch(items, change)
+        return part.finished(self._ahead.take(), items, change)
 
     def check_augment(self) -> None:
         """Raise a UserError if images are to be changed and inputs are none."""
@@ -150,12 +196,11 @@ class Problem:
 def outputs_of(network: Network, method: Method, state: State, part: Part) -> list[Tensor]:
     """Outputs (N, outputs) of every task, by the method's own representations."""
     network.eval()
-    blocks: list[list[Tensor]] = []
     size = max(1, EVALUATION_VALUES // math.prod(part.shape))
-    with torch.inference_mode():
-        for start in range(0, len(part), size):
-            index = torch.arange(start, min(start + size, len(part)), device=part.inputs.device)
-            inputs, _ = part.batch(index)
-            blocks.append(task_outputs(network, method.represent(state, network.shared(inputs))))
+    with torch.inference_mode(), closing(inputs_of(part, size)) as found:
+        blocks = [
+            task_outputs(network, method.represent(state, network.shared(inputs)))
+            for inputs in found
+        ]
     network.train()
     return [torch.cat(outputs) for outputs in zip(*blocks, strict=True)]

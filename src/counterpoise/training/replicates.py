@@ -93,6 +93,13 @@ class Together:
         Raises:
             Interrupted: ``stop`` became true; the states are saved.
         """
+        try:
+            self._run(report, stop)
+        finally:
+            for group in self.groups:
+                group[0].problem.rest()
+
+    def _run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
         started = saved = time.monotonic()
         before = [r.seconds for r in self.members]
 
@@ -104,6 +111,7 @@ class Together:
             self.epoch, self.batch, self.step = alive[0].epoch, alive[0].batch, alive[0].step
             orders = torch.stack([r.begin_epoch() for r in self.members])
             batches = split_batches(orders.T, self.problem.cell.protocol.batch_size)
+            self._expect(batches)
             self._take_up(alive)
             while self.batch < len(batches):
                 try:
@@ -189,14 +197,23 @@ class Together:
                 replicate.step = step
                 replicate.end_badly(self.flags[place])
 
+    def _rows(self, index: Tensor) -> tuple[Tensor, ...]:
+        """Of (R, B) items those of each group."""
+        return torch.split(index, [len(group) for group in self.groups])
+
+    def _expect(self, batches: list[Tensor]) -> None:
+        """Tell each group's data which items come, of an epoch's (B, R) batches."""
+        rows = zip(*(self._rows(index.T) for index in batches), strict=True)
+        for group, own in zip(self.groups, rows, strict=True):
+            group[0].problem.expect(own, self.batch)
+
     def _batch(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Inputs, targets and masks of (R, B) items, under the first problem's task names."""
         inputs, targets, masks = [], [], []
-        each = torch.split(index, [len(group) for group in self.groups])
-        for rows, group in zip(each, self.groups, strict=True):
+        for rows, group in zip(self._rows(index), self.groups, strict=True):
             part = group[0].problem.parts["train"]
             seeds = [replicate.seed for replicate in group]
-            x, found = part.batch(rows, group[0].problem.change(seeds, self.epoch, rows))
+            x, found = group[0].problem.batch(seeds, self.epoch, rows)
             known = part.masks(found)
             own = [task.name for task in group[0].problem.tasks]
             inputs.append(x)
