@@ -36,6 +36,7 @@ from counterpoise.explain.saliency import (
 from counterpoise.files import atomic, sha256_file, write_sealed
 from counterpoise.prepared import load_items, load_part
 from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, Explanation
+from counterpoise.training.gpus import own_gpu
 from counterpoise.training.modules import Network
 from counterpoise.training.predict import read_weights, replicates_of
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
@@ -65,7 +66,11 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
         UserError: no picture of a finding has a box, or the network has no maps to look at.
     """
     torch.set_num_threads(1)
-    where = device_of(device)
+    with own_gpu(device_of(device)) as where:
+        _explain(job, spec, target, where)
+
+
+def _explain(job: Job, spec: Explanation, target: Path, where: torch.device) -> None:
     tensors = read_weights(job.out / "weights.safetensors")
     parts = {n: load_part(job.cell.dataset, job.cell.dataset_options, job.split, n).to(where)
              for n in ("train", PART)}  # fmt: skip

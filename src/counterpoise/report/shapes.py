@@ -53,6 +53,7 @@ class _Record(_Shape):
     seeds: dict[str, _End]
     seconds: float
     peak_memory_mib: float | None = None
+    device_peak_memory_mib: float | None = None
     threads: int | None = None
     method: Component | None = None
     search: list[_Point] = []

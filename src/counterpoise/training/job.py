@@ -7,8 +7,9 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -24,8 +25,11 @@ from counterpoise.files import atomic, make_folder, read_json, sha256_file, writ
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
+from counterpoise.training.gpus import own_gpu
 from counterpoise.training.initial import start_of
+from counterpoise.training.memory import device_peak_mib, enough_memory, release
 from counterpoise.training.predict import predict
+from counterpoise.training.prefetch import placed
 from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import PROGRESS, Reporter
@@ -92,7 +96,7 @@ def train(
         replicates: how seeds train, ``auto``, ``together`` or ``alone`` (:func:`_groups`).
 
     Raises:
-        UserError: the cell's data are missing, or the device is.
+        UserError: the cell's data are missing, or the device is, or has too little memory.
         Interrupted: asked to stop; the state is saved and the next call goes on.
     """
     torch.set_num_threads(1)  # results must not depend on the cores that are free
@@ -108,7 +112,8 @@ def train(
             if choices:  # the digest is that of the cell as planned
                 method = job.cell.method.model_dump(mode="json")
                 choices |= {"cell": planned.model_dump(mode="json"), "method": method}
-            _train(job, choices, device_of(device), save_every, stop, replicates)
+            with own_gpu(device_of(device), lambda: stop.wished) as own:
+                _train(job, choices, own, save_every, stop, replicates)
             if not _is_orphan():
                 shutil.rmtree(job.work, ignore_errors=True)
 
@@ -180,50 +185,141 @@ def _train(
 ) -> None:
     products = job.cell.protocol.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = products
-    parts = {name: part.to(device) for name, part in _parts(job, ("train", "validation")).items()}
+    with enough_memory(job.cell.protocol.micro_batch):
+        trained = _trained(job, device, save_every, stop, replicates)
+        release(device)  # predictions load data and networks anew
+        _write(job, trained, choices, device)
+
+
+@dataclass
+class _Trained:
+    """What is left of a training, on the host.
+
+    Attributes:
+        facts: for the record: where the trunk started, what was frozen, where inputs were.
+        tensors: the weights that are kept, by seed and name.
+        frames: each seed's history.
+        seeds: how each seed was trained and has ended.
+        means: as :func:`_means` gives them.
+        device_peak: largest memory of the device in MiB; None on a CPU, or where another process
+            has done all of it.
+    """
+
+    facts: dict[str, Any]
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    frames: list[pd.DataFrame] = field(default_factory=list)
+    seeds: dict[str, Any] = field(default_factory=dict)
+    means: dict[str, list[float]] = field(default_factory=dict)
+    device_peak: float | None = None
+
+    def add(self, replicate: Replicate, *, resumed: bool, side_by_side: int) -> None:
+        """Keep what a replicate has come to.
+
+        Args:
+            replicate: at its end.
+            resumed: whether its time is not that of one way of training from start to end.
+            side_by_side: replicates that trained with it as one model, itself included.
+        """
+        seed = replicate.seed
+        self.tensors |= {f"{seed}/{k}": v.cpu() for k, v in replicate.best["tensors"].items()}
+        self.frames.append(_history(seed, replicate.history))
+        self.seeds[str(seed)] = {
+            "status": "finished" if replicate.trouble is None else "diverged",
+            "trouble": replicate.trouble,
+            "selected_epoch": replicate.best["epoch"],
+            "steps": replicate.step,
+            "seconds": round(replicate.seconds, 3),
+            "resumed": resumed,
+            "side_by_side": side_by_side,
+        }
+
+
+def _trained(
+    job: Job, device: torch.device, save_every: float, stop: Stop, replicates: str
+) -> _Trained:
+    """Train all seeds; on the device nothing is left of it."""
+    parts = {n: placed(part, device) for n, part in _parts(job, ("train", "validation")).items()}
     start, origin = start_of(job)
     problem = Problem(job.cell, tasks_of(job.cell), parts, device, start)
-    first = problem.build(job.cell.seeds[0])[0]
-    choices = {**choices, "initial": origin, "frozen": first.frozen_parameters()}
-    tensors: dict[str, torch.Tensor] = {}
-    frames, seeds = [], {}
+    trained = _Trained({
+        "initial": origin,
+        "frozen": problem.build(job.cell.seeds[0])[0].frozen_parameters(),
+        "inputs": {n: "streamed" if part.streamed else "resident" for n, part in parts.items()},
+    })  # fmt: skip
     epochs = job.cell.protocol.epochs
     with Reporter(f"{job.name}/{job.digest}", job.work, epochs * len(job.cell.seeds)) as reporter:
         done: dict[int, int] = {}
+        peaks: list[float | None] = []
 
         def report(progress: Progress) -> None:
             done[progress.seed] = progress.epoch
             total = sum(done.values())
             reporter.tell(progress.seed, progress.epoch, epochs, total, progress.message)
 
+        def made(seed: int) -> Replicate:
+            return Replicate(problem, seed, job.work / f"seed-{seed}.state", save_every)
+
         for group in _groups(problem, replicates):
-            made = [Replicate(problem, s, job.work / f"seed-{s}.state", save_every) for s in group]
-            resumed = [replicate.resume() for replicate in made]
-            for replicate in made:
-                if replicate.epoch:
-                    log.info("seed %d continues at epoch %d", replicate.seed, replicate.epoch)
-            together = len(made) > 1 and fit_together(made)
-            if together:
-                Together(made).run(report, lambda: stop.wished)
-            for replicate, again in zip(made, resumed, strict=True):
-                if not together:
-                    replicate.run(report, lambda: stop.wished)
-                seed = replicate.seed
-                done[seed] = epochs
-                tensors |= {f"{seed}/{k}": v.cpu() for k, v in replicate.best["tensors"].items()}
-                frames.append(_history(seed, replicate.history))
-                seeds[str(seed)] = {
-                    "status": "finished" if replicate.trouble is None else "diverged",
-                    "trouble": replicate.trouble,
-                    "selected_epoch": replicate.best["epoch"],
-                    "steps": replicate.step,
-                    "seconds": round(replicate.seconds, 3),
-                    "resumed": again,
-                    "side_by_side": len(made) if together else 1,
-                }
-    _write(
-        job, tensors, pd.concat(frames, ignore_index=True), seeds, choices, _means(problem), device
-    )
+            if not _together(made, group, trained, report, stop):
+                release(device)
+                for seed in group:
+                    _alone(made, seed, trained, report, stop)
+                    done[seed] = epochs
+            done |= dict.fromkeys(group, epochs)
+            peaks.append(device_peak_mib(device))
+    trained.means = _means(problem)
+    if not all(seed["resumed"] for seed in trained.seeds.values()):
+        trained.device_peak = max((peak for peak in peaks if peak is not None), default=None)
+    return trained
+
+
+def _together(
+    made: Callable[[int], Replicate],
+    seeds: tuple[int, ...],
+    trained: _Trained,
+    report: Callable[[Progress], None],
+    stop: Stop,
+) -> bool:
+    """Train seeds as one model; whether they fit it, and the device's memory."""
+    if len(seeds) == 1:
+        return False
+    try:
+        replicates = [made(seed) for seed in seeds]
+        resumed = [_resumed(replicate) for replicate in replicates]
+        if not fit_together(replicates):
+            return False
+        stack = Together(replicates)
+        stack.run(report, lambda: stop.wished)
+    except torch.OutOfMemoryError:
+        log.warning(
+            "%d seeds side by side do not fit the device's memory; each trains alone", len(seeds)
+        )
+        return False
+    for replicate, again in zip(replicates, resumed, strict=True):
+        trained.add(replicate, resumed=again or stack.parted, side_by_side=len(seeds))
+    return True
+
+
+def _alone(
+    made: Callable[[int], Replicate],
+    seed: int,
+    trained: _Trained,
+    report: Callable[[Progress], None],
+    stop: Stop,
+) -> None:
+    """Train one seed; nothing of it is in memory when the next is built."""
+    replicate = made(seed)
+    resumed = _resumed(replicate)
+    replicate.run(report, lambda: stop.wished)
+    trained.add(replicate, resumed=resumed, side_by_side=1)
+
+
+def _resumed(replicate: Replicate) -> bool:
+    """Take up a replicate's saved state; whether there was one."""
+    found = replicate.resume()
+    if replicate.epoch:
+        log.info("seed %d continues at epoch %d", replicate.seed, replicate.epoch)
+    return found
 
 
 def _groups(problem: Problem, replicates: str) -> list[tuple[int, ...]]:
@@ -272,21 +368,13 @@ def _history(seed: int, rows: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def _write(
-    job: Job,
-    tensors: dict[str, torch.Tensor],
-    history: pd.DataFrame,
-    seeds: dict[str, Any],
-    choices: dict[str, Any],
-    means: dict[str, list[float]],
-    device: torch.device,
-) -> None:
+def _write(job: Job, trained: _Trained, choices: dict[str, Any], device: torch.device) -> None:
     weights = job.out / "weights.safetensors"
     with atomic(weights) as temporary:
-        temporary.write_bytes(save_tensors({k: v.contiguous() for k, v in tensors.items()}))
+        temporary.write_bytes(save_tensors({k: v.contiguous() for k, v in trained.tensors.items()}))
     with atomic(job.out / "history.parquet") as temporary:
-        history.to_parquet(temporary, index=False)
-    predict(job, job.out / "predictions.parquet", device.type)
+        pd.concat(trained.frames, ignore_index=True).to_parquet(temporary, index=False)
+    predict(job, job.out / "predictions.parquet", device)
     files = ("weights.safetensors", "history.parquet", "predictions.parquet")
     hardware = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     write_sealed(
@@ -296,17 +384,19 @@ def _write(
             "digest": job.digest,
             "cell": job.cell.model_dump(mode="json"),
             "identity": job.identity,
-            "seeds": seeds,
+            "seeds": trained.seeds,
             **choices,
-            "training_targets": means,
+            **trained.facts,
+            "training_targets": trained.means,
             "data": {"split": sha256_file(job.split)},
             "files": {name: sha256_file(job.out / name) for name in files},
             "commit": commit(job.root),
             "environment": environment(LIBRARIES),
             "device": hardware,
             "threads": torch.get_num_threads(),
-            "seconds": round(sum(seed["seconds"] for seed in seeds.values()), 3),
+            "seconds": round(sum(seed["seconds"] for seed in trained.seeds.values()), 3),
             "peak_memory_mib": peak_memory_mib(),
+            "device_peak_memory_mib": trained.device_peak,
         },
     )
 

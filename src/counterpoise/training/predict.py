@@ -16,6 +16,7 @@ from counterpoise.files import atomic
 from counterpoise.methods._base import Method, State
 from counterpoise.prepared import load_items, load_part
 from counterpoise.training.modules import Network
+from counterpoise.training.prefetch import placed
 from counterpoise.training.problem import Job, Problem, device_of, outputs_of, tasks_of
 
 
@@ -54,7 +55,7 @@ def replicates_of(
         yield seed, network, method, state
 
 
-def predict(job: Job, target: Path, device: str = "auto") -> None:
+def predict(job: Job, target: Path, device: str | torch.device = "auto") -> None:
     """Write one row a seed and item: its columns of the split, targets and outputs.
 
     Columns: ``seed``, ``part``, ``item``, whatever else the split says of an item,
@@ -69,7 +70,7 @@ def predict(job: Job, target: Path, device: str = "auto") -> None:
     items = load_items(job.split)
     where = device_of(device)
     parts = {
-        part: load_part(cell.dataset, cell.dataset_options, job.split, part).to(where)
+        part: placed(load_part(cell.dataset, cell.dataset_options, job.split, part), where)
         for part in ("validation", "test")
     }
     problem = Problem(cell, tasks_of(cell), parts, where)

@@ -44,12 +44,17 @@ class Job:
     """Marker of the published weights that the trunk starts from."""
 
 
-def device_of(wish: str) -> torch.device:
+def device_of(wish: str | torch.device) -> torch.device:
     """The device to train on.
+
+    Args:
+        wish: ``auto``, ``cpu`` or ``cuda``, or a device that was found before.
 
     Raises:
         UserError: it is asked for and not there.
     """
+    if isinstance(wish, torch.device):
+        return wish
     found = torch.cuda.is_available()
     if wish == "auto":
         return torch.device("cuda" if found else "cpu")

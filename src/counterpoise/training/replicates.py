@@ -51,7 +51,8 @@ class Together:
     """
 
     def __init__(self, replicates: Sequence[Replicate]) -> None:
-        self.members = [r for r in replicates if not r.finished] or list(replicates)
+        self.members = list(replicates)
+        self.parted = False  # whether they went on alone
         self.groups = [list(same) for _, same in groupby(self.members, lambda r: id(r.problem))]
         first = self.members[0]
         self.problem, self.device = first.problem, first.problem.device
@@ -145,6 +146,7 @@ class Together:
         stop: Callable[[], bool],
     ) -> None:
         """Let each go on alone from this step: then it shows whose decomposition has failed."""
+        self.parted = True
         self.averages.put_back()
         self._hand_back(alive)
         self._save()
