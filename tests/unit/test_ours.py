@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from counterpoise.files import write_json
-from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.ours import Scores, ours_of
+from counterpoise.spec.paper import Quantity
 
 KEY = "cell/1"
 
@@ -74,3 +75,38 @@ def test_seeds_side_by_side_are_timed_once(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", {"seeds": seeds})
     assert scores(tmp_path).cost(KEY, "seconds_per_step").values == {"all": 0.5}
     assert scores(tmp_path).cost(KEY, "training_seconds").values == {"all": 3.0}
+
+
+def test_memory_is_that_of_the_device_where_there_is_one(tmp_path: Path) -> None:
+    record = {"seeds": {}, "peak_memory_mib": 900.0, "device_peak_memory_mib": 70.0}
+    write_json(tmp_path / "record.json", record)
+    assert scores(tmp_path).cost(KEY, "peak_memory_mib").values == {"all": 70.0}
+    write_json(tmp_path / "record.json", {**record, "device_peak_memory_mib": None})
+    assert scores(tmp_path).cost(KEY, "peak_memory_mib").values == {"all": 900.0}
+
+
+@pytest.mark.parametrize("what", ["seconds_per_step", "training_seconds", "peak_memory_mib"])
+def test_costs_of_other_numbers_side_by_side_are_not_compared(tmp_path: Path, what: str) -> None:
+    """A method that trains alone beside one whose two seeds are one model."""
+    keys = {"one": "one/1", "two": "two/2"}
+    trainings = {
+        key: SimpleNamespace(file=lambda name, run=run: str(tmp_path / run / name))
+        for run, key in keys.items()
+    }
+    runs = {("p", "e", run): SimpleNamespace(cells={"t": key}) for run, key in keys.items()}
+    # Another experiment is none of it.
+    runs["p", "other", "x"] = SimpleNamespace(cells={"t": "absent"})
+    plan: Any = SimpleNamespace(trainings=trainings, runs=runs)
+    quantity = Quantity(experiment="e", run="one", cost=what)
+
+    def found(one: int, two: int) -> tuple[Any, str]:
+        for run, number in (("one", one), ("two", two)):
+            end = {"seconds": 3.0, "steps": 6, "side_by_side": number, "trouble": None}
+            record = {"seeds": {"0": end, "1": end}, "peak_memory_mib": 5.0}
+            write_json(tmp_path / run / "record.json", record)
+        return ours_of(Scores(tmp_path, plan), "p", quantity, None)
+
+    ours, reason = found(1, 2)
+    assert ours is None and "side by side" in reason and "COUNTERPOISE_REPLICATES" in reason
+    assert found(2, 2)[0].measured.values
+    assert found(1, 1)[0].measured.values

@@ -234,6 +234,11 @@ def test_runs_whose_score_falls_as_it_gets_better(facts: Facts) -> None:
     assert up is not None and "less is better" not in up.canvas.axes[0].get_ylabel()
 
 
+def test_costs_that_do_not_compare_are_not_drawn(facts: Facts) -> None:
+    assert KINDS["tradeoff"].draw(facts) is not None
+    assert KINDS["tradeoff"].draw(replace(facts, comparable=False)) is None
+
+
 def test_the_axis_says_that_above_zero_is_better(facts: Facts) -> None:
     drawn = KINDS["equal"].draw(facts)
     assert drawn is not None

@@ -169,13 +169,14 @@ class Scores:
         return Measured({str(seed): float(value) for seed, value in spreads.items()})
 
     def cost(self, key: str, what: str) -> Measured:
-        """Seconds of training by seed, of a step or in all, or the peak memory of the process.
+        """Seconds of training by seed, of a step or in all, or the peak memory.
 
-        Seeds that trained side by side share one measurement, and a resumed one has none.
+        Memory is that of a GPU's tensors, else that of the process. Seeds that trained side by side
+        share one measurement, and a resumed one has none.
         """
         record = self.record(key)
         if what == "peak_memory_mib":
-            peak = record.get("peak_memory_mib")
+            peak = peak_of(record)
             return Measured({} if peak is None else {ONCE: float(peak)})
         timed = {
             seed: state
@@ -191,6 +192,11 @@ class Scores:
         if any(state.get("side_by_side", 1) > 1 for state in timed.values()):
             found = {ONCE: sum(found.values()) / len(found)}
         return Measured(found)
+
+    def side_by_side(self, keys: Iterable[str]) -> set[int]:
+        """In what numbers seeds of some cells trained as one model; by it costs differ, too."""
+        ends = [end for key in keys for end in self.record(key)["seeds"].values()]
+        return {end.get("side_by_side", 1) for end in ends}
 
     def localised(self, paper: str, name: str, task: str = ALL_TASKS) -> Localised:
         """Localisation scores of one of a paper's explanations, of all findings or of one.
@@ -213,6 +219,19 @@ class Scores:
                 if state["trouble"]:
                     return trouble_text(seed, state["trouble"])
         return None
+
+
+def peak_of(record: dict[str, Any]) -> float | None:
+    """Peak memory in MiB of what trained a cell: a GPU's tensors, else the process."""
+    device: float | None = record.get("device_peak_memory_mib")
+    return record.get("peak_memory_mib") if device is None else device
+
+
+def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
+    """The tasks of a run, in the dataset's order."""
+    cell = plan.trainings[next(iter(run.cells.values()))].cell
+    module = registry.find("datasets", cell.dataset)
+    return [t for t in module.tasks(module.Options(**cell.dataset_options)) if t.name in run.cells]
 
 
 def lower_is_better(plan: Plan, run: RunPlan, task: Task) -> bool:
@@ -315,6 +334,17 @@ def _ours_of(
         cells = list(dict.fromkeys(run.cells.values()))
         if len(cells) > 1:
             return None, "several networks, each with a cost of its own"
+        beside = [
+            key
+            for (of, experiment, _), one in scores.plan.runs.items()
+            if (of, experiment) == (paper, quantity.experiment)
+            for key in one.cells.values()
+        ]
+        if len(scores.side_by_side(beside)) > 1:
+            return None, (
+                "seeds of these runs trained side by side in different numbers, so that costs do "
+                "not compare; COUNTERPOISE_REPLICATES=alone trains all alike"
+            )
         return Ours(scores.cost(cells[0], quantity.cost), None, cells, scores.trouble(cells)), ""
     assert quantity.task is not None
     if quantity.history in SPREADS:

@@ -17,9 +17,9 @@ from counterpoise.evaluation.statistics import Sample, relative_gains
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
-from counterpoise.reproduction.ours import Scores
-from counterpoise.reproduction.runs import read_history, tasks_of_run
-from counterpoise.reproduction.words import label_of, plural
+from counterpoise.reproduction.ours import Scores, peak_of, tasks_of_run
+from counterpoise.reproduction.panels import history_of, label_of
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import SINGLE_TASK
 from counterpoise.tasks import Task
 
@@ -45,9 +45,9 @@ class RunFacts:
         alone: one network a task; cost is the sum over them.
         quality: over seeds, as :attr:`Facts.measure` says; None where it is undefined.
         gains: task to its relative gain over the reference in percent, from means over seeds.
-        milliseconds: of training a step, validation included; summed over networks. None where one
-            of them was not timed from its first step to its last.
-        memory: largest resident memory of a training process in MiB; None where it is unknown.
+        milliseconds: of training a step, validation included; summed over networks.
+        memory: largest memory of a training in MiB, as
+            :func:`counterpoise.reproduction.ours.peak_of` says.
         history: empty for networks trained alone.
         norm_spread, weighted_norm_spread: how far the tasks' gradient norms are apart, as
             :meth:`counterpoise.reproduction.ours.Scores.spread` says, the mean over seeds; None
@@ -86,6 +86,7 @@ class Facts:
         title: of the experiment, as the paper's file has it.
         measure: what quality is, in words.
         lower: quality falls as it gets better.
+        comparable: costs are of one way to train: as many seeds as one model.
         reference: label of the run that gains are relative to; empty where there is none.
         equal: label of the run with equal weights; empty where there is none.
         difference: what is compared with equal weights, in words with its unit.
@@ -106,13 +107,7 @@ class Facts:
     equal: str = ""
     difference: str = ""
     lower: bool = False
-    undefined: tuple[str, ...] = ()
-
-    @property
-    def left_out(self) -> str:
-        """What means over tasks are without, as a sentence; empty where it is nothing."""
-        tasks = ", ".join(self.undefined)
-        return f"Means leave out what a run has no score of: {tasks}." if tasks else ""
+    comparable: bool = True
 
     @property
     def name(self) -> str:
@@ -197,9 +192,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         "" if equal is None else label_of(spec, experiment, equal.run),
         f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
         same and lower[tasks[0].name],
-        tuple(
-            t.label for t in tasks if not all(by_task[t.name].values for by_task in found.values())
-        ),
+        len(scores.side_by_side(key for run in planned for key in run.cells.values())) < 2,
     )
 
 
@@ -274,11 +267,11 @@ def _gains(ours: ByTask, base: ByTask, lower: dict[str, bool]) -> dict[str, floa
 
 def _cost(scores: Scores, run: RunPlan) -> tuple[float | None, float | None]:
     """Milliseconds a step, summed over the run's cells, and the largest memory of one."""
-    keys = list(dict.fromkeys(run.cells.values()))
-    times, peaks = (
-        [scores.cost(key, what) for key in keys] for what in ("seconds_per_step", "peak_memory_mib")
-    )
-    return (
-        1000 * sum(time.sample.mean for time in times) if all(t.values for t in times) else None,
-        max(peak.sample.mean for peak in peaks) if all(p.values for p in peaks) else None,
-    )
+    total, memory = 0.0, 0.0
+    for key in dict.fromkeys(run.cells.values()):
+        record = scores.record(key)
+        seconds = sum(seed["seconds"] for seed in record["seeds"].values())
+        steps = sum(seed["steps"] for seed in record["seeds"].values())
+        total += 1000 * seconds / max(1, steps)
+        memory = max(memory, peak_of(record) or 0.0)
+    return total, memory

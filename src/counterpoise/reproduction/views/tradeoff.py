@@ -34,9 +34,9 @@ def lowest_shown(qualities: Sequence[float]) -> float:
 
 
 def draw(facts: Facts) -> Drawn | None:
-    """Two panels: against time a step and against memory."""
+    """Two panels: against time a step and against memory; none where costs do not compare."""
     runs = [run for run in facts.runs if run.quality is not None]
-    if len(runs) < 2:
+    if len(runs) < 2 or not facts.comparable:
         return None
     qualities = [run.quality.mean for run in runs if run.quality is not None]
     sign = -1.0 if facts.lower else 1.0
@@ -102,7 +102,8 @@ def draw(facts: Facts) -> Drawn | None:
     note = (
         "Diamonds on the line: no other run is as cheap and better. Bars: one standard deviation "
         f"over seeds. Time of training, validation included, on {facts.hardware}, where other jobs "
-        "may have run beside it; memory is of the whole process, its libraries included"
+        "may have run beside it; memory is of the whole process, its libraries included, or on a "
+        "GPU of its tensors"
     )
     if worse:
         place = ("upper edge", "above") if facts.lower else ("lower edge", "below")
