@@ -7,11 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from counterpoise.spec.tier import Config
-
-IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
-"""Set for the jobs of a workflow, to the number of its process."""
+from counterpoise.spec.cell import Cell
+from counterpoise.spec.tier import Config
 
 MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
@@ -24,6 +21,28 @@ By itself it gives the end of its heap back to the system, which then has to cle
 step: more than a tenth of the time of LeNet with batches of 1,024 (docs/measurements.md). Blocks of
 32 MiB and more still go back; torch asks for them in large pages, which are fewer.
 """
+
+SMALL = ("lenet", "mlp", "small_cnn", "stand_in")
+"""Networks that need little more memory than torch itself; others are torchvision's."""
+
+
+def memory_mb(cell: Cell, *, gpu: bool) -> int:
+    """Megabytes of the host's memory to declare for a training; pages of mapped data not counted.
+
+    On a CPU they follow the largest that was measured (docs/measurements.md). On a GPU, where the
+    steps need none, they are an estimate: CUDA's libraries, and the weights of all seeds, which are
+    on the host three times while they are written.
+    """
+    network = cell.network.options.get("base", cell.network.name)
+    if network in SMALL:
+        return 4000 if gpu else 2000
+    trunks = 4000 if cell.network.name == "cross_stitch" else 0
+    if gpu:
+        return 8000 + trunks
+    side = cell.dataset_options.get("size", 224)
+    share = (side / 224) ** 2 if isinstance(side, int) else 1.0
+    items = cell.protocol.micro_batch or cell.protocol.batch_size
+    return round(3000 + trunks + 260 * items * share)
 
 
 def job_environment(config: Config) -> dict[str, str]:

@@ -28,6 +28,7 @@ from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.gpus import own_gpu
 from counterpoise.training.job import Job, train
 from counterpoise.training.memory import enough_memory
+from counterpoise.workflow import memory_mb
 
 from ..support import error_of, same_tensors
 
@@ -341,6 +342,36 @@ def test_seeds_that_parted_are_not_timed(
     train(made, "cpu", replicates="together")
     seeds = record_of(made)["seeds"]
     assert {(end["side_by_side"], end["resumed"]) for end in seeds.values()} == {(3, True)}
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "side", "batch", "method", "measured"),
+    [
+        ("lenet", {}, None, 128, "uniform", 997),
+        ("small_cnn", {"width": 8}, 64, 64, "db_mtl", 643),
+        ("resnet", {"depth": 18}, 128, 32, "db_mtl", 2552),
+        ("resnet", {"depth": 18}, 224, 8, "db_mtl", 3433),
+        ("densenet", {}, 224, 8, "uniform", 1989),
+        ("resnet", {"depth": 152}, 224, 4, "uniform", 2559),
+        ("cross_stitch", {"base": "resnet"}, 64, 8, "uniform", 4170),
+    ],
+)
+def test_the_memory_that_is_declared_holds_what_was_measured(
+    network: str, options: dict[str, Any], side: int | None, batch: int, method: str, measured: int
+) -> None:
+    """MiB of steps on a CPU with 14 tasks (docs/measurements.md), and a fifth more for the rest."""
+    cell = Cell(
+        dataset="chestxray14", source="s", dataset_options={} if side is None else {"size": side},
+        network=Component(name=network, options=options), method=Component(name=method),
+        tasks=("t",), seeds=(0,), protocol=Protocol(epochs=1, batch_size=batch, learning_rate=0.1),
+    )  # fmt: skip
+    declared = memory_mb(cell, gpu=False)
+    assert 1.2 * measured * 1.048576 < declared < 20_000
+    parts = cell.model_copy(update={"protocol": Protocol(
+        epochs=1, batch_size=64 * batch, micro_batch=batch, learning_rate=0.1
+    )})  # fmt: skip
+    assert memory_mb(parts, gpu=False) == declared
+    assert memory_mb(cell, gpu=True) >= 4000, "CUDA's libraries alone"
 
 
 def test_a_device_is_passed_on_as_it_is(tmp_path: Path, split_file: Path) -> None:

@@ -14,7 +14,7 @@ rule train:
     log:
         "logs/{tier}/train/{cell}-{digest}.log",
     resources:
-        mem_mb=2000,
+        mem_mb=memory_of_cell,
         runtime=1440,
         gpu=GPUS_PER_JOB,
     shell:

@@ -11,7 +11,7 @@ from counterpoise.errors import UserError
 from counterpoise.files import to_json, write_if_changed
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
-from counterpoise.workflow import job_environment
+from counterpoise.workflow import job_environment, memory_mb
 
 try:
     # config/config.yaml is read there, with errors that name its lines; here are its overrides.
@@ -102,3 +102,7 @@ GPUS = count_gpus() if SETTINGS.device in ("auto", "cuda") else 0
 GPUS_PER_JOB = min(GPUS, 1)
 if workflow.local_exec:
     workflow.global_resources.setdefault("gpu", GPUS)
+
+
+def memory_of_cell(wildcards):
+    return memory_mb(training_of(wildcards).cell, gpu=GPUS_PER_JOB > 0)

@@ -45,7 +45,7 @@ rule explain:
     log:
         "logs/{tier}/explain/{paper}-{explanation}-{digest}.log",
     resources:
-        mem_mb=3000,
+        mem_mb=3000 + 3000 * GPUS_PER_JOB,
         runtime=240,
         gpu=GPUS_PER_JOB,
     shell:
