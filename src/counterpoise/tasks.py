@@ -16,8 +16,10 @@ TOGETHER = (
     "sensitivity_90",
     "sensitivity_90_rare",
     "ece",
+    "focal_twice",
 )
-"""Scores of several binary tasks together (:mod:`counterpoise.evaluation.joint`)."""
+"""Scores of several binary tasks together, for checks that load no numpy: the keys of
+:data:`counterpoise.evaluation.joint.JOINT`, in its order."""
 
 
 @dataclass(frozen=True)

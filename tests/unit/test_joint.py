@@ -27,8 +27,7 @@ from counterpoise.evaluation.joint import (
 )
 from counterpoise.files import read_json, write_json
 from counterpoise.metrics import CALIBRATION_BINS, METRICS, reliability
-from counterpoise.tasks import Task
-from counterpoise.together import TOGETHER
+from counterpoise.tasks import TOGETHER, Task
 
 from .test_evaluate import cell_of
 
