@@ -6,9 +6,12 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +27,20 @@ def atomic(path: Path) -> Iterator[Path]:
     new, never a part. The suffix is kept, as some writers choose their format by it.
     """
     make_folder(path.parent)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
-        )
+        # The permissions of any new file. Asking for the umask would set it, for all threads.
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
     except OSError as error:
         raise unwritable(path, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         try:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(mode)  # some writers put a file of their own there
             temporary.replace(path)
         except OSError as error:
             raise unwritable(path, error) from error
@@ -47,6 +50,24 @@ def atomic(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Remove what killed processes left of files that :func:`atomic` was writing.
+
+    Only whoever is alone in the folder may do so.
+
+    Args:
+        names: of these files; by default of any.
+    """
+    patterns = [".*-????????.*"]
+    if names is not None:
+        whole = map(Path, names)
+        patterns = [f".{escape(p.stem[:40])}-????????{escape(p.suffix)}" for p in whole]
+    for pattern in patterns:
+        for left in folder.glob(pattern):
+            if left.is_file():
+                left.unlink()
 
 
 CHECKSUM = "checksum"
@@ -72,12 +93,22 @@ def read_parquet(path: Path, what: str) -> pd.DataFrame:
     """
     try:
         return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"cannot find the {what}", where=path, remedy=f"run {_command(path)} to make it"
+        ) from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot read the {what} ({error})",
             where=path,
-            remedy="delete it and run `snakemake` again",
+            remedy=f"delete it and run {_command(path)} again",
         ) from error
+
+
+def _command(path: Path) -> str:
+    """What makes a file: of a result, with the tier that its place names."""
+    tier = re.search(r"(?:^|/)results/([^/]+)/(?:cells|papers)/", path.as_posix())
+    return f"`snakemake --config tier={tier[1]}`" if tier else "`snakemake`"
 
 
 def make_folder(path: Path) -> None:
@@ -92,12 +123,6 @@ def make_folder(path: Path) -> None:
         raise unwritable(path, error) from error
 
 
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
-
-
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic(path) as temporary:
@@ -106,8 +131,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_if_changed(path: Path, text: str) -> bool:
     """Write ``text`` unless the file holds it already, so that its time tells of a change."""
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return False
+    try:
+        if path.read_bytes() == text.encode():
+            return False
+    except OSError:
+        pass  # missing or unreadable: writing it says what is wrong, if anything
     write_text(path, text)
     return True
 
@@ -135,7 +163,7 @@ def is_sealed(value: Any) -> bool:
         return False
     try:
         return value.get(CHECKSUM) == digest_of({k: v for k, v in value.items() if k != CHECKSUM})
-    except ValueError:  # NaN, which is not JSON
+    except (ValueError, RecursionError):  # NaN, which is not JSON, or nested beyond our writing
         return False
 
 
@@ -148,10 +176,15 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError("no such file", where=path, remedy="run `snakemake` to make it") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(
-            f"damaged file ({error})", where=path, remedy="delete it and run `snakemake` again"
+            "no such file", where=path, remedy=f"run {_command(path)} to make it"
+        ) from error
+    # Besides what is no JSON, whole numbers of thousands of digits and nesting without end.
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"damaged file ({error})",
+            where=path,
+            remedy=f"delete it and run {_command(path)} again",
         ) from error
 
 

@@ -16,8 +16,11 @@ from counterpoise.errors import UserError
 from counterpoise.files import (
     atomic,
     digest_of,
+    is_sealed,
     read_json,
+    read_parquet,
     sha256_file,
+    sweep,
     to_json,
     write_if_changed,
     write_json,
@@ -58,14 +61,39 @@ def test_a_block_that_fails_makes_no_file(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
-    """A temporary file is for its owner alone; what replaces it must not be."""
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_file_has_the_usual_permissions(tmp_path: Path, replaced: bool) -> None:
+    """A temporary file may be for its owner alone; what replaces the old one must not be."""
     before = os.umask(0o022)
     try:
-        write_text(tmp_path / "file.txt", "x")
+        with atomic(tmp_path / "file.txt") as temporary:
+            if replaced:  # as safetensors does
+                temporary.unlink()
+                os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+            temporary.write_text("x", encoding="utf-8")
     finally:
         os.umask(before)
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_no_thread_sees_the_permissions_of_the_process_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The umask is of all threads: what another one makes meanwhile would be open to everybody."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask is set"))
+    write_text(tmp_path / "file.txt", "x")
+
+
+def test_what_killed_processes_left_is_swept_up(tmp_path: Path) -> None:
+    with atomic(tmp_path / "a[1].parquet") as first, atomic(tmp_path / "b.parquet") as second:
+        for name in ("a[1].parquet", ".gitignore", ".a.parquet.part"):
+            (tmp_path / name).write_bytes(b"kept")
+        sweep(tmp_path, ["a[1].parquet"])
+        assert not first.exists() and second.exists()
+        sweep(tmp_path)
+        assert files_in(tmp_path) == [".a.parquet.part", ".gitignore", "a[1].parquet"]
+        first.touch()
+        second.touch()
 
 
 def test_a_place_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
@@ -114,6 +142,13 @@ def test_an_unchanged_text_keeps_its_time(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "b\n" and path.stat().st_mtime_ns != 10**18
 
 
+def test_a_damaged_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert write_if_changed(path, "ä\n")
+    assert path.read_text(encoding="utf-8") == "ä\n"
+
+
 def test_lines_end_the_same_on_every_system(tmp_path: Path) -> None:
     write_text(tmp_path / "file.txt", "a\nb\n")
     assert (tmp_path / "file.txt").read_bytes() == b"a\nb\n"
@@ -154,7 +189,19 @@ def test_what_is_not_json_is_refused(tmp_path: Path, value: float) -> None:
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1,", b"\xff\xfe", b"{} {}"])
+DAMAGED = [
+    b"",
+    b"{",
+    b"[1,",
+    b"\xff\xfe",
+    b"{} {}",
+    b"[" * 200_000,
+    b'{"a":' * 200_000,
+    b"9" * 5000,
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda content: repr(content[:8]))
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.json"
     path.write_bytes(content)
@@ -162,9 +209,37 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     assert "damaged" in error.what and error.where == str(path) and "delete it" in error.remedy
 
 
+def test_what_is_nested_more_deeply_than_it_can_be_written_carries_no_checksum() -> None:
+    value: dict[str, object] = {}
+    for _ in range(100_000):
+        value = {"a": value}
+    assert not is_sealed(value)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     error = error_of(lambda: read_json(tmp_path / "file.json"))
     assert error.what == "no such file" and "snakemake" in error.remedy
+
+
+def test_a_missing_table_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "points.parquet"
+    error = error_of(lambda: read_parquet(path, "points"))
+    assert error.what == "cannot find the points" and "delete" not in error.remedy
+    path.write_bytes(b"no table")
+    error = error_of(lambda: read_parquet(path, "points"))
+    assert "cannot read the points" in error.what and "delete it" in error.remedy
+
+
+def test_what_makes_a_result_is_said_with_its_tier(tmp_path: Path) -> None:
+    """Snakemake makes another tier by default."""
+    cell = tmp_path / "results" / "smoke" / "cells" / "a-cell" / "0123456789ab"
+    command = "run `snakemake --config tier=smoke`"
+    assert command in error_of(lambda: read_json(cell / "record.json")).remedy
+    assert command in error_of(lambda: read_parquet(cell / "history.parquet", "history")).remedy
+    write_text(cell / "record.json", "{")
+    assert f"{command} again" in error_of(lambda: read_json(cell / "record.json")).remedy
+    write_text(tmp_path / "results" / "file.json", "{")
+    assert "tier" not in error_of(lambda: read_json(tmp_path / "results" / "file.json")).remedy
 
 
 def test_sha256(tmp_path: Path) -> None:

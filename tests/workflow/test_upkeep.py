@@ -13,13 +13,14 @@ from counterpoise import identity as identities
 from counterpoise.files import digest_of, read_json, write_json
 from counterpoise.plan import load_plan
 from counterpoise.project import load_project
+from counterpoise.reference import read_references
 from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
 from counterpoise.upkeep.inventory import all_plans, take_inventory
 from counterpoise.upkeep.verify import verify
 from counterpoise.upkeep.why import explain
 from tests.checkouts import Checkout
-from tests.support import error_of, files_in
+from tests.support import ROOT, error_of, files_in
 
 
 @pytest.fixture
@@ -118,6 +119,25 @@ def test_a_cell_that_is_not_what_it_says(clone: Checkout, damage: Callable[[Path
     said = damage(one(clone, CELL))
     lines, sound = check(clone.root)
     assert not sound and any(said in line for line in lines)
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "9" * 5000], ids=["deep", "long number"])
+def test_what_no_reader_of_json_takes_is_damaged_and_not_the_end(
+    clone: Checkout, content: str
+) -> None:
+    shutil.copytree(ROOT / "reports/reference/chest", clone.root / "reports/reference/chest")
+    paths = [
+        one(clone, f"{CELL}/record.json"),
+        clone.root / "reports/reference/chest/reference.json",
+    ]
+    for path in paths:
+        path.write_text(content)
+    done = clone.run("counterpoise", "check")
+    assert done.returncode == 1 and done.stderr.count("Traceback") == 0, done.stderr
+    assert f"damaged   {paths[0].parent.relative_to(clone.root)}" in done.stdout
+    assert "damaged   reports/reference/chest" in done.stdout
+    references, unreadable = read_references(clone.root, load_project(clone.root))
+    assert references == () and "reports/reference/chest: " in unreadable[0]
 
 
 def test_what_is_stale_foreign_or_left_over_is_listed(clone: Checkout) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from counterpoise.errors import UserError
-from counterpoise.files import make_folder
+from counterpoise.files import make_folder, sweep
 from counterpoise.records import record_of
 
 log = logging.getLogger(__name__)
@@ -44,18 +43,8 @@ def alone(folder: Path, names: Iterable[str]) -> Iterator[None]:
             remedy="give yourself write permission to the folder",
         ) from error
     try:
-        _sweep(folder, names)
+        # Such a copy may have the size of an archive.
+        sweep(folder, names)
         yield
     finally:
         lock.release()
-
-
-def _sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what killed processes left of files that they were writing.
-
-    Such a copy may have the size of an archive. :func:`counterpoise.files.atomic` names them.
-    """
-    for path in map(Path, names):
-        pattern = f".{escape(path.stem[:40])}-{'?' * 8}{escape(path.suffix)}"
-        for left in folder.glob(pattern):
-            left.unlink()
