@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from counterpoise.files import (
     read_json,
     read_parquet,
     sha256_file,
+    sweep,
     write_sealed,
 )
 from counterpoise.lazy import pd
@@ -63,47 +63,33 @@ def prepare(
         deciding = {name: options[name] for name in module.PREPARED}
         arrays = digest_of([dataset, deciding, source, made_by])
     with _alone(marker, arrays):
+        sweep(marker.parent)
         if arrays is None or not _linked(marker, arrays):
             module.prepare(raw, marker.parent, chosen)
-        _finish(dataset, options, raw, marker, module, chosen, counts or {}, arrays)
+        if counts:
+            _refuse_other_counts(counts, module.counts(marker.parent, chosen), raw)
+        about = {"dataset": dataset, "options": options, "raw": source, "arrays": arrays}
+        write_sealed(marker, {**about, "files": _checksums(marker.parent)})
 
 
-def _finish(
-    dataset: str,
-    options: dict[str, Any],
-    raw: Path,
-    marker: Path,
-    module: Any,
-    chosen: Any,
-    counts: dict[str, int],
-    arrays: str | None,
-) -> None:
-    """Check the counts and write the marker."""
-    found: dict[str, int] = module.counts(marker.parent, chosen) if counts else {}
-    _refuse_other_counts(counts, found, raw)
-    files = sorted(p for p in marker.parent.iterdir() if p.suffix in {".npy", ".parquet"})
-    write_sealed(
-        marker,
-        {
-            "dataset": dataset,
-            "options": options,
-            "raw": read_json(raw / "source.json"),
-            "arrays": arrays,
-            "files": {p.name: sha256_file(p) for p in files if p.name != "split.parquet"},
-        },
-    )
+def _checksums(folder: Path) -> dict[str, str]:
+    """Sha256 of the files that a preparation gives; the split comes later."""
+    return {
+        path.name: sha256_file(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix in {".npy", ".parquet"}
+        and path.name != "split.parquet"
+        and not path.name.startswith(".")
+    }
 
 
-@contextmanager
-def _alone(marker: Path, arrays: str | None) -> Iterator[None]:
+def _alone(marker: Path, arrays: str | None) -> AbstractContextManager[Any]:
     """Let one process at a time make the same arrays; the others then link them."""
     if arrays is None:
-        yield
-        return
+        return nullcontext()
     path = marker.parents[3] / "records" / f"{arrays}.prepare.lock"
     make_folder(path.parent)
-    with FileLock(path):
-        yield
+    return FileLock(path)
 
 
 def _linked(marker: Path, arrays: str) -> bool:

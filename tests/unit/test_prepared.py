@@ -15,7 +15,7 @@ from counterpoise.files import is_sealed, read_json, sha256_file
 from counterpoise.project import Project
 from counterpoise.spec.base import Options
 
-from ..support import error_of
+from ..support import error_of, files_in
 
 ITEMS = pd.DataFrame(
     {
@@ -153,3 +153,18 @@ def test_the_same_arrays_are_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path
     made("f", share=0.5)
     assert reader.times == 5
     assert (tmp_path / "data" / "prepared" / "source" / "f" / "images.npy").stat().st_size == 100
+
+
+def test_what_a_killed_process_was_writing_is_no_prepared_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(registry, "find", lambda kind, name: Reader())
+    (tmp_path / "source.json").write_text("{}")
+    marker = tmp_path / "data" / "prepared" / "source" / "a" / "prepared.json"
+    marker.parent.mkdir(parents=True)
+    for name in (".index-0a1b2c3d.parquet", ".images-abcd_123.npy", ".prepared-01234567.json"):
+        (marker.parent / name).write_bytes(b"half")
+    (marker.parent / ".mine.npy").write_bytes(b"another's")
+    prepared.prepare("x", {"size": 8, "share": 1.0}, tmp_path, marker)
+    assert files_in(marker.parent) == [".mine.npy", "images.npy", "prepared.json"]
+    assert list(read_json(marker)["files"]) == ["images.npy"]
