@@ -54,7 +54,9 @@ def array(folder: Path, origin: str = "") -> Array:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And few enough images ahead of them, however many cores there are."""
     monkeypatch.setattr(_arrays, "SHARD", 7)
+    monkeypatch.setattr(_arrays, "cores", lambda: 2)
 
 
 def whole(folder: Path) -> str:
@@ -148,31 +150,52 @@ sys.path.insert(0, {root!r})
 from tests.unit import test_arrays as t
 from counterpoise.datasets import _arrays
 _arrays.SHARD = 7
-def slow(image, size):
-    time.sleep(0.02)
+_arrays.cores = lambda: 2
+decoded = []
+def decode(image, size):
+    if int(image.name[:3]) >= {stop}:
+        time.sleep(600)
+    decoded.append(image.name)
     return t.decode(image, size)
 made = t.array(Path({folder!r}))
-made.fill(t.images(), slow)
+made.fill(t.images(), decode)
 made.clear()
+print(len(decoded))
 """
+"""Decodes all images before one, then says how many; from that one on it sleeps."""
 
 
 def test_kill_in_the_middle_then_resume(tmp_path: Path) -> None:
-    """SIGKILL once a shard is noted; the next process ends in the same bytes."""
+    """SIGKILL once two shards are noted and nothing more comes; the next ends in the same bytes."""
     expected = whole(tmp_path / "whole")
     folder, root = tmp_path / "p", str(Path(__file__).parents[2])
-    program = [sys.executable, "-c", PROGRAM.format(root=root, folder=str(folder))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path])}
-    running = subprocess.Popen(program, env=environment)
+
+    def program(stop: int) -> list[str]:
+        return [sys.executable, "-c", PROGRAM.format(root=root, folder=str(folder), stop=stop)]
+
+    running = subprocess.Popen(program(14), env=environment)
     end = time.monotonic() + 60
-    while not (folder / "images.npy.shard-00001.json").exists() and time.monotonic() < end:
+    while not (folder / "images.npy.shard-00001.json").exists():
         time.sleep(0.005)
-        assert running.poll() is None
+        assert running.poll() is None and time.monotonic() < end
     running.send_signal(signal.SIGKILL)
     running.wait()
-    assert not (folder / "images.npy").exists()
-    subprocess.run(program, env=environment, check=True, timeout=60)
+    assert len(array(folder).notes) == 2 and not (folder / "images.npy").exists()
+    done = subprocess.run(
+        program(COUNT), env=environment, check=True, timeout=60, stdout=subprocess.PIPE, text=True
+    )
+    assert int(done.stdout) == COUNT - 14
     assert sha256_file(folder / "images.npy") == expected and files_in(folder) == ["images.npy"]
+
+
+def test_a_note_that_was_being_written_at_a_kill_is_forgotten_too(tmp_path: Path) -> None:
+    left = tmp_path / ".images.npy.shard-00001-0a1b2c3d.json"
+    left.write_text("half")
+    made = array(tmp_path)
+    made.fill(images(), decode)
+    made.clear()
+    assert files_in(tmp_path) == ["images.npy"]
 
 
 def test_damaged_images_are_listed_up_to_a_number(tmp_path: Path) -> None:
