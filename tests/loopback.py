@@ -46,6 +46,9 @@ class Server:
         self.asked: list[str] = []
         self.ranges: list[tuple[str, str | None]] = []
         self.sent: dict[str, int] = {}
+        self.most = 0
+        """How many pages at once were on their way."""
+        self._open: set[BaseHTTPRequestHandler] = set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -119,18 +122,33 @@ class Server:
         limits = page.cuts or page.stalls
         stalled = limits is page.stalls and bool(limits)
         end = min(len(content), start + limits.pop(0)) if limits else len(content)
-        step = 1 << 14 if page.rate is None else max(1, int(page.rate / 50))
-        for place in range(start, end, step):
-            block = content[place : min(place + step, end)]
+        try:
+            self.send(request, path, content[start:end], page.rate)
+        finally:
+            self._open.discard(request)
+        if stalled:
+            time.sleep(4 * pace.PATIENCE.silence)
+
+    def send(
+        self, request: BaseHTTPRequestHandler, path: str, content: bytes, rate: float | None
+    ) -> None:
+        """Block by block, at so many bytes a second."""
+        step = 1 << 14 if rate is None else max(1, int(rate / 50))
+        self._open.add(request)
+        self.most = max(self.most, len(self._open))
+        for place in range(0, len(content), step):
+            block = content[place : place + step]
+            if place + step >= len(content):
+                # Whoever has the last block may ask for the next page before this returns.
+                self._open.discard(request)
             request.wfile.write(block)
             self.sent[path] = self.sent.get(path, 0) + len(block)
-            if page.rate is not None:
-                time.sleep(len(block) / page.rate)
-        if stalled:
-            time.sleep(4 * QUICK.silence)
+            if rate is not None:
+                time.sleep(len(block) / rate)
 
 
-QUICK = Patience(connect=5, silence=0.5, rounds=3, first=0.01, longest=0.05)
+QUICK = Patience(connect=10, silence=10, rounds=3, first=0.01, longest=0.05)
+"""No pause of a busy machine is taken for silence."""
 
 
 @pytest.fixture
