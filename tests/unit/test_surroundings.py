@@ -87,7 +87,13 @@ def test_gpus_of_the_driver(
 # Provenance ----------------------------------------------------------------------------------
 
 
-def test_the_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
+def test_the_commit_and_whether_files_differ_from_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever the user's own settings of git are, and whatever repository is above."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit(tmp_path) == {"id": None, "dirty": None}
 
     def git(*words: str) -> str:

@@ -163,6 +163,7 @@ def test_jobs_run_at_the_same_time(run):
     jobs = [run("evaluate", "wait") for _ in range(3)]
     numbers = {int(job.stdout.readline()) for job in jobs}
     assert len(numbers) == 3
+    assert all(job.poll() is None for job in jobs)
     for job in jobs:
         job.kill()
         job.wait()
