@@ -94,11 +94,11 @@ def test_cores_do_not_change_results(finished: Checkout, checkout: Checkout) -> 
     assert checkout.bytes_of(RESULTS) == finished.bytes_of(RESULTS)
 
 
-@pytest.mark.parametrize("moment", [pytest.param(0.15, marks=pytest.mark.slow), 0.6])
+@pytest.mark.parametrize("epochs", [pytest.param(4, marks=pytest.mark.slow), 18])
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
-    finished: Checkout, checkout: Checkout, moment: float
+    checkout: Checkout, epochs: int
 ) -> None:
-    checkout.edit("config/tiers.yaml", "epochs: 2", "epochs: 30")
+    checkout.edit("config/tiers.yaml", "epochs: 2", "epochs: 60")
     other = checkout.copy(checkout.root.parent / "other")
     checkout.snakemake("data")
     other.snakemake("data")
@@ -113,7 +113,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait_for_epochs(work / "progress.json", round(30 * moment), process)
+        _wait_for_epochs(work / "progress.json", epochs, process)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -152,11 +152,9 @@ def test_sigterm_saves_the_state_and_the_next_run_goes_on(checkout: Checkout) ->
     )  # fmt: skip
     _wait_for_epochs(work / "progress.json", 2, process)  # type: ignore[arg-type]
     assert "uniform" in checkout.run("counterpoise", "status").stdout
-    started = time.monotonic()
     process.terminate()
     _, message = process.communicate(timeout=30)
     assert process.returncode == 143 and "goes on" in message
-    assert time.monotonic() - started < 10
     assert (work / "seed-0.state").is_file()
 
 
