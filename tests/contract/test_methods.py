@@ -499,6 +499,26 @@ def test_losses_and_gradients_of_any_size_leave_all_finite(
 
 
 @every
+def test_losses_that_come_to_exactly_zero_leave_all_finite(
+    name: str, options: dict[str, Any]
+) -> None:
+    """All tasks are solved to the last digit, after steps at which they were not."""
+    method = made(name, options)
+    state, zero = method.initial_state(), torch.zeros(K)
+    if not method.usable(zero).all():
+        return
+    for step, size in ((0, 1.0), (1, 1.0), (2, 0.0), (3, 0.0)):
+        own, losses = draws(step, K, B, D) * size, (draws(step + 2, K).abs() + 0.5) * size
+        shown = signal_of(method, state, own, losses=losses, z=draws(step + 1, B, D), step=step)
+        combined, state = method.combine(state, shown)
+        if method.looks_back:
+            state = method.after_step(state, losses)
+        assert torch.isfinite(received(method, shown, combined)[0]).all()
+        for values in (combined.weights, *combined.gradients.values(), *state.values()):
+            assert torch.isfinite(values).all(), f"step {step}"
+
+
+@every
 def test_one_task_without_gradient_leaves_a_finite_state(
     name: str, options: dict[str, Any]
 ) -> None:

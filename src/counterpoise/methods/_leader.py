@@ -87,7 +87,9 @@ def update_weights(
     )
     progress = torch.where(initial > 0, signal.losses / torch.where(initial > 0, initial, 1), 1)
     progress = progress.double()
-    relative = progress / progress.mean()
+    mean = progress.mean()
+    # Where all losses have come to zero there is no slowest task: as at the start.
+    relative = torch.where(mean == 0, 1.0, progress / torch.where(mean == 0, 1.0, mean))
     if options.target == "norm_of_mean":
         magnitude = combined_norm / tasks
     else:
