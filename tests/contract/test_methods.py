@@ -538,7 +538,7 @@ def test_one_task_without_gradient_leaves_a_finite_state(
 
 @promising("plain_with_one_task")
 def test_with_one_task_a_method_is_plain_training(name: str, options: dict[str, Any]) -> None:
-    """There is nothing to balance: the network moves as with uniform weights."""
+    """There is nothing to balance: the network moves as with uniform weights, epoch after epoch."""
 
     def trained(method_name: str, chosen: dict[str, Any]) -> dict[str, Tensor]:
         cell = small_cell(method_name, options=chosen, tasks=("sum",))
@@ -553,10 +553,15 @@ def test_with_one_task_a_method_is_plain_training(name: str, options: dict[str, 
             optimizer.zero_grad()
             state, normaliser, _ = train_step(
                 network, method, state, problem.tasks, problem.losses(), normaliser,
-                inputs, targets, normalise=True, step=step, epoch=0,
+                inputs, targets, normalise=True, step=step, epoch=step // 4,
                 draws=method.draw(torch.Generator().manual_seed(step), len(inputs)),
             )  # fmt: skip
             optimizer.step()
+            if step % 4 == 3:
+                told = (
+                    torch.rand(1, generator=torch.Generator().manual_seed(step)) for _ in "1234"
+                )
+                state = method.end_of_epoch(state, Epoch(*told, step // 4))
         return dict(network.state_dict())
 
     found, expected = trained(name, options), trained("uniform", {})

@@ -492,7 +492,9 @@ def written() -> list[tuple[str, dict[str, Any], Callable[[], Written], bool]]:
         ("dwa", {}, DynamicAverage, False),
         ("dwa", {}, DynamicAverage, True),
         # The problem's tasks: left (classes), sum and density (regression).
-        ("uw", {"regression": ("sum", "density")}, lambda: Uncertainty([1, 0.5, 0.5], 0.0), False),
+        ("uw", {}, lambda: Uncertainty([1, 0.5, 0.5], 0.0), False),
+        ("uw", {"regression": ("sum",)}, lambda: Uncertainty([1, 0.5, 1], 0.0), False),
+        ("uw", {"regression": ()}, lambda: Uncertainty([1, 1, 1], 0.0), False),
         (
             "uw",
             {"form": "libmtl", "initial_log_variance": -0.5},

@@ -17,7 +17,7 @@ from counterpoise.methods import rotograd
 from counterpoise.methods._base import Combined, Epoch, Method, State
 from counterpoise.methods.rotograd import (
     heads_of,
-    leaders_move,
+    leaders_moves,
     step_towards,
     target_rotation,
     turn_towards,
@@ -93,7 +93,7 @@ def test_a_turn_in_one_plane_is_the_published_formula(rate: float) -> None:
     deltas, heads = normal(3, 20, seed=1), normal(3, 9, seed=2)
     shared, current = normal(20, 9, seed=3), rotations(3, 9)
     own = deltas[:, :, None] * heads[:, None, :]
-    found = leaders_move(*map(tensor, (own, shared, current)), rate, "proximal")
+    (found,) = leaders_moves(*map(tensor, (own, shared, current)), [rate], "proximal")
     for k in range(3):
         expected = rank_one_step(heads[k], shared.T @ deltas[k], current[k], rate)
         np.testing.assert_allclose(found[k], expected, atol=1e-13)
@@ -121,10 +121,11 @@ def test_heads_with_one_output_are_told_from_others() -> None:
 def test_a_task_without_gradient_is_not_turned() -> None:
     own, current = one_output(3, 20, 6), rotations(3, 6)
     own[1] = 0
-    found = leaders_move(*map(tensor, (own, normal(20, 6), current)), 0.5, "proximal").numpy()
+    (found,) = leaders_moves(*map(tensor, (own, normal(20, 6), current)), [0.5], "proximal")
+    found = found.numpy()
     np.testing.assert_array_equal(found[1], current[1])
     assert all(np.abs(found[k] - current[k]).max() > 0.01 for k in (0, 2))
-    still = leaders_move(*map(tensor, (own, np.zeros((20, 6)), current)), 0.5, "proximal")
+    (still,) = leaders_moves(*map(tensor, (own, np.zeros((20, 6)), current)), [0.5], "proximal")
     np.testing.assert_array_equal(still, current)
 
 
@@ -132,7 +133,7 @@ def test_a_task_without_gradient_is_not_turned() -> None:
 def test_the_size_of_the_gradients_is_no_matter_to_the_turn(scale: float) -> None:
     own, shared, current = one_output(3, 20, 6), normal(20, 6), rotations(3, 6)
     found, expected = (
-        leaders_move(*map(tensor, (own * s, shared * s, current)), 0.3, "proximal")
+        leaders_moves(*map(tensor, (own * s, shared * s, current)), [0.3], "proximal")[0]
         for s in (scale, 1.0)
     )
     torch.testing.assert_close(found, expected, atol=1e-13, rtol=0)
@@ -145,12 +146,12 @@ def test_half_a_turn_in_one_plane_is_begun_and_ends(d: int) -> None:
     own = (deltas[:, None] * head)[None]
     shared, rotation = -own[0], torch.eye(d).double()[None]
     for _ in range(300):
-        rotation = leaders_move(tensor(own), tensor(shared), rotation, 0.05, "proximal")
+        rotation = leaders_moves(tensor(own), tensor(shared), rotation, [0.05], "proximal")[0]
         assert is_rotation(rotation.numpy(), 1e-12)
     np.testing.assert_allclose(rotation[0] @ tensor(head), -head, atol=1e-4)
-    at_once = leaders_move(
-        tensor(own), tensor(shared), torch.eye(d).double()[None], 1.0, "proximal"
-    )
+    at_once = leaders_moves(
+        tensor(own), tensor(shared), torch.eye(d).double()[None], [1.0], "proximal"
+    )[0]
     np.testing.assert_allclose(at_once[0] @ tensor(head), -head, atol=1e-12)
 
 

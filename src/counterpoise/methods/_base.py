@@ -54,12 +54,14 @@ class Shape:
         tensors: number of elements of each shared parameter tensor, in the order of the columns of
             the Jacobian.
         names: the tasks' names.
+        regressions: names of those without classes.
     """
 
     tasks: int
     features: int
     tensors: tuple[int, ...]
     names: tuple[str, ...]
+    regressions: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -169,6 +171,10 @@ class Method:
         looks_back: the method is shown the losses of the same batch after the update.
         passes_again: the trunk's gradient is asked for by a backward pass of its own, although it
             follows from the Gramian's rows; for the cost of public code, not for its result.
+        on_host: what of a step runs on the host, in words, so that each step waits for the device;
+            empty if nothing does.
+        host_draws: names of the draws that it reads there: they are not sent to the device.
+        draws_once: only the draws of the first step are read; later ones are not made.
         sequential: why the method's functions cannot run under torch.func.vmap over an axis of
             replicates, in words; empty if they can, with the results that each replicate has alone.
         ordered: why the order of the tasks matters, in words; empty if it does not.
@@ -186,6 +192,9 @@ class Method:
     descends: ClassVar[bool] = False
     looks_back: ClassVar[bool] = False
     passes_again: bool = False
+    on_host: ClassVar[str] = ""
+    host_draws: ClassVar[tuple[str, ...]] = ()
+    draws_once: ClassVar[bool] = False
     sequential: ClassVar[str] = ""
     ordered: ClassVar[str] = ""
     properties: frozenset[Property] = frozenset()

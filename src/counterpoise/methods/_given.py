@@ -10,7 +10,7 @@ from counterpoise.errors import nearest
 from counterpoise.lazy import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -32,6 +32,25 @@ def preferred(given: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
     """(K,) preferences that sum to one, in float64; those not given are one before that."""
     found = given_numbers(given, names)
     return found / found.sum()
+
+
+class Constant:
+    """Numbers that follow from a method's options: sent to each device once, not at every step.
+
+    Args:
+        numbers: (K,), in the tasks' order.
+    """
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self.numbers = tuple(numbers)
+        self._there: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def like(self, values: Tensor) -> Tensor:
+        """(K,) on the device and in the dtype of other values."""
+        key = (values.device, values.dtype)
+        if key not in self._there:
+            self._there[key] = torch.tensor(self.numbers, dtype=key[1], device=key[0])
+        return self._there[key]
 
 
 def unknown_tasks(option: str, given: Iterable[str], tasks: tuple[Task, ...]) -> list[str]:

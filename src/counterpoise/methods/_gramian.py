@@ -6,6 +6,8 @@ the K gradients alone; heads keep their own gradients. Both the gradients of all
 uniform weights need) have such a Gramian, of the same size; the option ``level`` chooses.
 
 Everything here is K x K: it is computed on the CPU and in float64, whatever the network's device.
+So a step waits for the device once, for the one copy that brings all that a method reads. On a GPU
+torch's own decompositions would wait, too, to ask whether they have converged.
 
 A Gramian whose eigenvalues do not converge tells nothing, as one that is zero or out of range: for
 that step the plain sum of the gradients is taken (or what a method says of itself). A solver that
@@ -15,7 +17,7 @@ fails at a method's own problem raises ``Unsolved``, and the run ends as a recor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -100,13 +102,26 @@ def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients:
     return Gradients(told, scale, norms / scale, units * (norms / scale)[:, None])
 
 
-def seen_gradients(method: Method, signal: Signal) -> Gradients:
-    """The gradients at the level that a method looks at."""
+def on_host(*tensors: Tensor) -> list[Tensor]:
+    """The same numbers in float64 on the CPU, by one copy for all."""
+    joined = torch.cat([tensor.detach().double().flatten() for tensor in tensors]).cpu()
+    parts = torch.split(joined, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def seen_gradients(method: Method, signal: Signal, *more: Tensor) -> tuple[Gradients, list[Tensor]]:
+    """The gradients at the level that a method looks at, and other numbers in float64, on the host.
+
+    Args:
+        more: the other numbers, which come by the same copy.
+    """
+    gramian = signal.gramian
     if method.signal == "features":
         flat = signal.gradients.flatten(1).double()
-        return gradients_of(flat @ flat.T, signal.gradients.dtype)
-    assert signal.gramian is not None
-    return gradients_of(signal.gramian, signal.gradients.dtype)
+        gramian = flat @ flat.T
+    assert gramian is not None
+    gramian, *numbers = on_host(gramian, *more)
+    return gradients_of(gramian, signal.gradients.dtype), numbers
 
 
 def within_range(mixing: Tensor, like: Tensor) -> Tensor:
@@ -140,6 +155,7 @@ class LevelMethod(Method):
     """A method that looks at gradients at the level that its options name."""
 
     signal: SignalKind = "gramian"
+    on_host = "matrices of K x K, in float64"
 
     class Options(LevelOptions):
         """Where to look."""
@@ -181,13 +197,19 @@ class GramianMethod(LevelMethod, ABC):
 
     @abstractmethod
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
-        """(K,) v_k in float64, from gradients of which one at least is not zero."""
+        """(K,) v_k in float64, from gradients of which one at least is not zero.
+
+        Args:
+            gradients: on the host, as are the signal's losses, in float64.
+            signal: this step's.
+        """
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The mixing of this step; the plain sum if the Gramian tells nothing."""
-        gradients = seen_gradients(self, signal)
+        gradients, (losses,) = seen_gradients(self, signal, signal.losses)
         plain = torch.ones_like(signal.losses)
-        found = torch.where(gradients.told, self.mix(gradients, signal), 1.0)
+        mixing = self.mix(gradients, replace(signal, losses=losses))
+        found = torch.where(gradients.told, mixing, 1.0)
         mixing = within_range(found, plain)
         if self.smoothing:
             mixing, state = self._smoothed(mixing, gradients.told.to(plain.device), state)

@@ -62,6 +62,7 @@ class Adversarial(Method):
     label = "Adversarial"
     signal = "features"
     second_order = True
+    draws_once = True
 
     class Options(base.Options):
         """Hyper-parameters; the defaults are ASTMT's."""
@@ -88,7 +89,7 @@ class Adversarial(Method):
         return [(hidden, d), (hidden,), (tasks, hidden), (tasks,)]
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
-        """A discriminator; only that of the first step is used."""
+        """A discriminator, for the first step."""
         d, hidden = self.shape.features, self.rule.hidden
         return {
             name: (2 * torch.rand(size, generator=generator) - 1) / math.sqrt(inputs)

@@ -7,7 +7,8 @@ epoch runs and its weights change, and theta = (1/K) sum_k a_k::
     omega_k <- min(1.1 omega_k, 1.5)   if a_k < theta   (strictly)
                omega_k / 1.05          otherwise
 
-The weights are not normalised, the cap holds only where a weight grows, and there is no floor, so
+A task at the mean fades, too: all of them if they are alike, and a single one in every epoch. The
+weights are not normalised, the cap holds only where a weight grows, and there is no floor, so
 that easy tasks fade without end. With binary findings accuracy is close to one minus prevalence:
 in effect the rule favours frequent findings.
 
@@ -50,9 +51,7 @@ class DeepChest(Method):
 
     label = "DeepChest"
     signal = "losses"
-    properties = frozenset(
-        {"neutral_start", "weighted_loss", "equal_tasks_equal_weights", "plain_with_one_task"}
-    )
+    properties = frozenset({"neutral_start", "weighted_loss", "equal_tasks_equal_weights"})
     variants = (
         {"performance": "loss", "floor": 0.9},
         {"performance": "loss_trend", "normalise": True},

@@ -31,7 +31,7 @@ from pydantic import Field
 from counterpoise.lazy import torch
 from counterpoise.methods._adam import adam
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._given import unknown_tasks
+from counterpoise.methods._given import Constant, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class FAMO(Method):
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        self.bounds = Constant([options.min_losses.get(name, 0.0) for name in shape.names])
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
@@ -121,11 +122,9 @@ class FAMO(Method):
 
     def _over(self, losses: Tensor) -> Tensor:
         """(K,) D_k, which may not be positive."""
-        given = self.rule.min_losses
-        if not given:
+        if not self.rule.min_losses:
             return losses + EPSILON
-        bounds = losses.new_tensor([given.get(name, 0.0) for name in self.shape.names])
-        return losses - bounds + EPSILON
+        return losses - self.bounds.like(losses) + EPSILON
 
     def _above(self, losses: Tensor) -> Tensor:
         """(K,) D_k; not a number where its log is undefined."""

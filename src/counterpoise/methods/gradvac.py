@@ -77,6 +77,7 @@ class GradVac(LevelMethod):
 
     label = "GradVac"
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task"})
+    host_draws = ("order",)
     variants = ({"beta": 0.01}, {"level": "features"})
 
     class Options(LevelOptions):
@@ -101,8 +102,8 @@ class GradVac(LevelMethod):
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Turn the gradients, pair by pair, and follow their similarities."""
         plain = torch.ones_like(signal.losses)
-        gradients = seen_gradients(self, signal)
-        rho, order = state["rho"].double().cpu(), signal.draws["order"].cpu().argsort(dim=1)
+        gradients, (rho,) = seen_gradients(self, signal, state["rho"])
+        order = signal.draws["order"].argsort(dim=1)
         coefficients, rho = vaccinated(gradients, rho, order, self.rule.beta)
         mixing = within_range(coefficients.sum(0), plain)
         return Combined(plain, mixing=mixing), {"rho": rho.to(state["rho"])}

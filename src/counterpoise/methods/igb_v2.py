@@ -54,6 +54,8 @@ class IGBv2(Method):
     label = "IGBv2"
     signal = "losses"
     sequential = "the agent learns in a loop whose length follows from what it has seen"
+    on_host = "draws; before each of the agent's lessons, how much it remembers"
+    host_draws = ("seed",)
     ordered = "the agent's networks know a task by its place"
     properties = frozenset({"weighted_loss"})
 
@@ -123,9 +125,8 @@ class IGBv2(Method):
         """The last step's transition takes the place of the oldest."""
         fallen = (state["last_losses"] - losses) / reference(state, losses.double())
         row = torch.cat([state["last_losses"], state["last_weights"], fallen.amin()[None], losses])
-        place = int(state["remembered"]) % len(state["memory"])
-        memory = state["memory"].clone()
-        memory[place] = row
+        place = (state["remembered"] % len(state["memory"])).long()
+        memory = state["memory"].index_copy(0, place[None], row[None].to(state["memory"]))
         return {**state, "memory": memory, "remembered": state["remembered"] + 1}
 
     def _learning(self, state: State, numbers: torch.Generator) -> State:
@@ -136,11 +137,19 @@ class IGBv2(Method):
             return state
         share = (1 + size / rule.memory) / 2
         count, agent = int(SAMPLE * share), {k: v for k, v in state.items() if k != "memory"}
-        for _ in range(int(rule.every * share)):
-            place = torch.randint(size, (count,), generator=numbers).to(state["memory"].device)
-            rows = state["memory"][place]
+        # What is drawn goes to the device once a lesson.
+        drawn = [
+            (
+                torch.randint(size, (count,), generator=numbers),
+                torch.randn(2, count, tasks, generator=numbers),
+            )
+            for _ in range(int(rule.every * share))
+        ]
+        places, noises = (torch.stack(one) for one in zip(*drawn, strict=True))
+        memory = state["memory"]
+        for place, noise in zip(places.to(memory.device), noises.to(memory), strict=True):
+            rows = memory[place]
             one, two, reward, three = torch.split(rows, [tasks, tasks, 1, tasks], dim=1)
-            noise = torch.randn(2, count, tasks, generator=numbers).to(rows)
             agent = trained(
                 agent,
                 Memory(one, two, reward[:, 0], three),

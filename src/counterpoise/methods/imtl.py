@@ -37,10 +37,9 @@ class IMTL(LevelMethod):
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Scaled heads, impartial shared parameters, and the gradients of the s_k."""
         weights = state["log_scale"].exp()
-        gradients = seen_gradients(self, signal)
+        gradients, (scales,) = seen_gradients(self, signal, weights)
         mixing = weights
         if gradients.told:
-            scales = weights.double().cpu()
             impartial = torchjd_weights("IMTLGWeighting", gradients.scaled(scales).gramian)
             mixing = within_range(impartial * scales, weights)
         descent = {"log_scale": weights * signal.losses - 1}

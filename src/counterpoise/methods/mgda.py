@@ -89,7 +89,7 @@ class MGDA(GramianMethod):
         if self.rule.normalisation in ("l2", "loss+"):
             divisors = gradients.norms * gradients.scale
         if self.rule.normalisation in ("loss", "loss+"):
-            divisors = divisors * signal.losses.double().cpu()
+            divisors = divisors * signal.losses
         # Neither a zero gradient nor a loss that is not positive can be divided by.
         divisors = torch.where(divisors > 0, divisors, 1)
         return shortest(gradients.scaled(1 / divisors).rows) / divisors

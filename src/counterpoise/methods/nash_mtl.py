@@ -79,8 +79,7 @@ class NashMTL(LevelMethod):
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """A bargain, or the last one again."""
-        alpha = state["alpha"].double().cpu()
-        gradients = seen_gradients(self, signal)
+        gradients, (alpha,) = seen_gradients(self, signal, state["alpha"])
         if gradients.told and signal.step % self.rule.every == 0:
             alpha = fair_weights(gradients, 1.0)
         following = {"alpha": within_range(alpha, state["alpha"])}

@@ -111,15 +111,16 @@ class PCD(LevelMethod):
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Follow the primary task as far as the promises allow."""
         plain = torch.ones_like(signal.losses)
-        gradients = seen_gradients(self, signal)
+        known = plain if signal.known is None else signal.known
+        gradients, (average, count, known) = seen_gradients(
+            self, signal, state["average"], state["count"], known
+        )
         if not gradients.told:
             return Combined(plain, mixing=plain), state
-        beta, norms = self.rule.beta, gradients.norms * gradients.scale
-        average, count = state["average"].cpu(), state["count"].cpu()
-        seen = torch.ones_like(count).bool() if signal.known is None else signal.known.cpu()
+        beta, norms, seen = self.rule.beta, gradients.norms * gradients.scale, known > 0
         average = torch.where(seen, beta * average + (1 - beta) * norms**2, average)
         count = count + seen
-        corrected = average / (1 - beta ** count.double()).clamp(min=1 - beta)
+        corrected = average / (1 - beta**count).clamp(min=1 - beta)
         scales = (corrected + self.rule.epsilon).rsqrt()
         normalised = gradients.scaled(scales)
         rows = normalised.rows

@@ -32,6 +32,7 @@ class PCGrad(GramianMethod):
     label = "PCGrad"
     # Each projection shortens the one that is projected.
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_lengthens"})
+    host_draws = ("order",)
     variants = ({"level": "features", "smoothing": 0.9},)
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
@@ -42,7 +43,7 @@ class PCGrad(GramianMethod):
         """Project all g' at once, each along the next task of its own order."""
         gramian = gradients.gramian
         coefficients = torch.eye(len(gramian), dtype=torch.float64)
-        order = signal.draws["order"].cpu().argsort(dim=1)
+        order = signal.draws["order"].argsort(dim=1)
         # Row i, column p: of the task that i meets p-th.
         rows, there, squares = gramian[order], coefficients[order], gramian.diagonal()[order]
         across = torch.arange(len(gramian))[:, None] != order

@@ -41,6 +41,8 @@ from counterpoise.methods._norms import norms_of
 from counterpoise.methods._rotation import polar, turn, turn_back
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from counterpoise.methods._base import Shape
@@ -156,14 +158,18 @@ def orthonormalised(rotation: Tensor) -> Tensor:
     return 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)
 
 
-def leaders_move(
-    own: Tensor, shared: Tensor, current: Tensor, rate: float, tie_break: str
-) -> Tensor:
-    """polar(R_k - alpha (R_k - R*_k)), for every task, by the cheaper of two ways."""
+def leaders_moves(
+    own: Tensor, shared: Tensor, current: Tensor, rates: Sequence[float], tie_break: str
+) -> list[Tensor]:
+    """polar(R_k - alpha (R_k - R*_k)), for every task, by the cheaper of two ways.
+
+    Args:
+        rates: each an alpha; all are answered after one look at the heads.
+    """
     if tie_break == "proximal" and own.shape[2] > 1 and (head := heads_of(own)) is not None:
-        return turn_towards(own, shared, current, head, rate)
+        return [turn_towards(own, shared, current, head, rate) for rate in rates]
     target = target_rotation(own, shared, current, tie_break)
-    return step_towards(current, target, rate, tie_break)
+    return [step_towards(current, target, rate, tie_break) for rate in rates]
 
 
 class RotoGrad(Method):
@@ -173,6 +179,9 @@ class RotoGrad(Method):
     sequential = (
         "a branch on the data spares decompositions where heads are linear with one output; to "
         "compute both ways would cost more than it saves"
+    )
+    on_host = (
+        "whether all heads are linear with one output; if not, whether decompositions converge"
     )
     signal = "features"
     kept = ("rotation", "centre", "offset")
@@ -241,7 +250,8 @@ class RotoGrad(Method):
         rate = 1.0 if options.update == "closed_form" else options.rate(signal)
         current = state["rotation"].double()
         own, combined = signal.task_gradients.double(), shared.double()
-        turned = leaders_move(own, combined, current, rate, options.tie_break)
+        rates = (rate,) if options.translation == "means" else (rate, 1.0)
+        turned, *nearest = leaders_moves(own, combined, current, rates, options.tie_break)
         if signal.step % RENEWED_EVERY == 0:
             turned = orthonormalised(turned)
         mean, task_means = signal.z.mean(0), signal.representations.mean(1)
@@ -249,9 +259,8 @@ class RotoGrad(Method):
             centre = state["centre"] + rate * (mean - state["centre"])
             goal = task_means
         else:
-            target = leaders_move(own, combined, current, 1.0, options.tie_break)
             centre = state["centre"]
-            goal = task_means - target.to(mean.dtype) @ mean
+            goal = task_means - nearest[0].to(mean.dtype) @ mean
         offset = state["offset"] + rate * (goal - state["offset"])
         return {
             **state,

@@ -79,6 +79,7 @@ class RotoGradLibrary(Method):
 
     label = "RotoGrad (author's library)"
     signal = "features"
+    on_host = "which degree the exponentials of matrices take (torch)"
     kept = ("rotation",)
     # A gradient's scale changes no direction of a step, but the way that rotations go.
     properties = frozenset({"weights_sum_to_tasks", "equal_tasks_equal_weights"})

@@ -60,6 +60,7 @@ class RotoGradSGD(Method):
 
     label = "rotograd-sgd"
     signal = "features"
+    on_host = "whether decompositions converge"
     kept = ("rotation",)
     properties = frozenset(
         {

@@ -10,8 +10,10 @@ network's optimizer trains s_k = log sigma_k^2 beside the network, on::
 
 The factor f_k is 1 for a task with a softmax likelihood and 1/2 for one with a Gaussian likelihood.
 
-- ``form: kendall``, the default, follows the paper: 1/2 for the tasks that ``regression`` names, 1
-  for all others. ``form: libmtl`` has 1/2 for every task, as LibMTL and the public code of IGB do.
+- ``form: kendall``, the default, follows the paper: 1/2 for regressions, whose squared error is a
+  Gaussian likelihood (its Eqs. 5 and 10), 1 for tasks with classes. Regressions are the tasks
+  without classes, unless ``regression`` names others. ``form: libmtl`` has 1/2 for every task, as
+  LibMTL and the public code of IGB do.
 - s starts at 0, so that a task's first weight is f_k; in LibMTL it starts at -0.5 (first weights
   0.824).
 - s is trained without weight decay; LibMTL trains it with the network's, a defect: decay draws
@@ -29,7 +31,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._given import unknown_tasks
+from counterpoise.methods._given import Constant, unknown_tasks
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -51,20 +53,24 @@ class UW(Method):
 
         form: Literal["kendall", "libmtl"] = "kendall"
         """Factor of the losses: the paper's, by likelihood, or one half for all tasks (LibMTL)."""
-        regression: tuple[str, ...] = ()
-        """Tasks with a Gaussian likelihood, whose factor is one half in the paper; none here."""
+        regression: tuple[str, ...] | None = None
+        """Tasks with a Gaussian likelihood, whose factor is one half in the paper; by default all
+        without classes."""
         initial_log_variance: Annotated[float, Field(allow_inf_nan=False)] = 0.0
         """s before training: 0 (the authors' public notebook); LibMTL starts at -0.5."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
+        halved = shape.regressions if options.regression is None else options.regression
+        halved = shape.names if options.form == "libmtl" else halved
+        self.factors = Constant([0.5 if name in halved else 1.0 for name in shape.names])
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
         """Unknown tasks among those named."""
         assert isinstance(options, cls.Options)
-        return unknown_tasks("regression", options.regression, tasks)
+        return unknown_tasks("regression", options.regression or (), tasks)
 
     def initial_state(self) -> State:
         """The first log-variances."""
@@ -72,13 +78,7 @@ class UW(Method):
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """This step's precisions, and the gradient of the log-variances."""
-        everywhere = self.rule.form == "libmtl"
-        factor = state["log_variance"].new_tensor(
-            [
-                0.5 if everywhere or name in self.rule.regression else 1.0
-                for name in self.shape.names
-            ]
-        )
-        weights = factor * (-state["log_variance"]).exp()
+        log_variance = state["log_variance"]
+        weights = self.factors.like(log_variance) * (-log_variance).exp()
         gradient = 0.5 - weights * signal.losses
         return Combined(weights, gradients={"log_variance": gradient}), state

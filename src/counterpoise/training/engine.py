@@ -274,7 +274,7 @@ class Replicate:
             losses = losses_again(
                 self.network, self.method, self.method_state, self.problem.tasks, self.losses,
                 normaliser,
-                inputs, targets, masks, seen,
+                inputs, targets, masks, seen, self.problem.cell.protocol.micro_batch,
             )  # fmt: skip
             later = self.method.after_step(following, losses)
             self.aftermath = unfit_afterwards(self.method, losses, later)
@@ -298,9 +298,12 @@ class Replicate:
 
     def draws(self, batch: int, step: int) -> dict[str, Tensor]:
         """The method's random numbers, from words alone: a resumed run draws the same."""
+        if step and self.method.draws_once:
+            return {}
         draws = generator(self.problem.cell.seeding, self.seed, "method", step)
         drawn = self.method.draw(draws, batch)
-        return {name: value.to(self.problem.device) for name, value in drawn.items()}
+        host, device = self.method.host_draws, self.problem.device
+        return {name: v if name in host else v.to(device) for name, v in drawn.items()}
 
     def end_badly(self, unfit: Tensor) -> None:
         """Record what was not finite, with task, step and method; the last good state is kept.

@@ -110,7 +110,8 @@ class Problem:
                 remedy="leave a stage out of `frozen`",
             )
         names = tuple(task.name for task in self.tasks)
-        sizes = Shape(len(self.tasks), network.features, shared, names)
+        regressions = tuple(task.name for task in self.tasks if task.classes is None)
+        sizes = Shape(len(self.tasks), network.features, shared, names, regressions)
         method = kind(kind.Options(**cell.method.options), sizes)
         if cell.weighting is not None:
             first = registry.method(cell.weighting.name)

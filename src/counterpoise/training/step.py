@@ -436,12 +436,15 @@ def losses_again(
     targets: dict[str, Tensor],
     masks: dict[str, Tensor],
     seen: StepReport,
+    micro_batch: int | None = None,
 ) -> Tensor:
     """(..., K) normalised losses of a batch by the weights as they are now.
 
-    Of a task without a known label in the batch, what it was before the update.
+    Of a task without a known label in the batch, what it was before the update. By parts of
+    ``micro_batch`` items the running averages of a normalisation stay as they are.
     """
-    outputs = task_outputs(network, method.represent(state, network.shared(inputs)))
+    base = Passage(network, inputs, micro_batch).z
+    outputs = task_outputs(network, method.represent(state, base))
     _, raw = answers_and_losses(network, tasks, losses, outputs, targets, masks)
     values = torch.stack(raw, dim=-1)
     if not masks:

@@ -72,6 +72,9 @@ class Weighted(Method):
         # Of the class elsewhere, but here those of the method that is wrapped.
         for name in ("kept", "trained", "descends", "looks_back"):
             setattr(self, name, getattr(second, name))
+        self.on_host = "; ".join(filter(None, (first.on_host, second.on_host)))  # type: ignore[misc]
+        outer = [f"{FIRST}{name}" for name in first.host_draws]
+        self.host_draws = (*second.host_draws, *outer)  # type: ignore[misc]
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those that both rules are defined for."""
