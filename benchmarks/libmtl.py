@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.ratios import Absent
+
 ARGUMENTS = {
     "EW": {}, "UW": {}, "IMTL": {}, "PCGrad": {}, "Aligned_MTL": {"mtl": 0},
     "GradNorm": {"alpha": 1.5}, "MGDA": {"mgda_gn": "none"},
@@ -32,11 +34,26 @@ ARGUMENTS = {
 """Its defaults."""
 
 
-def load(folder: Path) -> None:
-    """Make LibMTL's weightings and architectures importable, without its trainer."""
+def folder_on_path() -> Path | None:
+    """A checkout that Python finds by itself, if there is one."""
+    found = importlib.util.find_spec("LibMTL")
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0]).parent if places else None
+
+
+def required() -> None:
+    """Raise Absent if LibMTL, or what it needs to do what it claims, is not here."""
+    if "LibMTL" not in sys.modules:
+        raise Absent("no checkout of LibMTL (--libmtl FOLDER)")
     for library in ("ecos", "quadprog"):
         if importlib.util.find_spec(library) is None:
-            raise SystemExit(f"LibMTL needs {library} to do what it claims; install it")
+            raise Absent(f"LibMTL needs {library} to do what it claims")
+
+
+def load(folder: Path) -> None:
+    """Make LibMTL's weightings and architectures importable, without its trainer."""
+    if not (folder / "LibMTL" / "weighting").is_dir():
+        raise SystemExit(f"error: {folder} is not a checkout of LibMTL (no LibMTL/weighting there)")
     package = types.ModuleType("LibMTL")
     package.__path__ = [str(folder / "LibMTL")]
     sys.modules["LibMTL"] = package

@@ -3,16 +3,21 @@
     python -m benchmarks.speed [--libmtl FOLDER] [--part PART ...] [--work NAME ...] [--device cuda]
 
 Prints tables for docs/measurements.md: the geometric mean of the ratio over interleaved blocks with
-its 95 % interval. On a CPU one thread and processor time; on a GPU time with the device awaited.
-Memory is the peak of a process of its own above what it held before the first step (of a GPU: what
-torch had allocated). Parts: ``methods``, the whole catalogue held to what its signals cost;
+its 95 % interval. On a CPU one thread and processor time; on a GPU time with the device awaited,
+over as many steps as fill a fifth of a second.
+Memory is the peak above what was held before the first step: of a process of its own, or of a GPU
+what torch has allocated. What does not fit, or is not installed, is a row that says so. Parts:
+``methods``, the whole catalogue held to what its signals cost (``--memory`` adds memory on a CPU);
 ``rivals``, against LibMTL (benchmarks/libmtl.py says how to get it), TorchJD and the floor of K
 backward passes of the trunk;
 ``deepchest``, its claim of speed and memory; ``tasks``, relative to uniform with more and more
 tasks; ``loading``, images per second against a torchvision loader and loop, and the share of the
 device's own rate of products that the step's arithmetic reaches; ``scaling``, with fitted
-exponents; ``seeds``, ten seeds side by side against ten runs of LibMTL; ``compile``, with the trunk
-compiled by torch; ``profile``, where a step's time goes. Memory is handled as in a workflow's jobs.
+exponents; ``seeds``, a step of ten seeds side by side against ten of LibMTL's, ``trainings``, their
+whole trainings; ``compile``, with the trunk compiled by torch; ``graphs``, with its kernels
+recorded as graphs (on a GPU); ``profile``, where a step's time goes. Memory is handled as in a
+workflow's jobs. ``python -m benchmarks`` runs all of it, the most important first, and goes on
+where it was stopped.
 """
 
 from __future__ import annotations
@@ -20,55 +25,39 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
-import statistics
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import libmtl
-from benchmarks.ratios import Arms, exponent, interleaved, ratio
+from benchmarks import libmtl, ratios, tables
+from benchmarks.arms import (
+    FLOOR,
+    RIVALS,
+    deepchest_arms,
+    floor_of,
+    method_arms,
+    peak,
+    peaks,
+    rival_arms,
+    set_precision,
+    side_by_side,
+    timed,
+    work_of,
+)
+from benchmarks.loading import loading
+from benchmarks.machine import described
+from benchmarks.ratios import Makers, Spent, Step, exponent, ratio
+from benchmarks.tables import NONE, Table, compared, milliseconds
 from benchmarks.work import Work
 from counterpoise import registry
-from counterpoise.provenance import processor
 from counterpoise.spec.cell import Precision
-from counterpoise.training.replicates import Together
 from counterpoise.workflow import MEMORY
-
-RIVALS = {
-    "imtl_g": ("IMTL", "IMTLG"), "pcgrad": ("PCGrad", "PCGrad"), "upgrad": ("UPGrad", "UPGrad"),
-    "mgda": ("MGDA", "MGDA"), "aligned_mtl": ("Aligned_MTL", "AlignedMTL"),
-    "db_mtl": ("DB_MTL", None), "gradnorm": ("GradNorm", None), "uniform": ("EW", None),
-}  # fmt: skip
-"""Our method, LibMTL's, TorchJD's."""
-
-
-def work_of(name: str, given: argparse.Namespace, **more: int | None) -> Work:
-    """A network of :data:`benchmarks.work.WORK` as the command line wants it."""
-    return Work(name, given.device, **{"batch": given.batch, **more}, precision=given.precision)
-
-
-def show(
-    title: str, arms: Arms, reference: str, given: argparse.Namespace
-) -> dict[str, list[float]]:
-    """Time the arms and print a table of ratios to one of them; the times are returned."""
-    times = interleaved(arms, given.blocks, given.repeats, given.device)
-    print(f"\n{title}\n\n| step | ms | ratio to {reference} | 95 % |\n|---|---|---|---|")
-    for name, spent in times.items():
-        value, low, high = ratio(spent, times[reference])
-        shown = statistics.median(spent) * 1e3
-        print(f"| {name} | {shown:.1f} | {value:.3f} | {low:.3f} to {high:.3f} |", flush=True)
-    return times
-
 
 LIMITS = {"losses": 1.03, "features": 1.1, "last_layer": 1.1, "gramian": 1.05, "jacobian": 1.05}
 """Of the ratio, by what a method looks at."""
-ANEW, FLOOR = "uniform, forward anew", "K backward passes"
 
 
 def held(limit: float, low: float, high: float) -> str:
@@ -76,317 +65,330 @@ def held(limit: float, low: float, high: float) -> str:
     return "kept" if high <= limit else "missed" if low > limit else "open"
 
 
-def methods(given: argparse.Namespace) -> None:
-    """Every method of the catalogue, relative to the least that its signal costs.
+def sizes_of(work: Work) -> str:
+    """What a step is of, for a title."""
+    precision = "" if work.precision == "float32" else f", {work.precision}"
+    return f"batch {work.batch}, K = {len(work.tasks)}{precision}"
+
+
+def methods(given: argparse.Namespace) -> Iterator[Table]:
+    """Every method of the catalogue, relative to the least that its signal costs, and to uniform.
 
     That is uniform weighting, with one more forward pass where a method looks at the losses anew,
     or K backward passes of the trunk.
     """
     for name in given.work or ["lenet", "resnet18", "densenet121"]:
-        work = work_of(name, given)
-        kinds = {m: registry.method(m) for m in given.method or registry.names("methods")}
-        floors = {
-            m: FLOOR if kind.signal in ("gramian", "jacobian")
-            else ANEW if kind.looks_back
-            else "uniform"
-            for m, kind in kinds.items()
-        }  # fmt: skip
-        least = {FLOOR: work.floor, ANEW: work.forward_anew}
-        arms: Arms = {"plain loop": work.plain(), "uniform": work.ours("uniform")}
-        arms |= {arm: make() for arm, make in least.items() if arm in floors.values()}
-        arms |= {method: work.ours(method) for method in kinds if method != "uniform"}
-        if "gradnorm" in kinds:
-            arms["gradnorm at W"] = work.ours("gradnorm", at="w")
-            kinds["gradnorm at W"], floors["gradnorm at W"] = kinds["gradnorm"], "uniform"
-        times = interleaved(arms, given.blocks, given.repeats, given.device)
-        print(f"\n{name}, batch {work.batch}, K = {len(work.tasks)}\n")
-        print("| step | looks at | ms | relative to | ratio | 95 % | limit |\n" + "|---" * 7 + "|")
-        for arm, spent in times.items():
-            floor = floors.get(arm, "uniform")
-            value, low, high = ratio(spent, times[floor])
-            kind = kinds[arm].signal if arm in kinds else "-"
-            limit = LIMITS.get(kind, math.inf)
-            told = "-" if arm not in kinds else f"{limit}, {held(limit, low, high)}"
-            cells = (arm, kind, f"{statistics.median(spent) * 1e3:.1f}", floor, f"{value:.3f}",
-                     f"{low:.3f} to {high:.3f}", told)  # fmt: skip
-            print(f"| {' | '.join(cells)} |", flush=True)
+        work, chosen = work_of(name, given), given.method or list(registry.names("methods"))
+        spent = timed(method_arms(work, chosen), given)
+        rows = []
+        for arm, one in spent.items():
+            method = "gradnorm" if arm == "gradnorm at W" else arm
+            known = method in chosen
+            kind = registry.method(method).signal if known else NONE
+            floor = floor_of(method) if known else "uniform"
+            limit, told = LIMITS.get(kind, math.inf), NONE
+            if known and not one.failure and not spent[floor].failure:
+                _, low, high = ratio(one.seconds, spent[floor].seconds)
+                told = f"{limit}, {held(limit, low, high)}"
+            relative = compared(one, spent[floor])
+            to_uniform = compared(one, spent["uniform"])[0]
+            rows.append((arm, kind, milliseconds(one), floor, *relative, told, to_uniform))
+        columns = ("step", "looks at", "ms", "relative to", "ratio", "95 %", "limit", "to uniform")
+        if ratios.on_gpu(given.device) or given.memory:
+            found = peaks("methods", name, chosen, spent, given)
+            more = tables.memory("", found, "uniform").rows
+            rows = [(*row, *cells[1:]) for row, cells in zip(rows, more, strict=True)]
+            columns += ("peak memory, MiB", "to uniform")
+        yield Table(f"{name}, {sizes_of(work)}", columns, rows, spent)
 
 
-Makers = dict[str, Callable[[], Callable[[], object]]]
-"""Arms by name, each made when it is called, for its memory."""
-
-
-def deepchest_arms(work: Work, given: argparse.Namespace) -> Makers:
-    """DeepChest beside what its claim of speed and memory may be relative to."""
-    found: Makers = {
-        "uniform": lambda: work.ours("uniform"),
-        "DeepChest": lambda: work.ours("deepchest"),
-        "GradNorm at Z": lambda: work.ours("gradnorm"),
-        "GradNorm at W": lambda: work.ours("gradnorm", at="w"),
-        "GradNorm as in DeepChest's code": lambda: work.ours("gradnorm_deepchest"),
-    }
-    if given.libmtl:
-        found["GradNorm of LibMTL"] = lambda: work.libmtl("GradNorm")
-    return found
-
-
-def arms_of(work: Work, name: str, given: argparse.Namespace) -> Makers:
-    """One method by all who have it, or all that DeepChest is compared with."""
-    if name == "deepchest":
-        return deepchest_arms(work, given)
-    theirs, jd = RIVALS[name]
-    found: Makers = {
-        FLOOR: work.floor,
-        f"ours: {name}": lambda: work.ours(name),
-    }
-    if given.libmtl:
-        found[f"LibMTL: {theirs}"] = lambda: work.libmtl(theirs)
-    if jd:
-        found[f"TorchJD autojac: {jd}"] = lambda: work.torchjd(jd, "autojac")
-        found[f"TorchJD autogram: {jd}"] = lambda: work.torchjd(jd, "autogram")
-    return found
-
-
-def rivals(given: argparse.Namespace) -> None:
+def rivals(given: argparse.Namespace) -> Iterator[Table]:
     """The same methods elsewhere, and peak memory."""
     for name in given.work or ["resnet18", "densenet121"]:
         for method in given.method or ["imtl_g", "upgrad"]:
             work = work_of(name, given)
-            made = {key: make() for key, make in arms_of(work, method, given).items()}
-            title = f"{name}, batch {work.batch}, K = {len(work.tasks)}: {method}"
-            show(title, made, FLOOR, given)
-            show_memory(name, method, list(made), given)
+            spent = timed(rival_arms(work, method), given)
+            title = f"{name}, {sizes_of(work)}: {method}"
+            yield tables.ratios(title, spent, FLOOR)
+            found = peaks("rivals", name, [method], spent, given)
+            yield tables.memory(f"{title}, memory", found)
 
 
-def show_memory(name: str, method: str, keys: list[str], given: argparse.Namespace) -> None:
-    """Print the peak memory of each arm of :func:`arms_of`, measured in a process of its own."""
-    print("\n| step | peak memory, MiB |\n|---|---|")
-    for key in keys:
-        command = [sys.executable, "-m", "benchmarks.speed", *given.words]
-        command += ["--peak", name, method, key]
-        told = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(f"| {key} | {told.stdout.strip()} |", flush=True)
-
-
-def peak(given: argparse.Namespace) -> None:
-    """Print the peak memory of two steps of one arm of :func:`arms_of`, in this process."""
-    name, method, key = given.peak
-    work = work_of(name, given)
-    step = arms_of(work, method, given)[key]()
-    on_gpu = given.device.type == "cuda"
-
-    def held() -> float:
-        if on_gpu:
-            return torch.cuda.max_memory_allocated() / 2**20
-        # Not getrusage's peak, which a process takes over from the one that starts it.
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-
-    before = 0.0 if on_gpu else held()
-    step()
-    step()
-    print(round(held() - before))
-
-
-def deepchest(given: argparse.Namespace) -> None:
+def deepchest(given: argparse.Namespace) -> Iterator[Table]:
     """What "three times as fast" is relative to, without and with reading pictures, and memory."""
     for name in given.work or ["resnet18"]:
         work = work_of(name, given)
-        arms = {key: make() for key, make in deepchest_arms(work, given).items()}
-        title = f"DeepChest's claim: {name}, batch {work.batch}, K = {len(work.tasks)}"
-        show(title, arms, "DeepChest", given)
-        loaded = {key: work.loaded(step) for key, step in arms.items()}
-        show(f"{title}, with a loader", loaded, "DeepChest", given)
-        show_memory(name, "deepchest", list(arms), given)
+        arms = deepchest_arms(work)
+        title = f"DeepChest's claim: {name}, {sizes_of(work)}"
+        spent = timed(arms, given)
+        yield tables.ratios(title, spent, "DeepChest")
+        found = peaks("deepchest", name, [], spent, given)
+        yield tables.memory(f"{title}, memory", found, "DeepChest")
+        loaded: Makers = {
+            key: lambda make=make, w=work: w.loaded(make()) for key, make in arms.items()
+        }
+        yield tables.ratios(f"{title}, with a loader", timed(loaded, given), "DeepChest")
 
 
-def tasks(given: argparse.Namespace) -> None:
+def tasks(given: argparse.Namespace) -> Iterator[Table]:
     """What a method costs relative to uniform as tasks become more."""
     for name in given.work or ["small_cnn"]:
         for count in (3, 5, 14):
             work = work_of(name, given, tasks=count)
-            chosen = given.method or ["db_mtl", "imtl_g", "gradnorm"]
-            arms = {method: work.ours(method) for method in ["uniform", *chosen]}
-            show(f"{name}, batch {work.batch}, K = {count}", arms, "uniform", given)
+            chosen = ["uniform", *(given.method or ["db_mtl", "imtl_g", "gradnorm"])]
+            arms: Makers = {method: lambda m=method, w=work: w.ours(m) for method in chosen}
+            yield tables.ratios(f"{name}, {sizes_of(work)}", timed(arms, given), "uniform")
 
 
-def loading(given: argparse.Namespace) -> None:
-    """Images per second: ours with data in memory, a torchvision loader and loop, the floor.
-
-    The arithmetic of a step, as torch counts it, against the rate of a large product of matrices on
-    the same device in the same blocks: how much of the device a step uses.
-    """
-    for name in given.work or ["resnet18"]:
-        work = work_of(name, given)
-        arms: Arms = {
-            "plain loop": work.plain(),
-            "ours": work.ours("uniform"),
-            "loader": work.loader(),
-        }
-        needed = operations(arms["plain loop"])
-        product, possible = large_product(given)
-        times = show(
-            f"Loading: {name}, batch {work.batch}, {given.precision}",
-            {**arms, "a product of matrices": product},
-            "plain loop",
-            given,
-        )
-        rate = possible / statistics.median(times["a product of matrices"])
-        print("\n| step | images/s | share of the rate of products |\n|---|---|---|")
-        for key in arms:
-            spent = statistics.median(times[key])
-            print(f"| {key} | {work.batch / spent:.0f} | {needed / spent / rate:.2f} |", flush=True)
-
-
-def operations(step: Callable[[], object]) -> int:
-    """Multiplications and additions of a step."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
-
-
-def large_product(given: argparse.Namespace) -> tuple[Callable[[], object], int]:
-    """A product of square matrices in the precision of the trunk, and its operations."""
-    size = 8192 if given.device.type == "cuda" else 2048
-    dtype = torch.bfloat16 if given.precision == "bfloat16" else torch.float32
-    one, other = torch.ones(2, size, size, dtype=dtype, device=given.device)
-    return lambda: one @ other, 2 * size**3
-
-
-def scaling(given: argparse.Namespace) -> None:
+def scaling(given: argparse.Namespace) -> Iterator[Table]:
     """Exponents of the step's time in tasks, batch, shared parameters and replicates."""
-    print("\n| step | grows with | sizes | exponent | ms |\n|---|---|---|---|---|")
+    columns = ("step", "grows with", "sizes", "exponent", "ms")
 
-    def show_growth(method: str, what: str, sizes: list[int], arms: Arms) -> None:
-        times = interleaved(arms, given.blocks, given.repeats, given.device)
-        middle = [statistics.median(times[name]) for name in arms]
-        shown = ", ".join(f"{t * 1e3:.0f}" for t in middle)
-        line = f"| {method} | {what} | {', '.join(map(str, sizes))} | {exponent(sizes, middle):.2f}"
-        print(f"{line} | {shown} |", flush=True)
+    def growth(method: str, what: str, arms: Makers) -> Table:
+        spent = timed(arms, given)
+        middle = tables.medians(spent, list(arms))
+        told = next((one.failure for one in spent.values() if one.failure), "")
+        sizes = [int(size) for size in arms]
+        power = told or f"{exponent(sizes, middle):.2f}"
+        shown = ", ".join(f"{t * 1e3:.3g}" for t in middle)
+        row = (method, what, ", ".join(arms), power, shown)
+        return Table(f"{method} by {what}", columns, [row], spent)
 
+    more = 8 if ratios.on_gpu(given.device) else 1  # what fills a device
     for method in given.method or ["uniform", "gradnorm", "imtl_g", "db_mtl"]:
-        for what, sizes in (("tasks", [1, 4, 16, 64]), ("batch", [8, 16, 32, 64])):
+        batches = [n * more for n in (8, 16, 32, 64)]
+        for what, sizes in (("tasks", [1, 4, 16, 64]), ("batch", batches)):
             made = {n: work_of("small_cnn", given, **{"batch": None, what: n}) for n in sizes}
-            show_growth(method, what, sizes, {str(n): w.ours(method) for n, w in made.items()})
+            arms: Makers = {str(n): lambda w=w, m=method: w.ours(m) for n, w in made.items()}
+            yield growth(method, what, arms)
         wide = [work_of("small_cnn", given, batch=None, width=width) for width in (8, 16, 32, 64)]
-        sizes = [sum(p.numel() for p in w.replicate().network.trunk.parameters()) for w in wide]
-        arms = {str(n): w.ours(method) for n, w in zip(sizes, wide, strict=True)}
-        show_growth(method, "shared parameters", sizes, arms)
+        arms = {
+            str(sum(p.numel() for p in w.replicate().network.trunk.parameters())): (
+                lambda w=w, m=method: w.ours(m)
+            )
+            for w in wide
+        }
+        yield growth(method, "shared parameters", arms)
     for method in ("uniform", "gradnorm"):
-        work, sizes = work_of("lenet", given), [1, 2, 5, 10]
-        arms = {str(n): side_by_side(work, method, n) for n in sizes}
-        show_growth(method, "replicates side by side (LeNet)", sizes, arms)
+        work = work_of("lenet", given)
+        arms = {str(n): step_together(work, method, n) for n in (1, 2, 5, 10)}
+        yield growth(method, "replicates side by side (LeNet)", arms)
 
 
-def side_by_side(work: Work, method: str, count: int) -> Callable[[], object]:
-    """One step of some seeds as one model."""
-    stack = Together([work.replicate(method, seed=s) for s in range(count)])
-    stack.epoch = stack.batch = stack.step = 0
-    stack._take_up(stack.members)
-    index = work.index.repeat(count, 1)
-    return lambda: stack._step(index)
+def step_together(work: Work, method: str, count: int) -> Callable[[], Step]:
+    """Makes a step of some seeds as one model."""
+
+    def make() -> Step:
+        stack, index = side_by_side(work, method, count), work.index.repeat(count, 1)
+        return lambda: stack._step(index)
+
+    return make
 
 
-def compile(given: argparse.Namespace) -> None:
+def compile(given: argparse.Namespace) -> Iterator[Table]:
     """Whether torch.compile of the trunk pays, and how far weights are from those without it."""
     for name in given.work or ["lenet", "small_cnn", "resnet18"]:
         for method in given.method or ["uniform", "imtl_g"]:
             work = work_of(name, given)
-            both = [work.replicate(method), work.compiled(method)]
-            for made in both:
-                made._step(work.index)
-            weights = [torch.cat([p.flatten() for p in r.network.parameters()]) for r in both]
-            apart = (weights[0] - weights[1]).abs().max() / weights[0].abs().max()
-            arms: Arms = {
-                key: lambda made=made, work=work: made._step(work.index)
-                for key, made in zip(("as it is", "compiled"), both, strict=True)
-            }
-            title = f"Compiled: {name}, batch {work.batch}, {method}; apart by {apart:.1e} of"
-            show(f"{title} the largest weight after a step", arms, "as it is", given)
+            yield against_plain("compiled", work, method, work.compiled, given)
 
 
-def seeds(given: argparse.Namespace) -> None:
+def graphs(given: argparse.Namespace) -> Iterator[Table]:
+    """Whether recording the trunk's kernels as graphs pays, and how far weights are then."""
+    for name in given.work or ["lenet", "resnet18", "densenet121"]:
+        for method in given.method or ["uniform", "gradnorm"]:
+            work = work_of(name, given)
+            yield against_plain("graphs", work, method, work.graphed, given)
+
+
+def against_plain(
+    way: str,
+    work: Work,
+    method: str,
+    make: Callable[[str], object],
+    given: argparse.Namespace,
+) -> Table:
+    """A replicate made another way against the usual one, and the weights of their first step."""
+    weights: dict[str, torch.Tensor] = {}
+
+    def arm(name: str, replicate: Callable[[str], object]) -> Callable[[], Step]:
+        def begin() -> Step:
+            made = replicate(method)
+            made._step(work.index)
+            parameters = [p.detach().flatten() for p in made.network.parameters()]
+            weights[name] = torch.cat(parameters).cpu()
+            return lambda: made._step(work.index)
+
+        return begin
+
+    spent = timed({"as it is": arm("as it is", work.replicate), way: arm(way, make)}, given)
+    title = f"{way}: {work.network.name}, {sizes_of(work)}, {method}"
+    if len(weights) == 2:
+        plain, other = weights["as it is"], weights[way]
+        apart = (plain - other).abs().max() / plain.abs().max()
+        title += f"; apart by {apart:.1e} of the largest weight after a step"
+    return tables.ratios(title, spent, "as it is")
+
+
+def seeds(given: argparse.Namespace) -> Iterator[Table]:
     """A step of ten seeds of MultiMNIST: side by side, one after the other, LibMTL's ten."""
     for method, theirs in (("uniform", "EW"), ("gradnorm", "GradNorm")):
         work = work_of("lenet", given)
-        alone = [work.replicate(method, seed=s) for s in range(10)]
-        arms: Arms = {
-            "side by side": side_by_side(work, method, 10),
-            "alone": lambda alone=alone, work=work: [r._step(work.index) for r in alone],
+
+        def alone(work: Work = work, method: str = method) -> Step:
+            return in_turn([work.stepping(one) for one in work.replicates(method, 10)])
+
+        def elsewhere(work: Work = work, theirs: str = theirs) -> Step:
+            return in_turn([work.libmtl(theirs) for _ in range(10)])
+
+        arms: Makers = {
+            "side by side": step_together(work, method, 10),
+            "alone": alone,
+            "LibMTL": elsewhere,
         }
-        if given.libmtl:
-            ten = [work.libmtl(theirs) for _ in range(10)]
-            arms["LibMTL"] = lambda ten=ten: [step() for step in ten]
-        show(f"Ten seeds of LeNet, batch {work.batch}: {method}", arms, "alone", given)
+        title = f"Ten seeds of LeNet, {sizes_of(work)}: {method}"
+        yield tables.ratios(title, timed(arms, given), "alone")
 
 
-def profile(given: argparse.Namespace) -> None:
-    """Where the time of a step goes: torch's operations by their own share of it."""
-    most = 6
+def in_turn(steps: list[Step]) -> Step:
+    """All of them as one call."""
+    return lambda: [step() for step in steps]
+
+
+def trainings(given: argparse.Namespace) -> Iterator[Table]:
+    """Ten seeds of MultiMNIST from first to last: ours side by side, LibMTL's in turn."""
+    batches, epochs = (32, 2) if ratios.on_gpu(given.device) else (2, 1)
+    for method, theirs in (("uniform", "EW"), ("gradnorm", "GradNorm")):
+        batch = work_of("lenet", given).batch
+        work = work_of("lenet", given, items=batches * batch)
+        arms: Makers = {
+            "side by side": lambda w=work, m=method: w.trained(m, 10, epochs, together=True),
+            "alone": lambda w=work, m=method: w.trained(m, 10, epochs, together=False),
+            "LibMTL": lambda w=work, t=theirs: w.trained_by_libmtl(t, 10, epochs),
+        }
+        spent = timed(arms, given, repeats=1)
+        title = f"Training ten seeds of LeNet, {epochs} x {batches} steps, {sizes_of(work)}"
+        table = tables.ratios(f"{title}: {method}", spent, "side by side")
+        limit = 15 if ratios.on_gpu(given.device) else None
+        if limit and not spent["LibMTL"].failure and not spent["side by side"].failure:
+            _, low, high = ratio(spent["LibMTL"].seconds, spent["side by side"].seconds)
+            word = "kept" if low >= limit else "missed" if high < limit else "open"
+            table.title += f"; at least {limit} times LibMTL's speed: {word}"
+        yield table
+
+
+def profile(given: argparse.Namespace) -> Iterator[Table]:
+    """Where the time of a step goes: torch's operations by their own share of it.
+
+    On a GPU also how much of a step the device is busy: what launching leaves it idle.
+    """
+    most, on_gpu = 6, ratios.on_gpu(given.device)
     for name in given.work or ["lenet", "resnet18"]:
         for method in given.method or ["uniform", "imtl_g", "db_mtl"]:
             work = work_of(name, given)
+            spent = timed({method: lambda w=work, m=method: w.ours(m)}, given)
             step = work.ours(method)
             step()  # warms up
             with torch.profiler.profile() as seen:
                 step()
-            on_gpu = given.device.type == "cuda"
-            spent = {
+            own = {
                 one.key: one.self_device_time_total if on_gpu else one.self_cpu_time_total
                 for one in seen.key_averages()
+                if one.device_type == torch.autograd.DeviceType.CPU  # else kernels count twice
             }
-            total = sum(spent.values())
-            print(f"\nProfile: {name}, batch {work.batch}, {method}\n")
-            print("| operation | share, % |\n|---|---|")
-            first = sorted(spent, key=lambda key: -spent[key])[:most]
-            for key in first:
-                print(f"| {key} | {100 * spent[key] / total:.0f} |")
-            rest = total - sum(spent[key] for key in first)
-            print(f"| {len(spent) - len(first)} others | {100 * rest / total:.0f} |", flush=True)
+            title = f"Profile: {name}, {sizes_of(work)}, {method}"
+            total = sum(own.values())
+            if not total:  # which the machine may not allow
+                blind = {method: Spent(failure="absent: the profiler sees nothing of the device")}
+                yield Table(
+                    title, ("operation", "share, %"), [(method, blind[method].failure)], blind
+                )
+                continue
+            first = sorted(own, key=lambda key: -own[key])[:most]
+            rows = [(key, f"{100 * own[key] / total:.0f}") for key in first]
+            rest = total - sum(own[key] for key in first)
+            rows.append((f"{len(own) - len(first)} others", f"{100 * rest / total:.0f}"))
+            middle = tables.medians(spent, [method])
+            if on_gpu and middle:
+                busy = total / 1e6 / middle[0]
+                title += f"; the device is busy for {100 * min(busy, 1):.0f} % of a step"
+            yield Table(title, ("operation", "share, %"), rows, spent)
 
 
-PARTS = {
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Table]]] = {
     part.__name__: part
-    for part in (methods, rivals, deepchest, tasks, loading, scaling, seeds, compile, profile)
-}
-
-
-def main() -> None:
-    """Measure and print."""
-    if not MEMORY.items() <= os.environ.items():  # which is read when a process starts
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **MEMORY})
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    for part in (
+        methods, rivals, deepchest, tasks, loading, scaling, seeds, trainings, compile, graphs,
+        profile,
     )
-    parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--work", nargs="*", help="networks; each part has its own by default")
-    parser.add_argument("--method", nargs="*", help="methods instead of the part's own")
-    parser.add_argument("--batch", type=int, help="items of a step")
-    parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=1, help="steps of an arm in a block")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument(
+}  # fmt: skip
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The command line of this benchmark, and of all of it."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
+    made.add_argument("--work", nargs="*", help="networks; each part has its own by default")
+    made.add_argument("--method", nargs="*", help="methods instead of the part's own")
+    made.add_argument("--batch", type=int, help="items of a step")
+    made.add_argument("--blocks", type=int, default=5)
+    made.add_argument(
+        "--repeats",
+        type=int,
+        help="steps of an arm in a block; on a CPU one if left out, on a GPU what fills 0.2 s",
+    )
+    made.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    made.add_argument(
         "--precision", choices=get_args(Precision), default="float32", help="of our trunk"
     )
-    parser.add_argument("--libmtl", type=Path, help="a checkout of LibMTL")
-    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    made.add_argument("--libmtl", type=Path, help="a checkout of LibMTL, unless it is on the path")
+    made.add_argument("--memory", action="store_true", help="of every method, on a CPU")
+    made.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
+    return made
+
+
+def prepare(given: argparse.Namespace) -> None:
+    """Set up this process for what the command line wants.
+
+    Raises:
+        SystemExit: there is no such device, or no such method to compare with others' code.
+    """
+    if not MEMORY.items() <= os.environ.items():  # which is read when a process starts
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **MEMORY})
+    if given.device.type == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("error: torch finds no CUDA device; what to do: leave --device out")
+    unknown = set(given.method or ()) - set(RIVALS)
+    if given.part == ["rivals"] and unknown:
+        raise SystemExit(f"error: others have no {', '.join(unknown)}; known: {', '.join(RIVALS)}")
+    given.until = math.inf
     given.words = [f"--device={given.device}"]
     given.words += [f"--libmtl={given.libmtl}"] if given.libmtl else []
     given.words += [f"--batch={given.batch}"] if given.batch else []
     given.words += [f"--precision={given.precision}"]
     torch.set_num_threads(1)
-    products = given.precision == "tf32"  # as a job sets them
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = products
-    if given.libmtl:
-        libmtl.load(given.libmtl)
+    set_precision(given.precision)
+    folder = given.libmtl or libmtl.folder_on_path()
+    if folder:
+        libmtl.load(folder)
+
+
+def main() -> None:
+    """Measure and print; an arm that has failed by a fault shows in the exit code."""
+    given = parser(__doc__).parse_args()
+    prepare(given)
     if given.peak:
-        peak(given)
+        print(peak(given))
         return
-    on = processor() if given.device.type == "cpu" else torch.cuda.get_device_name(given.device)
-    print(f"{on}; Python {platform.python_version()}, torch {torch.__version__}")
+    print(described(given.device))
+    failed = False
     for part in given.part:
-        PARTS[part](given)
+        for table in PARTS[part](given):
+            print(f"\n{table.markdown()}", flush=True)
+            failed |= table.failed
+    if failed:
+        raise SystemExit("error: an arm has failed; its row says why")
 
 
 if __name__ == "__main__":
