@@ -18,6 +18,7 @@ from counterpoise.code import code_digests, library_version
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
 from counterpoise.identity import (
+    DISPLAY,
     Place,
     plan_candidates,
     plan_pretraining,
@@ -33,7 +34,6 @@ from counterpoise.spec.paper import (
     BarsFigure,
     Figure,
     Paper,
-    Table,
 )
 from counterpoise.spec.study import OWN
 from counterpoise.spec.tier import Tier
@@ -254,7 +254,7 @@ def _figure(paper: Paper, name: str) -> Figure:
 
 def _explained(plan: Plan, paper: Paper) -> dict[str, str]:
     """Digests of the explanations whose runs the tier has."""
-    code = code_digests([EXPLAIN])
+    code = code_digests([EXPLAIN], DISPLAY)
     found = {}
     for name, spec in paper.explanations.items():
         run = plan.runs.get((paper.id, spec.experiment, spec.run))
@@ -429,7 +429,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
             "runs": runs,
             "explanations": {n: explained[n] for n in paper.tabled if n in explained},
-            "code": code_digests([TABLES]),
+            "code": code_digests([TABLES], DISPLAY),
         }
     )
     claims = digest_of(
@@ -437,7 +437,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "claims": [claim.model_dump(mode="json") for claim in paper.claims],
             "trends": {f.id: f.test.model_dump(mode="json") for f in paper.figures if f.test},
             "tables": tables,
-            "code": code_digests([CLAIMS]),
+            "code": code_digests([CLAIMS], DISPLAY),
         }
     )
     figures = {}
@@ -463,7 +463,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             {
                 "figure": figure.model_dump(mode="json"),
                 "shown": shown,
-                "code": code_digests([FIGURES, f"{DRAWINGS}.{content.kind}"]),
+                "code": code_digests([FIGURES, f"{DRAWINGS}.{content.kind}"], DISPLAY),
             }
         )
     viewed = _viewed(plan, paper)
@@ -472,7 +472,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
         | {"experiment": paper.experiments[experiment].model_dump(mode="json")}
         for experiment in viewed
     ]
-    views = digest_of({"shown": shown, "code": code_digests([VIEWS])}) if viewed else ""
+    views = digest_of({"shown": shown, "code": code_digests([VIEWS], DISPLAY)}) if viewed else ""
     return PaperPlan(paper, plan.tier_name, tables, claims, figures, views, explained, viewed)
 
 
@@ -492,8 +492,3 @@ def _viewed(plan: Plan, paper: Paper) -> tuple[str, ...]:
                     f"{run.method} {run.options} {run.weighting} {run.search}"
                 )
     return tuple(name for name, methods in compared.items() if len(methods) >= FEWEST_RUNS)
-
-
-def find_table(paper: Paper, name: str) -> Table:
-    """A table by its identifier."""
-    return next(table for table in paper.tables if table.id == name)

@@ -323,6 +323,11 @@ SCORED = {"tables", "claims", "bars", "roc", "reliability"}
         ),
         ("counterpoise.reproduction.drawings.roc", {"roc"}),
         ("counterpoise.report.build", set()),
+        # What they show is in their digests; how it was planned, checked and told is not.
+        ("counterpoise.plan", set()),
+        ("counterpoise.project", set()),
+        ("counterpoise.checks.paper", set()),
+        ("counterpoise.errors", set()),
     ],
 )
 def test_an_edit_makes_exactly_the_exhibits_again_that_it_concerns(

@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.files import read_json, write_sealed
-from counterpoise.plan import Plan
 from counterpoise.reproduction.by_printed import evidence_of_printed
 from counterpoise.reproduction.by_runs import evidence_of_runs
 from counterpoise.reproduction.evidence import Evidence, Numbers, resamples_of
@@ -35,6 +34,9 @@ from counterpoise.spec.paper import (
     StatedTest,
     Word,
 )
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 ARGUMENT, PRINTED, FULL, REDUCED, DEMO, LEAKING, FAILED, NONE = (
     "argument",

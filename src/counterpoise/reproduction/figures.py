@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import sha256_file, write_sealed, write_text
-from counterpoise.plan import DRAWINGS, Plan
+from counterpoise.reproduction import drawings
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import Figure
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def _describe(figure: Figure, data: list[dict[str, Any]]) -> str:
@@ -31,7 +34,7 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     figure = next(f for f in paper_plan.paper.figures if f.id == name)
     salt = f"{paper_name}-{name}"
     with house_style(salt):
-        drawing = importlib.import_module(f"{DRAWINGS}.{figure.content.kind}")
+        drawing = importlib.import_module(f"{drawings.__name__}.{figure.content.kind}")
         canvas, data = drawing.draw(root, plan, paper_plan.paper, figure.content)
         svg = to_svg(canvas, salt, figure.title, _describe(figure, data))
     path = root / paper_plan.figure(name)

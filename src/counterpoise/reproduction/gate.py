@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import UserError, UserErrors
 from counterpoise.files import read_json, write_json
 from counterpoise.layout import RunPlan, Training
-from counterpoise.plan import Plan
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.words import trouble_text
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def problems(root: Path, plan: Plan) -> list[UserError]:

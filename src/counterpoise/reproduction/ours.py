@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,14 @@ from counterpoise.evaluation.statistics import delta_m, summarise
 from counterpoise.files import read_json, read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
-from counterpoise.plan import Plan
 from counterpoise.reproduction.runs import read_history, tasks_of_run
 from counterpoise.reproduction.verdicts import is_share
 from counterpoise.reproduction.words import trouble_text
 from counterpoise.spec.paper import ALL_TASKS, DELTA_M, SPREADS, Quantity
 from counterpoise.tasks import Task
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 PART = "test"
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.layout import RunPlan
-from counterpoise.plan import Plan
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import Line, Paper
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def lines_of(plan: Plan, paper: Paper, lines: Sequence[Line]) -> list[tuple[str, RunPlan]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from counterpoise import registry
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan, Training
-from counterpoise.plan import Plan
 from counterpoise.tasks import Task
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def tasks_of(dataset: str, options: dict[str, Any]) -> list[Task]:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.evaluation.measured import Measured
 from counterpoise.files import write_sealed
 from counterpoise.layout import RunPlan
-from counterpoise.plan import Plan
 from counterpoise.reproduction.comparisons import compare_methods, describe_runs, rank_printed
 from counterpoise.reproduction.ours import REFERENCE, Ours, Scores, ours_of
 from counterpoise.reproduction.verdicts import judge, margin_of
@@ -26,6 +25,9 @@ from counterpoise.spec.paper import (
     Table,
     parse_printed,
 )
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def marks_of(plan: RunPlan | None, run: Run | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.errors import UserError
-from counterpoise.plan import Plan
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 WAYS = {
     "grad_cam": "Grad-CAM",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings._maps import (
     maps_of,
     show_map,
@@ -16,6 +15,9 @@ from counterpoise.reproduction.drawings._maps import (
 )
 from counterpoise.reproduction.panels import grid
 from counterpoise.spec.paper import ActivationsFigure, Paper
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def draw(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.files import read_json
-from counterpoise.plan import Plan, find_table
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.spec.paper import BarsFigure, Column, Paper, Table
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 MOST_LABELLED = 6
 """Rows up to which each bar's number stands beside it."""
@@ -33,7 +35,7 @@ def draw(
     root: Path, plan: Plan, paper: Paper, content: BarsFigure
 ) -> tuple[Canvas, list[dict[str, Any]]]:
     """A table as bars, one panel a column: printed, and ours where it is run."""
-    table = find_table(paper, content.table)
+    table = next(table for table in paper.tables if table.id == content.table)
     entries = read_json(root / plan.papers[paper.id].tables)["tables"][table.id]
     names = [row.label for row in table.rows]
     numbers = {column.id: _numbers(entries, table, column) for column in table.columns}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings.history import AXES
 from counterpoise.reproduction.panels import grid, lines_of
 from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import line_style
 from counterpoise.spec.paper import CoursesFigure, Paper
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 SHORT = 20
 """Letters of a name up to which several stand beside each other in a legend."""

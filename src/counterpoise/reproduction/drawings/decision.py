@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.files import read_parquet
-from counterpoise.plan import Plan
 from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import DecisionFigure, Paper
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def draw(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise import registry
 from counterpoise.metrics import metric
-from counterpoise.plan import Plan
 from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.runs import history_of, tasks_of_run
 from counterpoise.reproduction.style import line_style
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import HistoryFigure, Paper
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 AXES = {
     "training_loss": "training loss",

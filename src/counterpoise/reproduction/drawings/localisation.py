@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,12 +18,14 @@ from counterpoise.evaluation.localised import (
     localised,
 )
 from counterpoise.files import read_parquet
-from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings._maps import WAYS
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, LocalisationFigure, Paper
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 SHOWN = {"pointing": "pointing game", "energy": "energy inside", "overlap.0.5": "IoU at half"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,11 +12,13 @@ from matplotlib.figure import Figure as Canvas
 from counterpoise.evaluation.statistics import LEVEL
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import CALIBRATION_BINS
-from counterpoise.plan import Plan
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.panels import grid, lines_of
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.spec.paper import ALL_TASKS, Paper, ReliabilityFigure
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 LARGEST = 60.0
 """Area in square points of the disc of a bin that holds all labels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure as Canvas
 
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan
-from counterpoise.plan import Plan
 from counterpoise.reproduction.ours import PART, Scores
 from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.runs import tasks_of_run
@@ -19,6 +18,9 @@ from counterpoise.reproduction.style import line_style
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.paper import Paper, RocFigure
 from counterpoise.tasks import Task
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 FALSE_POSITIVES = np.linspace(0, 1, 51)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.plan import Plan
 from counterpoise.reproduction.drawings._maps import (
     WAYS,
     maps_of,
@@ -17,6 +16,9 @@ from counterpoise.reproduction.drawings._maps import (
 )
 from counterpoise.reproduction.panels import grid
 from counterpoise.spec.paper import Paper, SaliencyFigure
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 
 def draw(

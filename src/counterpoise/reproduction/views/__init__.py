@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from counterpoise.files import make_folder, sha256_file, unwritable, write_sealed, write_text
-from counterpoise.plan import Plan
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.views import (
     conflict,
@@ -24,6 +24,9 @@ from counterpoise.reproduction.views import (
     weights,
 )
 from counterpoise.reproduction.views.facts import Facts, read_facts
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 KINDS = {
     "equal": equal,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,14 @@ from counterpoise.evaluation.measured import Measured, gain_of, mean_of
 from counterpoise.evaluation.statistics import Sample, relative_gains
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import metric
-from counterpoise.plan import Plan
-from counterpoise.reproduction.ours import Scores, peak_of, tasks_of_run
-from counterpoise.reproduction.panels import history_of, label_of
-from counterpoise.reproduction.words import plural
+from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.runs import read_history, tasks_of_run
+from counterpoise.reproduction.words import label_of, plural
 from counterpoise.spec.paper import SINGLE_TASK
 from counterpoise.tasks import Task
+
+if TYPE_CHECKING:
+    from counterpoise.plan import Plan
 
 UNIFORM = "uniform"
 ByTask = dict[str, Measured]
