@@ -1,4 +1,4 @@
-"""Largest resident memory of a process that takes two steps, for what trainings are declared to take.
+"""Largest resident memory of a process that takes two steps: what trainings are declared to take.
 
     python -m benchmarks.memory resnet 224 4 db_mtl --options '{"depth": 18}'
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +233,83 @@ def test_a_run_that_comes_to_a_bad_end_leaves_no_thread(tmp_path: Path) -> None:
     replicates = made(plain, tmp_path)
     run(replicates, False, lambda: False)
     assert replicates[0].trouble is not None
+
+
+class Streams:
+    """CUDA's order of work in small: a copy happens when the host waits for its event, or at last."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.waiting: list[Callable[[], object]] = []
+        self.chosen: list[torch.device] = []
+        self.pinned: list[bool] = []
+        self.recorded: list[Tensor] = []
+        self.awaited: list[Any] = []
+        streams, empty, copy_ = self, torch.empty, Tensor.copy_
+
+        class Event:
+            def record(self, _: Any) -> None:
+                self.work, streams.waiting = streams.waiting, []
+
+            def synchronize(self) -> None:
+                while self.work:
+                    self.work.pop(0)()
+
+        class Stream:
+            def __init__(self, *_: Any) -> None:
+                pass
+
+            def wait_event(self, event: Event) -> None:
+                streams.awaited.append(event)
+
+        def choose(device: torch.device) -> Any:
+            streams.chosen.append(device)
+            return nullcontext()
+
+        def made(*shape: Any, dtype: Any, pin_memory: bool = False, device: Any = None) -> Tensor:
+            if device is None:
+                streams.pinned.append(pin_memory)
+            return empty(*shape, dtype=dtype)
+
+        def later(self: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+            assert non_blocking
+            streams.waiting.append(partial(copy_, self, source))
+            return self
+
+        patch.setattr(torch, "empty", made)
+        patch.setattr(Tensor, "copy_", later)
+        patch.setattr(Tensor, "record_stream", lambda t, _: streams.recorded.append(t))
+        patch.setattr(torch.cuda, "Event", Event)
+        patch.setattr(torch.cuda, "Stream", Stream)
+        patch.setattr(torch.cuda, "device", choose)
+        patch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+        patch.setattr(torch.cuda, "current_stream", lambda _: Stream())
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_memory_is_used_again_only_after_its_copy(
+    ahead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With streams that put every copy off as long as they may; the device is the data's own."""
+    part, there = mapped(tmp_path), torch.device("cuda", 1)
+
+    class Away(Part):
+        @property
+        def device(self) -> torch.device:
+            return there
+
+    batches = [torch.randperm(20)[:5] for _ in range(9)]
+    expected = [part.gathered(index) for index in batches]
+    with monkeypatch.context() as patch:
+        streams = Streams(patch)
+        away = Away(part.inputs, part.targets, rows=part.rows, streamed=True)
+        with Prefetch(away, batches, ahead) as coming:
+            found = [coming.take() for _ in batches]
+        for event in streams.awaited:
+            event.synchronize()
+    assert len(streams.awaited) == len(batches)
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    assert streams.chosen == [there] and streams.pinned == [True] * ahead
+    assert [id(t) for t in streams.recorded] == [id(t) for t in found]
 
 
 @pytest.mark.gpu
