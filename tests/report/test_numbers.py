@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import resource
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -19,22 +18,22 @@ from counterpoise.report.numbers import (
     signed,
     split_printed,
 )
-from tests.checkouts import Checkout
+from tests.checkouts import Checkout, asked
 
 
 def test_the_page_stays_small(page_file: Path) -> None:
     assert page_file.stat().st_size < 3_000_000
 
 
-def test_it_is_built_in_ten_seconds_of_processor_time(
+def test_it_is_built_in_the_time_of_some_starts(
     demo: Checkout, page_file: Path, tmp_path: Path
 ) -> None:
+    """Seconds are a machine's (docs/measurements.md has ours); Snakemake starts on the same one."""
     clone = demo.copy(tmp_path / "clone")  # a report made by hand would ask for the gate again
-    before, page = resource.getrusage(resource.RUSAGE_CHILDREN), page_file.read_bytes()
-    done = clone.run("counterpoise", "report", "--tier", "demo")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    page = page_file.read_bytes()
+    start, _ = asked(clone, "snakemake", "--version", times=3)
+    spent, _ = asked(clone, "counterpoise", "report", "--tier", "demo")
+    assert spent < 10 * start
     assert (clone.root / page_file.relative_to(demo.root)).read_bytes() == page
 
 

@@ -88,7 +88,9 @@ def test_each_of_our_numbers_leads_to_how_it_was_made(visit: Any) -> None:
     target = links.first.get_attribute("href")
     page.goto(page.url.partition("#")[0] + target)
     card = page.locator(f'[id="{target[1:]}"]')
-    assert card.is_visible()
+    card.wait_for()
+    # What it shares with others takes the place of a link to it once the card is open.
+    card.locator(".besides").wait_for(state="detached")
     text = card.inner_text()
     assert "counterpoise train" in text
     for shared in ("Commit", "Machine", "Software", "Split, sha256", "Protocol"):

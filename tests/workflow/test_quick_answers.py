@@ -6,28 +6,15 @@ started meanwhile.
 
 from __future__ import annotations
 
-import resource
 import shutil
 from pathlib import Path
 
-from tests.checkouts import Checkout, jobs
-
-
-def asked(checkout: Checkout, *command: str) -> tuple[float, str]:
-    """Processor time of a command, the less of two times, and what it says."""
-    seconds = []
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        answer = checkout.run(*command)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert answer.returncode == 0, answer.stderr[-2000:]
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(seconds), answer.stdout
+from tests.checkouts import Checkout, asked, jobs
 
 
 def test_answers_on_the_demo_take_seconds(demo: Checkout, tmp_path: Path) -> None:
     clone = Checkout(Path(shutil.copytree(demo.root, tmp_path / "demo", symlinks=True)))
-    start, _ = asked(clone, "snakemake", "--version")
+    start, _ = asked(clone, "snakemake", "--version", times=3)
     spent = {}
     spent["check"], said = asked(clone, "counterpoise", "check")
     assert " sound, 0 planned and not made yet" in said and "damaged" not in said
