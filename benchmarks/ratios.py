@@ -175,6 +175,17 @@ def ratio(times: list[float], reference: list[float]) -> tuple[float, float, flo
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
+def reaches(least: float, one: Spent, other: Spent) -> str:
+    """In a word, whether an arm has at least some share of another's speed, as far as it is told.
+
+    "missed" if all of the interval of the ratio lies beyond the limit.
+    """
+    if one.failure or other.failure:
+        return "not known"
+    _, low, high = ratio(other.seconds, one.seconds)
+    return "kept" if low >= least else "missed" if high < least else "open"
+
+
 def exponent(sizes: list[float], times: list[float]) -> float:
     """The power of the size that the time grows with: slope of a line through the logarithms."""
     logs = ([math.log(x) for x in values] for values in (sizes, times))

@@ -172,6 +172,15 @@ def test_time_that_is_up_ends_a_measurement():
         interleaved({"arm": lambda: lambda: None}, 2, 1, CPU, until=0.0)
 
 
+@pytest.mark.parametrize(
+    ("others", "word"),
+    [([1.9, 2.0, 2.1], "kept"), ([0.5, 0.6, 0.5], "missed"), ([0.5, 2, 1], "open")],
+)
+def test_a_share_of_speed_is_kept_missed_or_open(others, word):
+    assert ratios.reaches(0.9, Spent([1.0, 1.0, 1.0]), Spent(others)) == word
+    assert ratios.reaches(0.9, Spent(failure="out of memory"), Spent(others)) == "not known"
+
+
 def test_products_are_of_random_numbers():
     given = SimpleNamespace(device=CPU, precision="float32")
     product, _ = loading.large_product(given)
@@ -303,6 +312,7 @@ def test_memory_stands_beside_time_on_a_gpu(rehearsed):
 
 def test_loading_on_a_gpu_tells_the_share_of_what_is_promised(rehearsed):
     lines = rehearsed("--part", "loading")
+    assert "; ours at least 90 % of 'plain loop, batch ready': " in rehearsed.text
     found = {first: rest for first, *rest in lines if len(rest) == 3}
     assert any(name.startswith("loader, ") for name in found)
     images, _, used = found["plain loop"]
