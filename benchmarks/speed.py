@@ -150,12 +150,13 @@ def scaling(given: argparse.Namespace) -> Iterator[Table]:
         told = next((one.failure for one in spent.values() if one.failure), "")
         sizes = [int(size) for size in arms]
         power = told or f"{exponent(sizes, middle):.2f}"
-        shown = ", ".join(f"{t * 1e3:.3g}" for t in middle)
+        shown = ", ".join(f"{t * 1e3:.1f}" for t in middle)
         row = (method, what, ", ".join(arms), power, shown)
         return Table(f"{method} by {what}", columns, [row], spent)
 
     more = 8 if ratios.on_gpu(given.device) else 1  # what fills a device
-    for method in given.method or ["uniform", "gradnorm", "imtl_g", "db_mtl"]:
+    chosen = given.method or ["uniform", "gradnorm", "imtl_g", "db_mtl"]
+    for method in chosen:
         batches = [n * more for n in (8, 16, 32, 64)]
         for what, sizes in (("tasks", [1, 4, 16, 64]), ("batch", batches)):
             made = {n: work_of("small_cnn", given, **{"batch": None, what: n}) for n in sizes}
@@ -169,7 +170,7 @@ def scaling(given: argparse.Namespace) -> Iterator[Table]:
             for w in wide
         }
         yield growth(method, "shared parameters", arms)
-    for method in ("uniform", "gradnorm"):
+    for method in (method for method in ("uniform", "gradnorm") if method in chosen):
         work = work_of("lenet", given)
         arms = {str(n): step_together(work, method, n) for n in (1, 2, 5, 10)}
         yield growth(method, "replicates side by side (LeNet)", arms)

@@ -328,3 +328,17 @@ def test_graphs_are_held_to_the_weights_of_a_plain_step(rehearsed):
 def test_a_profiler_that_sees_no_gpu_says_so(rehearsed):
     rehearsed("--part", "profile", "--method", "uniform")
     assert "absent: the profiler sees nothing of the device" in rehearsed.text
+
+
+def test_growth_with_replicates_is_told_once_of_each_method(monkeypatch):
+    arms = []
+    monkeypatch.setattr(speed, "timed", lambda made, given: arms.append(made) or {
+        name: Spent([float(name)] * 2) for name in made
+    })  # fmt: skip
+    given = SimpleNamespace(device=CPU, batch=4, precision="float32", method=["gradnorm"])
+    found = list(speed.scaling(given))
+    assert [table.rows[0][1].partition(" ")[0] for table in found] == [
+        "tasks", "batch", "shared", "replicates",
+    ]  # fmt: skip
+    assert {table.rows[0][0] for table in found} == {"gradnorm"}
+    assert {table.rows[0][3] for table in found} == {"1.00"}
