@@ -70,6 +70,8 @@ class Traffic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
+        if (kwargs or {}).get("non_blocking"):
+            return found  # nobody waits for it
         if func in COPIES and isinstance(args[0], Tensor):
             self.note(args[0].device.type, found.device.type)
         elif func is torch.ops.aten.copy_.default:
@@ -84,6 +86,17 @@ def _place() -> str:
 
 def _fake(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=DEVICE)
+
+
+class _Unheard:
+    """An answer from the device that nobody has asked for yet."""
+
+    def __init__(self, yes: Tensor) -> None:
+        self.yes = yes
+
+    def heard(self) -> bool:
+        """What is copied now."""
+        return bool(self.yes)
 
 
 def _on_device(module: nn.Module) -> None:
@@ -179,6 +192,7 @@ def fake_device(patch: pytest.MonkeyPatch) -> Iterator[Traffic]:
     patch.setattr(torch.autograd, "grad", _gradients)
     patch.setattr(torch.func, "grad", _functional)
     patch.setattr(Passage, "backward", _backward)
+    patch.setattr(engine, "Answer", _Unheard)
     patch.setattr(stacks, "copy", Copies)
     patch.setattr(engine, "layer_generators", lambda _: [torch.default_generator])
     with FakeTensorMode(), traffic:

@@ -19,7 +19,9 @@ from counterpoise.methods._base import Epoch, State
 from counterpoise.methods._solving import Unsolved
 from counterpoise.metrics import metric
 from counterpoise.spec.cell import Schedule
+from counterpoise.training import lookahead
 from counterpoise.training.averages import Averages
+from counterpoise.training.lookahead import Answer, Place, Taken
 from counterpoise.training.optimizer import Optimizer
 from counterpoise.training.passage import split_batches
 from counterpoise.training.problem import Problem, outputs_of
@@ -112,7 +114,11 @@ class Replicate:
             self.network.shared_parameters() if self.method.descends else (),
         )
         self.rate = problem.cell.protocol.learning_rate
-        self.averages = Averages(self.network.buffers())
+        there = problem.device.type in lookahead.DEVICES
+        fast = self.method.signal in lookahead.SIGNALS
+        self.ahead = there and fast and self.optimizer.holds
+        self.averages = Averages(self.network.buffers(), depth=2 if self.ahead else 1)
+        self.taken: Taken | None = None  # the last step, until it is known to be good
         # What was not as it must be after the last update; the next step's check reads it.
         self.aftermath: Tensor | None = None
         self.losses = problem.losses()
@@ -171,6 +177,7 @@ class Replicate:
         for name, parameter in self.trained.items():
             parameter.data = self.method_state[name]
         self.optimizer.restore(state["optimizer"])
+        self.taken = None
         self.normaliser, self.latest = state["normaliser"], state["latest"]
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
@@ -234,7 +241,10 @@ class Replicate:
         masks = part.masks(targets)
         self.optimizer.clear()
         self.seed_layers(self.step)
-        self.averages.keep()
+        before = Place(
+            self.batch, self.step, self.method_state, self.normaliser, self.latest, self.sums,
+            self.aftermath, self.averages.keep(),
+        )  # fmt: skip
         try:
             following, normaliser, seen = train_step(
                 self.network,
@@ -254,21 +264,27 @@ class Replicate:
                 latest=self.latest,
                 micro_batch=self.problem.cell.protocol.micro_batch,
             )
-        except UNSOLVED as error:
+        except Exception as error:
+            self._hear()  # a bad step before it may have left a state that no method expects
+            if self.trouble is not None:
+                return
+            if not isinstance(error, UNSOLVED):
+                raise
             self.averages.put_back()
             self._end(unsolved(error))
             return
         unfit = seen.unfit(following, self.optimizer.within(self.rate, seen.lengths))
         # One look at the device a step, which takes in what the last update has led to.
-        if bool((unfit if self.aftermath is None else torch.cat([unfit, self.aftermath])).any()):
-            self.averages.put_back()
-            self._settle()
-            if self.trouble is None:
-                self.end_badly(unfit)
+        bad = (unfit if self.aftermath is None else torch.cat([unfit, self.aftermath])).any()
+        if self.taken is not None:
+            bad = bad | self.taken.bad.yes
+        taken = Taken(Answer(bad), unfit, before)
+        if not self.ahead and taken.bad.heard():
+            self._go_back(taken)
             return
         for name, parameter in self.trained.items():
             parameter.grad = seen.gradients[name]
-        self.optimizer.step(self.rate)
+        self.optimizer.step(self.rate, bad if self.ahead else None)
         following = {**following, **{name: p.data for name, p in self.trained.items()}}
         if self.method.looks_back:
             losses = losses_again(
@@ -284,10 +300,32 @@ class Replicate:
                 for name, value in following.items()
             }
         self.method_state, self.normaliser, self.latest = following, normaliser, seen.losses
-        for name, value in seen.totals(len(index)).items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.sums = {
+            name: self.sums[name] + value if name in self.sums else value
+            for name, value in seen.totals(len(index)).items()
+        }
         self.batch += 1
         self.step += 1
+        if self.ahead:
+            self._hear()
+            self.taken = taken if self.trouble is None else None
+
+    def _hear(self) -> None:
+        """Hear whether the step before was good, and go back if not."""
+        taken, self.taken = self.taken, None
+        if taken is not None and taken.bad.heard():
+            self._go_back(taken)
+
+    def _go_back(self, taken: Taken) -> None:
+        """Be as before a bad step, whose weights have not moved, and end there."""
+        before = taken.before
+        self.averages.put_back(before.averages)
+        self.batch, self.step = before.batch, before.step
+        self.method_state, self.aftermath = before.state, before.aftermath
+        self.normaliser, self.latest, self.sums = before.normaliser, before.latest, before.sums
+        self._settle()
+        if self.trouble is None:
+            self.end_badly(taken.unfit)
 
     def seed_layers(self, step: int) -> None:
         """Let what random layers draw (dropout) follow from words alone, too."""
@@ -325,7 +363,8 @@ class Replicate:
         self._end(*words[int(unfit.nonzero()[0])], step=step)
 
     def _settle(self) -> None:
-        """Look at what the last update has led to, where no further step does."""
+        """Look at the last step and what its update has led to, where no further step does."""
+        self._hear()
         if self.trouble is None and self.aftermath is not None and bool(self.aftermath.any()):
             self.end_afterwards(self.aftermath, self.step - 1)
 

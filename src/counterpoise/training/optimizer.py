@@ -112,9 +112,19 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether :meth:`step` can be told on the device to change nothing."""
+        return all(kind == "adam" for kind, _ in self.groups)
+
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """One update of every parameter that has a gradient."""
+    def step(self, rate: float, held: Tensor | None = None) -> None:
+        """One update of every parameter that has a gradient.
+
+        Args:
+            rate: the learning rate.
+            held: () of bool, whether nothing changes after all; for optimizers that can do so.
+        """
         for kind, decay in dict.fromkeys(self.groups):
             places = [
                 place
@@ -122,16 +132,20 @@ class Optimizer:
                 if self.groups[place] == (kind, decay) and parameter.grad is not None
             ]
             if places:
-                self._move(kind, places, {"lr": rate, "weight_decay": decay, "maximize": False})
+                common = {"lr": rate, "weight_decay": decay, "maximize": False}
+                self._move(kind, places, common, None if held is None else held.float())
 
-    def _move(self, kind: str, places: list[int], common: dict[str, Any]) -> None:
+    def _move(
+        self, kind: str, places: list[int], common: dict[str, Any], held: Tensor | None
+    ) -> None:
         moved = [self.parameters[place] for place in places]
         gradients = [laid_out_like(p, p.grad) for p in moved if p.grad is not None]
         kept = [[rows[place] for place in places] for rows in self.moments.values()]
         counts = [self.counts[place] for place in places]
         move = UPDATES[kind]
         if kind == "adam":
-            move(moved, gradients, *kept, [], counts, fused=True, **ADAM, **common)
+            fused = {"fused": True, "found_inf": held}
+            move(moved, gradients, *kept, [], counts, **fused, **ADAM, **common)
         elif kind == "rmsprop":
             move(moved, gradients, *kept, [], [], counts, **RMSPROP, **common)
         else:
