@@ -193,6 +193,7 @@ def fake_device(patch: pytest.MonkeyPatch) -> Iterator[Traffic]:
     patch.setattr(torch.func, "grad", _functional)
     patch.setattr(Passage, "backward", _backward)
     patch.setattr(engine, "Answer", _Unheard)
+    patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     patch.setattr(stacks, "copy", Copies)
     patch.setattr(engine, "layer_generators", lambda _: [torch.default_generator])
     with FakeTensorMode(), traffic:

@@ -45,36 +45,29 @@ def looks(name: str, optimizer: str = "adam") -> int:
 
 
 ALONE = {
-    "adversarial": (0, 4),
     "aligned_mtl": (1, 1),
     "cagrad": (1, 1),
     "config": (1, 1),
     "dualproj": (1, 1),
     "fairgrad": (1, 1),
-    "graddrop": (0, 1),
-    "gradvac": (3, 3),
-    "igb_v2": (1, 23),
+    "gradvac": (3, 2),
+    "igb_v2": (1, 22),
     "imtl": (1, 0),
     "imtl_g": (1, 1),
     "mgda": (1, 1),
     "nash_mtl": (2, 2),
     "pcd": (1, 0),
-    "pcgrad": (2, 2),
-    "rgw": (0, 1),
-    "rlw": (0, 1),
+    "pcgrad": (2, 1),
     "rotograd": (1, 0),
     "upgrad": (1, 1),
     "uw": (0, 1),
 }
-"""Copies of one step (to the host, to the device) besides that look; methods not named have none."""
+"""Copies of one step (to the host, to the device) that it waits for, besides that look; methods that
+are not named have none."""
 TOGETHER = {
-    "adversarial": (0, 8),
     "config": (1, 1),
-    "graddrop": (0, 2),
-    "gradvac": (3, 4),
-    "pcgrad": (2, 3),
-    "rgw": (0, 2),
-    "rlw": (0, 2),
+    "gradvac": (3, 2),
+    "pcgrad": (2, 1),
     "uw": (0, 1),
 }
 """Those of one step of two replicates side by side, which has no such look."""

@@ -25,7 +25,7 @@ from counterpoise.training.lookahead import Answer, Place, Taken
 from counterpoise.training.optimizer import Optimizer
 from counterpoise.training.passage import split_batches
 from counterpoise.training.problem import Problem, outputs_of
-from counterpoise.training.seeding import generator, layer_generators, seed_of
+from counterpoise.training.seeding import generator, layer_generators, seed_of, sent
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import (
     count_correct,
@@ -259,7 +259,7 @@ class Replicate:
                 step=self.step,
                 epoch=self.epoch,
                 epochs=self.problem.cell.protocol.epochs,
-                draws=self.draws(len(index), self.step),
+                draws=sent(self.draws(len(index), self.step), self.problem.device),
                 masks=masks,
                 latest=self.latest,
                 micro_batch=self.problem.cell.protocol.micro_batch,
@@ -335,13 +335,9 @@ class Replicate:
             source.manual_seed(seed)
 
     def draws(self, batch: int, step: int) -> dict[str, Tensor]:
-        """The method's random numbers, from words alone: a resumed run draws the same."""
-        if step and self.method.draws_once:
-            return {}
+        """Random numbers of the method, on the host, from words alone: a resumed run draws them."""
         draws = generator(self.problem.cell.seeding, self.seed, "method", step)
-        drawn = self.method.draw(draws, batch)
-        host, device = self.method.host_draws, self.problem.device
-        return {name: v if name in host else v.to(device) for name, v in drawn.items()}
+        return self.method.draw(draws, batch)
 
     def end_badly(self, unfit: Tensor) -> None:
         """Record what was not finite, with task, step and method; the last good state is kept.

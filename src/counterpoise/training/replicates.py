@@ -33,6 +33,7 @@ from counterpoise.training.engine import (
 from counterpoise.training.modules import Network
 from counterpoise.training.optimizer import StackedOptimizer
 from counterpoise.training.passage import split_batches
+from counterpoise.training.seeding import sent
 from counterpoise.training.stacks import (
     StackedMethod,
     StackedNetwork,
@@ -238,6 +239,7 @@ class Together:
         self.optimizer.clear()
         self.averages.keep()
         drawn = [r.draws(index.shape[1], self.step) for r in self.members]
+        draws = {n: torch.stack([one[n] for one in drawn]) for n in drawn[0]}
         following, normaliser, seen = train_step(
             network,
             method,
@@ -251,7 +253,7 @@ class Together:
             step=self.step,
             epoch=self.epoch,
             epochs=self.problem.cell.protocol.epochs,
-            draws={n: torch.stack([one[n] for one in drawn]) for n in drawn[0]},
+            draws=sent(draws, self.device),
             masks=masks,
             latest=self.latest,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def seed_of(*parts: str | int) -> int:
@@ -24,3 +25,11 @@ def layer_generators(device: torch.device) -> list[torch.Generator]:
 def generator(*parts: str | int) -> torch.Generator:
     """A CPU generator for one purpose. Draws are made on the CPU so that devices agree."""
     return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def sent(drawn: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Draws on a device, by copies that nobody waits for."""
+    if device.type == "cpu":
+        return drawn
+    pinned = {name: value.pin_memory() for name, value in drawn.items()}
+    return {name: value.to(device, non_blocking=True) for name, value in pinned.items()}
