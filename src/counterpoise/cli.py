@@ -289,7 +289,7 @@ def train(
     ] = "auto",
 ) -> None:
     """Train all seeds of one cell and predict. A killed run goes on where it was."""
-    from counterpoise.layout import CELL_FILES
+    from counterpoise.orders import read_siblings
     from counterpoise.training.engine import Interrupted
     from counterpoise.training.job import STOPPED
     from counterpoise.training.job import train as run
@@ -299,14 +299,19 @@ def train(
             f"seeds cannot train {replicates!r}", remedy="write auto, together or alone"
         )
     root = find_root()
-    job = _job_of(root, _training(root, tier, cell))
+    training = _training(root, tier, cell)
+    job = _job_of(root, training)
+
+    def siblings() -> list[Any]:
+        return [_job_of(root, other) for other in read_siblings(root, training)]
+
     collector.freeze()
     collector.set_threshold(*COLLECT)
     try:
-        run(job, _chosen(root, "device", device), save_every, replicates)
+        run(job, _chosen(root, "device", device), save_every, replicates, siblings)
     except UserError:
         # Another process has finished the cell and removed the folder with the lock.
-        if job.work.exists() or not all((job.out / name).is_file() for name in CELL_FILES):
+        if job.work.exists() or not job.is_done:
             raise
         typer.echo("the other process has finished it")
     except Interrupted:

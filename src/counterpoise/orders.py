@@ -38,20 +38,48 @@ def write_orders(root: Path, tier: str, trainings: Iterable[Training]) -> None:
     write_if_changed(root / orders_file(tier), to_json(orders, indent=None))
 
 
+NO_ORDER = (UserError, OSError, KeyError, TypeError, ValueError, AttributeError)
+"""What reading raises where something else stands than an order of ours."""
+
+
 def read_order(root: Path, tier: str, key: str) -> Training | None:
     """A cell of a tier, whose dataset can then be read; None where it must be planned."""
     try:
-        order = read_foreign(root / orders_file(tier))[key]
-        told, reader = order["training"], order["reader"]
-        cell, data = Cell.model_validate(told["cell"]), Data(**told["data"])
-        training = Training(**{**told, "cell": cell, "data": data})
+        order = read_json(root / orders_file(tier))[key]
+        training, reader = _read(order), order["reader"]
+        data = training.data
         if training.key != key or reader not in data.identity["code"] or not _holds(training):
             return None
         registry.set_readers({data.dataset: reader.rpartition(".")[2]})
         return training
-    # Whatever else stands there is no order of ours.
-    except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError):
+    except NO_ORDER:
         return None
+
+
+def read_siblings(root: Path, training: Training) -> list[Training]:
+    """Other planned cells on the same data that one model can train with a cell, as planned.
+
+    Empty where nothing is planned there any more.
+    """
+    found = []
+    try:
+        for key, order in read_json(root / orders_file(training.tier)).items():
+            other = _read(order)
+            if (
+                (other.key, other.data) == (key, training.data)
+                and other.cell.is_sibling_of(training.cell)
+                and _holds(other)
+            ):
+                found.append(other)
+    except NO_ORDER:
+        return []
+    return found
+
+
+def _read(order: dict[str, Any]) -> Training:
+    told = order["training"]
+    cell, data = Cell.model_validate(told["cell"]), Data(**told["data"])
+    return Training(**{**told, "cell": cell, "data": data})
 
 
 def _holds(training: Training) -> bool:

@@ -30,9 +30,9 @@ from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine
 from counterpoise.training.engine import Interrupted
-from counterpoise.training.job import PATIENCE, RESULTS, STOPPED, WORKFLOW, Job, train
+from counterpoise.training.job import PATIENCE, STOPPED, WORKFLOW, Job, train
 from counterpoise.training.predict import predict
-from counterpoise.training.problem import Problem, device_of, tasks_of
+from counterpoise.training.problem import RESULTS, Problem, device_of, tasks_of
 
 from ..support import error_of, files_in
 

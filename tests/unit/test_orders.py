@@ -11,7 +11,7 @@ import pytest
 from counterpoise import orders
 from counterpoise.files import digest_of
 from counterpoise.layout import Training
-from counterpoise.orders import orders_file, read_order, write_orders
+from counterpoise.orders import orders_file, read_order, read_siblings, write_orders
 from counterpoise.plan import Plan
 
 
@@ -95,3 +95,25 @@ def test_other_code_is_planned_anew(
     write_orders(tmp_path, "demo", [training])
     monkeypatch.setattr(orders, "module_digest", lambda name: "0123456789ab")
     assert read_order(tmp_path, "demo", training.key) is None
+
+
+def test_a_job_finds_the_siblings_of_its_cell(demo_plan: Plan, tmp_path: Path) -> None:
+    """Points of a search, single tasks of one experiment; cells that were planned otherwise not."""
+    write_orders(tmp_path, "demo", every(demo_plan))
+    searched = demo_plan.runs["imbalance", "multimnist", "grid_search"].cells
+    points = demo_plan.trainings[next(iter(searched.values()))].cell.candidates
+    first = demo_plan.training(*points[0].key.split("/"))
+    found = read_siblings(tmp_path, first)
+    assert {other.key for other in found} == {point.key for point in points[1:]}
+    assert all(other == demo_plan.training(*other.key.split("/")) for other in found)
+    alone = demo_plan.runs["rotograd", "reduced", "single_task"].cells
+    found = read_siblings(tmp_path, demo_plan.trainings[alone["sum"]])
+    assert {other.cell.tasks[0] for other in found} == {*alone} - {"sum"}
+    path = tmp_path / orders_file("demo")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content[alone["left"]]["training"]["identity"]["libraries"]["torch"] = "0.1"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found = read_siblings(tmp_path, demo_plan.trainings[alone["sum"]])
+    assert {other.cell.tasks[0] for other in found} == {*alone} - {"sum", "left"}
+    path.unlink()
+    assert read_siblings(tmp_path, first) == []

@@ -131,7 +131,7 @@ def reference_cells(reference: Reference) -> list[ReferenceCell]:
                 RUNS[word],
                 count(len(record["seeds"])),
                 record["seconds"],
-                f"{fixed(record.get('peak_memory_mib') or 0, 0)} MiB",
+                _memory(record),
                 _hardware(record),
                 (version.get("id") or "none")[:12] + " (changed)" * bool(version.get("dirty")),
                 weights_of(record)[:12],
@@ -201,9 +201,14 @@ def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("split, sha256", record.get("data", {}).get("split", "unknown")),
         ("weights, sha256", weights_of(record)),
         ("software", ", ".join([f"Python {made.get('python', 'unknown')}", *libraries])),
-        ("cost", f"{duration(record['seconds'])} of training, "
-                 f"{fixed(record.get('peak_memory_mib') or 0, 0)} MiB of memory at most"),
-    )  # fmt: skip
+        ("cost", f"{duration(record['seconds'])} of training, memory at most: {_memory(record)}"),
+    )
+
+
+def _memory(record: dict[str, Any]) -> str:
+    """The largest memory of the process; not known where another cell's job has trained it."""
+    peak = record.get("peak_memory_mib")
+    return "not measured" if peak is None else f"{fixed(peak, 0)} MiB"
 
 
 MANY_TASKS = 6

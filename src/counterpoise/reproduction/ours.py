@@ -341,6 +341,7 @@ def _ours_of(
             for (of, experiment, _), one in scores.plan.runs.items()
             if (of, experiment) == (paper, quantity.experiment)
             for key in one.cells.values()
+            if len({*one.cells.values()}) == 1  # several networks have no cost here
         ]
         if len(scores.side_by_side(beside)) > 1:
             return None, (

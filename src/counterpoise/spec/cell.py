@@ -212,3 +212,28 @@ class Cell(Model):
     def seeding(self) -> str:
         """What random draws depend on besides the seed: never the method or the protocol."""
         return f"{self.dataset}/{self.network.name}"
+
+    def is_sibling_of(self, other: Cell) -> bool:
+        """Whether another cell's training is this one's but for numbers or for a single task.
+
+        The numbers are real options of the method, such as a grid's, and the learning rate; whole
+        numbers count something and, like words, may ask for other computations.
+        """
+        return self != other and self._form() == other._form()
+
+    def _form(self) -> dict[str, Any]:
+        """What siblings have in common."""
+        form = self.model_dump(mode="json", exclude={"protocol": {"learning_rate"}})
+        form["method"]["options"] = _without_reals(self.method.options)
+        if len(self.tasks) == 1:
+            del form["tasks"]
+        return form
+
+
+def _without_reals(value: Any) -> Any:
+    """Options with nothing in the places of their real numbers."""
+    if isinstance(value, dict):
+        return {key: _without_reals(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_reals(part) for part in value]
+    return "a real number" if isinstance(value, float) else value

@@ -58,6 +58,8 @@ class Progress:
     epoch: int
     epochs: int
     message: str
+    folder: Path
+    """Of its state, which tells cells apart."""
 
 
 def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> float:
@@ -132,6 +134,10 @@ class Replicate:
         self.best: dict[str, Any] = {"value": math.inf, "epoch": -1, "tensors": self._tensors()}
         self.trouble: dict[str, Any] | None = None
         self.seconds = 0.0
+        self.side_by_side = 1
+        """Most replicates that it has trained with as one model, itself included."""
+        self.resumed = False
+        """Whether its time is not that of one way of training, from start to end."""
 
     def _tensors(self) -> dict[str, Tensor]:
         network = {f"network.{k}": v.clone() for k, v in self.network.state_dict().items()}
@@ -153,6 +159,7 @@ class Replicate:
             "best": self.best,
             "trouble": self.trouble,
             "seconds": self.seconds,
+            "way": [self.side_by_side, self.resumed],
         }
         save_state(self.path, state)
 
@@ -169,6 +176,7 @@ class Replicate:
                 where=self.path,
                 remedy=f"delete the folder {self.path.parent} and run `snakemake` again",
             ) from error
+        self.resumed = self.resumed or not self.finished
         return True
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -182,6 +190,7 @@ class Replicate:
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
         self.trouble, self.seconds = state["trouble"], state["seconds"]
+        self.side_by_side, self.resumed = state["way"]
 
     @property
     def finished(self) -> bool:
@@ -448,7 +457,8 @@ class Replicate:
 
     def progress(self) -> Progress:
         """Where it is, for people."""
-        return Progress(self.seed, self.epoch, self.problem.cell.protocol.epochs, self._message())
+        epochs, folder = self.problem.cell.protocol.epochs, self.path.parent
+        return Progress(self.seed, self.epoch, epochs, self._message(), folder)
 
     def _message(self) -> str:
         if self.trouble is not None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +34,13 @@ from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import PROGRESS, Reporter
 from counterpoise.training.replicates import Together, fit_together
+from counterpoise.training.siblings import beside
 
 log = logging.getLogger(__name__)
 
-RESULTS = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
 SMALL = 2_000_000
-"""Shared parameters up to which a network leaves a GPU idle: all its seeds train at once."""
+"""Shared parameters up to which a network leaves a GPU idle: all its seeds train at once, and those
+of its siblings."""
 WORKFLOW = "COUNTERPOISE_WORKFLOW"
 """Variable with the number of the process that runs the workflow."""
 STOPPED = 143
@@ -81,8 +82,16 @@ class Stop:
         self._end.cancel()
 
 
+Siblings = Callable[[], Iterable[Job]]
+"""Finds the cells that may train beside a job's own (:mod:`counterpoise.training.siblings`)."""
+
+
 def train(
-    job: Job, device: str = "auto", save_every: float = 60.0, replicates: str = "auto"
+    job: Job,
+    device: str = "auto",
+    save_every: float = 60.0,
+    replicates: str = "auto",
+    siblings: Siblings = tuple,
 ) -> None:
     """Train all seeds of a cell and write weights, history, record and predictions.
 
@@ -93,7 +102,8 @@ def train(
         job: the cell and its places.
         device: where to train.
         save_every: seconds between two saved states.
-        replicates: how seeds train, ``auto``, ``together`` or ``alone`` (:func:`_groups`).
+        replicates: how seeds train, ``auto``, ``together`` or ``alone`` (:func:`_as_one`).
+        siblings: asked where seeds train together, for cells whose seeds train with them.
 
     Raises:
         UserError: the cell's data are missing, or the device is, or has too little memory.
@@ -102,7 +112,7 @@ def train(
     torch.set_num_threads(1)  # results must not depend on the cores that are free
     make_folder(job.work)
     with Stop() as stop, _lock(job.work / "lock", stop) as waited:
-        if waited and all((job.out / name).is_file() for name in RESULTS):
+        if waited and job.is_done:
             log.info("the other process has finished it")
             shutil.rmtree(job.work, ignore_errors=True)
         else:
@@ -113,7 +123,7 @@ def train(
                 method = job.cell.method.model_dump(mode="json")
                 choices |= {"cell": planned.model_dump(mode="json"), "method": method}
             with own_gpu(device_of(device), lambda: stop.wished) as own:
-                _train(job, choices, own, save_every, stop, replicates)
+                _train(job, choices, own, save_every, stop, replicates, siblings)
             if not _is_orphan():
                 shutil.rmtree(job.work, ignore_errors=True)
 
@@ -182,11 +192,12 @@ def _train(
     save_every: float,
     stop: Stop,
     replicates: str,
+    siblings: Siblings,
 ) -> None:
     products = job.cell.protocol.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = products
     with enough_memory(job.cell.protocol.micro_batch):
-        trained = _trained(job, device, save_every, stop, replicates)
+        trained = _trained(job, device, save_every, stop, replicates, siblings)
         release(device)  # predictions load data and networks anew
         _write(job, trained, choices, device)
 
@@ -201,8 +212,8 @@ class _Trained:
         frames: each seed's history.
         seeds: how each seed was trained and has ended.
         means: as :func:`_means` gives them.
-        device_peak: largest memory of the device in MiB; None on a CPU, or where another process
-            has done all of it.
+        here: whether a part of it was done by this process.
+        device_peak: largest memory of the device in MiB; None on a CPU.
     """
 
     facts: dict[str, Any]
@@ -210,16 +221,11 @@ class _Trained:
     frames: list[pd.DataFrame] = field(default_factory=list)
     seeds: dict[str, Any] = field(default_factory=dict)
     means: dict[str, list[float]] = field(default_factory=dict)
+    here: bool = False
     device_peak: float | None = None
 
-    def add(self, replicate: Replicate, *, resumed: bool, side_by_side: int) -> None:
-        """Keep what a replicate has come to.
-
-        Args:
-            replicate: at its end.
-            resumed: whether its time is not that of one way of training from start to end.
-            side_by_side: replicates that trained with it as one model, itself included.
-        """
+    def add(self, replicate: Replicate) -> None:
+        """Keep what a replicate has come to that is at its end."""
         seed = replicate.seed
         self.tensors |= {f"{seed}/{k}": v.cpu() for k, v in replicate.best["tensors"].items()}
         self.frames.append(_history(seed, replicate.history))
@@ -229,13 +235,18 @@ class _Trained:
             "selected_epoch": replicate.best["epoch"],
             "steps": replicate.step,
             "seconds": round(replicate.seconds, 3),
-            "resumed": resumed,
-            "side_by_side": side_by_side,
+            "resumed": replicate.resumed,
+            "side_by_side": replicate.side_by_side,
         }
 
 
 def _trained(
-    job: Job, device: torch.device, save_every: float, stop: Stop, replicates: str
+    job: Job,
+    device: torch.device,
+    save_every: float,
+    stop: Stop,
+    replicates: str,
+    siblings: Siblings,
 ) -> _Trained:
     """Train all seeds; on the device nothing is left of it."""
     parts = {n: placed(part, device) for n, part in _parts(job, ("train", "validation")).items()}
@@ -257,84 +268,77 @@ def _trained(
             reporter.tell(progress.seed, progress.epoch, epochs, total, progress.message)
 
         def made(seed: int) -> Replicate:
-            return Replicate(problem, seed, job.work / f"seed-{seed}.state", save_every)
+            replicate = Replicate(problem, seed, job.state_of(seed), save_every)
+            trained.here |= not (replicate.resume() and replicate.finished)
+            if replicate.epoch:
+                log.info("seed %d continues at epoch %d", seed, replicate.epoch)
+            return replicate
 
-        for group in _groups(problem, replicates):
-            if not _together(made, group, trained, report, stop):
-                release(device)
-                for seed in group:
-                    _alone(made, seed, trained, report, stop)
-                    done[seed] = epochs
-            done |= dict.fromkeys(group, epochs)
+        def together(jobs: Sequence[Job]) -> bool:
+            release(device)
+            try:
+                return _together([made(s) for s in job.cell.seeds], jobs, trained, report, stop)
+            except torch.OutOfMemoryError:
+                beside = ", with those of other cells," if jobs else ""
+                log.warning("seeds side by side%s do not fit the device's memory", beside)
+                return False
+
+        as_one = _as_one(problem, replicates)
+        others = list(siblings()) if as_one else []
+        if as_one and (together(others) or (others and together([]))):
             peaks.append(device_peak_mib(device))
+        else:
+            for seed in job.cell.seeds:
+                release(device)
+                _alone(made(seed), trained, report, stop)
+                done[seed] = epochs
+                peaks.append(device_peak_mib(device))
     trained.means = _means(problem)
-    if not all(seed["resumed"] for seed in trained.seeds.values()):
-        trained.device_peak = max((peak for peak in peaks if peak is not None), default=None)
+    trained.device_peak = max((peak for peak in peaks if peak is not None), default=None)
     return trained
 
 
 def _together(
-    made: Callable[[int], Replicate],
-    seeds: tuple[int, ...],
+    own: Sequence[Replicate],
+    jobs: Iterable[Job],
     trained: _Trained,
     report: Callable[[Progress], None],
     stop: Stop,
 ) -> bool:
-    """Train seeds as one model; whether they fit it, and the device's memory."""
-    if len(seeds) == 1:
+    """Train replicates as one model, others' beside; whether there are several and they fit it."""
+    if not fit_together(own):
         return False
-    try:
-        replicates = [made(seed) for seed in seeds]
-        resumed = [_resumed(replicate) for replicate in replicates]
-        if not fit_together(replicates):
-            return False
-        stack = Together(replicates)
-        stack.run(report, lambda: stop.wished)
-    except torch.OutOfMemoryError:
-        log.warning(
-            "%d seeds side by side do not fit the device's memory; each trains alone", len(seeds)
-        )
-        return False
-    for replicate, again in zip(replicates, resumed, strict=True):
-        trained.add(replicate, resumed=again or stack.parted, side_by_side=len(seeds))
+    ahead = [replicate for replicate in own if not replicate.finished]
+    if ahead:
+        with beside(ahead, jobs, report) as more:
+            if len(ahead) + len(more.replicates) == 1:
+                return False
+            Together([*ahead, *more.replicates]).run(more.report, lambda: stop.wished)
+    for replicate in own:
+        trained.add(replicate)
     return True
 
 
 def _alone(
-    made: Callable[[int], Replicate],
-    seed: int,
-    trained: _Trained,
-    report: Callable[[Progress], None],
-    stop: Stop,
+    replicate: Replicate, trained: _Trained, report: Callable[[Progress], None], stop: Stop
 ) -> None:
     """Train one seed; nothing of it is in memory when the next is built."""
-    replicate = made(seed)
-    resumed = _resumed(replicate)
     replicate.run(report, lambda: stop.wished)
-    trained.add(replicate, resumed=resumed, side_by_side=1)
+    trained.add(replicate)
 
 
-def _resumed(replicate: Replicate) -> bool:
-    """Take up a replicate's saved state; whether there was one."""
-    found = replicate.resume()
-    if replicate.epoch:
-        log.info("seed %d continues at epoch %d", replicate.seed, replicate.epoch)
-    return found
-
-
-def _groups(problem: Problem, replicates: str) -> list[tuple[int, ...]]:
-    """Seeds that train side by side: all of a small network on a GPU, else each alone.
+def _as_one(problem: Problem, replicates: str) -> bool:
+    """Whether seeds train side by side: those of a small network on a GPU, else each alone.
 
     Args:
         problem: what is trained.
         replicates: ``together`` or ``alone`` on any device, or ``auto``.
     """
-    seeds = problem.cell.seeds
-    if replicates == "auto":
-        shared = sum(p.numel() for p in problem.build(seeds[0])[0].trunk.parameters())
-        small = problem.device.type == "cuda" and shared <= SMALL
-        replicates = "together" if small else "alone"
-    return [seeds] if replicates == "together" else [(seed,) for seed in seeds]
+    if replicates != "auto":
+        return replicates == "together"
+    network, _ = problem.build(problem.cell.seeds[0])
+    shared = sum(p.numel() for p in network.trunk.parameters())
+    return problem.device.type == "cuda" and shared <= SMALL
 
 
 def _means(problem: Problem) -> dict[str, list[float]]:
@@ -395,8 +399,8 @@ def _write(job: Job, trained: _Trained, choices: dict[str, Any], device: torch.d
             "device": hardware,
             "threads": torch.get_num_threads(),
             "seconds": round(sum(seed["seconds"] for seed in trained.seeds.values()), 3),
-            "peak_memory_mib": peak_memory_mib(),
-            "device_peak_memory_mib": trained.device_peak,
+            "peak_memory_mib": peak_memory_mib() if trained.here else None,
+            "device_peak_memory_mib": trained.device_peak if trained.here else None,
         },
     )
 

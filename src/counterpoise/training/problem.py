@@ -26,6 +26,8 @@ from counterpoise.training.prefetch import Prefetch, inputs_of
 from counterpoise.training.step import task_outputs
 from counterpoise.training.weighted import Weighted
 
+RESULTS = ("weights.safetensors", "history.parquet", "record.json", "predictions.parquet")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -42,6 +44,15 @@ class Job:
     """What the digest covers besides the cell, for the record."""
     weights: Path | None = None
     """Marker of the published weights that the trunk starts from."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all its results are there."""
+        return all((self.out / name).is_file() for name in RESULTS)
+
+    def state_of(self, seed: int) -> Path:
+        """File of a seed's resumable state."""
+        return self.work / f"seed-{seed}.state"
 
 
 def device_of(wish: str | torch.device) -> torch.device:

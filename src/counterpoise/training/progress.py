@@ -35,17 +35,18 @@ class Reporter:
         cell: name and digest.
         work: the cell's work folder.
         total: epochs of all seeds together.
+        quiet: only the file is written.
     """
 
-    def __init__(self, cell: str, work: Path, total: int) -> None:
-        self.cell, self.path, self.total = cell, work / PROGRESS, total
+    def __init__(self, cell: str, work: Path, total: int, *, quiet: bool = False) -> None:
+        self.cell, self.path, self.total, self.quiet = cell, work / PROGRESS, total, quiet
         self.started = time.time()
         self.first: int | None = None
         self.written = 0.0
         self.bar: Progress | None = None
 
     def __enter__(self) -> Self:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not self.quiet:
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -71,7 +72,7 @@ class Reporter:
         """One more epoch is done; ``done`` counts those of all seeds."""
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=done)
-        else:
+        elif not self.quiet:
             log.info("seed %d epoch %d/%d %s", seed, epoch, epochs, message)
         self._write(done, message)
 

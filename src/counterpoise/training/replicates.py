@@ -52,8 +52,7 @@ class Together:
     """
 
     def __init__(self, replicates: Sequence[Replicate]) -> None:
-        self.members = list(replicates)
-        self.parted = False  # whether they went on alone
+        self.members = [r for r in replicates if not r.finished] or list(replicates)
         self.groups = [list(same) for _, same in groupby(self.members, lambda r: id(r.problem))]
         first = self.members[0]
         self.problem, self.device = first.problem, first.problem.device
@@ -104,6 +103,8 @@ class Together:
     def _run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
         started = saved = time.monotonic()
         before = [r.seconds for r in self.members]
+        for replicate in self.members:
+            replicate.side_by_side = max(replicate.side_by_side, len(self.members))
 
         def clock(now: float) -> None:
             for replicate, spent in zip(self.members, before, strict=True):
@@ -147,11 +148,11 @@ class Together:
         stop: Callable[[], bool],
     ) -> None:
         """Let each go on alone from this step: then it shows whose decomposition has failed."""
-        self.parted = True
         self.averages.put_back()
         self._hand_back(alive)
         self._save()
         for replicate in self.members:
+            replicate.resumed = replicate.resumed or not replicate.finished
             replicate.run(report, stop)
 
     def _save(self) -> None:

@@ -88,7 +88,7 @@ class Facts:
         title: of the experiment, as the paper's file has it.
         measure: what quality is, in words.
         lower: quality falls as it gets better.
-        comparable: costs are of one way to train: as many seeds as one model.
+        comparable: costs are known and of one way to train: as many seeds as one model.
         reference: label of the run that gains are relative to; empty where there is none.
         equal: label of the run with equal weights; empty where there is none.
         difference: what is compared with equal weights, in words with its unit.
@@ -179,6 +179,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         for run in planned
     ]
     label = label_of(spec, experiment, reference) if reference else ""
+    keys = [key for run in planned for key in run.cells.values()]
     name = _metric(plan, planned[0], tasks[0]).label
     record = scores.record(next(iter(planned[0].cells.values())))
     machine = [record.get("device"), record.get("environment", {}).get("processor")]
@@ -194,7 +195,8 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         "" if equal is None else label_of(spec, experiment, equal.run),
         f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
         same and lower[tasks[0].name],
-        len(scores.side_by_side(key for run in planned for key in run.cells.values())) < 2,
+        len(scores.side_by_side(keys)) < 2
+        and all(peak_of(scores.record(key)) is not None for key in keys),
     )
 
 

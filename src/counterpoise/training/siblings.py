@@ -1,0 +1,125 @@
+"""Cells that train beside a job's own: points of a grid, networks of single tasks.
+
+Where all seeds of a small cell train as one model, the seeds of cells that differ in numbers or in
+a single task (:meth:`Cell.is_sibling_of`) are more of the same: a GPU has room for them. The job
+that trains takes those that nobody trains or has trained, and leaves their finished states in their
+own folders, where their own jobs find them, predict and write. A workflow's jobs stay as they are.
+
+No lock is waited for while others are held: a job has that of its own folder first, then takes of
+the others what is free, so that two jobs which ask for each other share what is left.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from counterpoise.errors import UserError
+from counterpoise.files import make_folder
+from counterpoise.training.engine import Progress, Replicate
+from counterpoise.training.preliminary import settled
+from counterpoise.training.problem import Job, Problem, tasks_of
+from counterpoise.training.progress import Reporter
+from counterpoise.training.replicates import fit_together
+
+log = logging.getLogger(__name__)
+
+MOST = 64
+"""Replicates of one model, siblings' included: with so many a GPU is no longer idle."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Replicates of other cells, whose folders are held.
+
+    Attributes:
+        replicates: unfinished ones, those of a cell one after the other.
+        report: writes the progress of each where ``counterpoise status`` looks; all others' is
+            left to who made this.
+    """
+
+    replicates: list[Replicate]
+    report: Callable[[Progress], None]
+
+
+@contextmanager
+def beside(
+    own: Sequence[Replicate], jobs: Iterable[Job], report: Callable[[Progress], None]
+) -> Iterator[Beside]:
+    """Hold the siblings that can train with a job's own replicates as one model, until the end.
+
+    One whose lock is taken, whose results or states are there, or whose options or states are
+    unsound, is left out: its own job says what is wrong. None is taken where inputs stay on the
+    host: to gather them for more is what takes the time then.
+
+    Args:
+        own: unfinished replicates of the job, resumed, that fit together.
+        jobs: the siblings, in the order in which they are taken.
+        report: told of the progress of the job's own.
+    """
+    found: list[Replicate] = []
+    reports: dict[Path, Callable[[Progress], None]] = {}
+    with ExitStack() as held:
+        for job in jobs if not own[0].problem.parts["train"].streamed else ():
+            if len(own) + len(found) + len(job.cell.seeds) > MOST:
+                continue
+            with ExitStack() as attempt:
+                if not _taken(job, attempt):
+                    continue
+                made = _unfinished(job, own[0])
+                if not made or not fit_together([*own, *found, *made]):
+                    continue
+                found += made
+                reports[job.work] = _reporter(job, attempt)
+                held.push(attempt.pop_all())
+                log.info("%s/%s trains beside", job.name, job.digest)
+
+        def tell(progress: Progress) -> None:
+            reports.get(progress.folder, report)(progress)
+
+        yield Beside(found, tell)
+
+
+def _taken(job: Job, held: ExitStack) -> bool:
+    """Take a sibling's folder, unless somebody has it or its results are there."""
+    if job.is_done:
+        return False
+    try:
+        make_folder(job.work)
+        held.enter_context(FileLock(job.work / "lock", timeout=0))
+    except (Timeout, OSError, UserError):
+        return False
+    return not job.is_done
+
+
+def _unfinished(job: Job, like: Replicate) -> list[Replicate]:
+    """A sibling's replicates that are not at their end, on the data of another's problem."""
+    try:
+        job, _ = settled(job)
+        known = like.problem
+        problem = Problem(job.cell, tasks_of(job.cell), known.parts, known.device, known.start)
+        made = [Replicate(problem, s, job.state_of(s), like.save_every) for s in job.cell.seeds]
+        for replicate in made:
+            replicate.resume()
+    except UserError as error:
+        log.info("%s/%s trains by itself: %s", job.name, job.digest, error)
+        return []
+    return [replicate for replicate in made if not replicate.finished]
+
+
+def _reporter(job: Job, held: ExitStack) -> Callable[[Progress], None]:
+    seeds, done = job.cell.seeds, dict[int, int]()
+    epochs = job.cell.protocol.epochs
+    reporter = Reporter(f"{job.name}/{job.digest}", job.work, epochs * len(seeds), quiet=True)
+    held.enter_context(reporter)
+
+    def tell(progress: Progress) -> None:
+        done[progress.seed] = progress.epoch
+        reporter.tell(progress.seed, progress.epoch, epochs, sum(done.values()), progress.message)
+
+    return tell
