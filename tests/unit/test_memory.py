@@ -262,7 +262,7 @@ def test_what_side_by_side_had_saved_is_gone_on_with(
     made = job_in(tmp_path, split_file)
     train(made, "cpu", save_every=0, replicates="together")
     seeds = record_of(made)["seeds"]
-    assert {(end["side_by_side"], end["resumed"]) for end in seeds.values()} == {(1, True)}
+    assert {(end["side_by_side"], end["resumed"]) for end in seeds.values()} == {(3, True)}
     assert {end["steps"] for end in seeds.values()} == {2 * 256 / 64}
 
 

@@ -277,18 +277,20 @@ def _trained(
         def together(jobs: Sequence[Job]) -> bool:
             release(device)
             try:
-                return _together([made(s) for s in job.cell.seeds], jobs, trained, report, stop)
+                return _together([made(seed) for seed in seeds], jobs, trained, report, stop)
             except torch.OutOfMemoryError:
-                beside = ", with those of other cells," if jobs else ""
-                log.warning("seeds side by side%s do not fit the device's memory", beside)
+                more = " and those of other cells" if jobs else ""
+                log.warning(
+                    "%d seeds side by side%s do not fit the device's memory", len(seeds), more
+                )
                 return False
 
-        as_one = _as_one(problem, replicates)
+        seeds, as_one = job.cell.seeds, _as_one(problem, replicates)
         others = list(siblings()) if as_one else []
         if as_one and (together(others) or (others and together([]))):
             peaks.append(device_peak_mib(device))
         else:
-            for seed in job.cell.seeds:
+            for seed in seeds:
                 release(device)
                 _alone(made(seed), trained, report, stop)
                 done[seed] = epochs
