@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -243,9 +243,14 @@ def step_alone(problem: Problem, traffic: Traffic) -> None:
 
 def step_together(problem: Problem, traffic: Traffic) -> None:
     """The same of two replicates side by side."""
-    together = Together(replicates_of(problem, (0, 1)))
+    step_beside([problem], traffic)
+
+
+def step_beside(problems: Sequence[Problem], traffic: Traffic) -> None:
+    """The same of two replicates of each of several problems."""
+    together = Together([r for problem in problems for r in replicates_of(problem, (0, 1))])
     together.epoch = together.batch = together.step = 0
     together._take_up(together.members)
-    index = torch.arange(BATCH, device=DEVICE).repeat(2, 1)
+    index = torch.arange(BATCH, device=DEVICE).repeat(len(together.members), 1)
     traffic.copies.clear()
     together._step(index)

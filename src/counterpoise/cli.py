@@ -283,7 +283,8 @@ def train(
     replicates: Annotated[
         str,
         typer.Option(
-            help="Seeds `together` as one model, `alone`, or `auto`: together on a GPU if small.",
+            help="Seeds `together` as one model, those of cells that differ in numbers or in a "
+            "single task beside; `alone`; or `auto`: together on a GPU if small.",
             envvar="COUNTERPOISE_REPLICATES",
         ),
     ] = "auto",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from counterpoise import registry
+from counterpoise.spec.cell import Cell
 from counterpoise.training import lookahead
 from counterpoise.training.problem import Problem
 
@@ -21,6 +22,7 @@ from ..fake_device import (
     fake_device,
     problem_of,
     step_alone,
+    step_beside,
     step_together,
 )
 from ..support import small_cell
@@ -94,6 +96,22 @@ def test_a_step_side_by_side(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     found = (traffic.number(TO_HOST), traffic.number(TO_DEVICE))
     allowed = TOGETHER.get(name, (0, 0))
     assert found == allowed, shown(found, allowed, traffic)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [small_cell("gradnorm", options={"alpha": alpha}) for alpha in (0.5, 1.5)],
+        [small_cell("db_mtl", options={"beta": beta}) for beta in (0.1, 0.9)],
+        [small_cell("uniform", tasks=(task,)) for task in ("sum", "density")],
+    ],
+)
+def test_a_step_of_siblings(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points of a grid, and single tasks."""
+    with fake_device(monkeypatch) as traffic:
+        step_beside([problem_of(cell) for cell in cells], traffic)
+    found = (traffic.number(TO_HOST), traffic.number(TO_DEVICE))
+    assert found == (0, 0), shown(found, (0, 0), traffic)
 
 
 EVERYTHING = {

@@ -94,8 +94,9 @@ def test_costs_of_other_numbers_side_by_side_are_not_compared(tmp_path: Path, wh
         for run, key in keys.items()
     }
     runs = {("p", "e", run): SimpleNamespace(cells={"t": key}) for run, key in keys.items()}
-    # Another experiment is none of it.
+    # Another experiment is none of it, nor are several networks, which have no cost.
     runs["p", "other", "x"] = SimpleNamespace(cells={"t": "absent"})
+    runs["p", "e", "single"] = SimpleNamespace(cells={"t": "absent", "u": "absent, too"})
     plan: Any = SimpleNamespace(trainings=trainings, runs=runs)
     quantity = Quantity(experiment="e", run="one", cost=what)
 
