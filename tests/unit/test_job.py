@@ -313,7 +313,7 @@ def test_prepared_data_that_are_damaged_are_named(tmp_path: Path, split_file: Pa
 
 def test_a_cell_whose_data_are_missing(tmp_path: Path) -> None:
     error = error_of(lambda: train(job(tmp_path, tmp_path / "split.parquet"), "cpu"))
-    assert "cannot read the split" in error.what and error.remedy
+    assert "cannot find the split" in error.what and error.remedy
     assert not (tmp_path / "out").exists()
 
 

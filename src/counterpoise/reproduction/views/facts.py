@@ -88,7 +88,7 @@ class Facts:
         title: of the experiment, as the paper's file has it.
         measure: what quality is, in words.
         lower: quality falls as it gets better.
-        comparable: costs are known and of one way to train: as many seeds as one model.
+        comparable: costs are of one way to train: as many seeds as one model.
         reference: label of the run that gains are relative to; empty where there is none.
         equal: label of the run with equal weights; empty where there is none.
         difference: what is compared with equal weights, in words with its unit.
