@@ -22,6 +22,7 @@ from counterpoise.download import fetch_source
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine, replicates, siblings
+from counterpoise.training import job as training_job
 from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.job import Job, train
 from counterpoise.training.problem import RESULTS
@@ -219,7 +220,7 @@ def test_one_job_trains_its_siblings(
 
 
 def test_on_a_cpu_nobody_is_asked_unless_seeds_train_together(
-    tmp_path: Path, split_file: Path
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked() -> list[Job]:
         pytest.fail("siblings were asked for")
@@ -228,6 +229,11 @@ def test_on_a_cpu_nobody_is_asked_unless_seeds_train_together(
         made = job(tmp_path / way, split_file, "p")
         train(made, "cpu", replicates=way, siblings=asked)
         assert ways(made) == {(1, False, "finished")}
+    # Of a large network a machine may not hold more than the seeds that it was told to.
+    monkeypatch.setattr(training_job, "SMALL", 10)
+    made = job(tmp_path, split_file, "p")
+    train(made, "cpu", replicates="together", siblings=asked)
+    assert ways(made) == {(2, False, "finished")}
 
 
 def test_single_seeds_train_beside_each_other(tmp_path: Path, split_file: Path) -> None:

@@ -34,7 +34,7 @@ from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import PROGRESS, Reporter
 from counterpoise.training.replicates import Together, fit_together
-from counterpoise.training.siblings import beside
+from counterpoise.training.siblings import Siblings, beside
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +82,6 @@ class Stop:
         self._end.cancel()
 
 
-Siblings = Callable[[], Iterable[Job]]
-"""Finds the cells that may train beside a job's own (:mod:`counterpoise.training.siblings`)."""
-
-
 def train(
     job: Job,
     device: str = "auto",
@@ -102,8 +98,10 @@ def train(
         job: the cell and its places.
         device: where to train.
         save_every: seconds between two saved states.
-        replicates: how seeds train, ``auto``, ``together`` or ``alone`` (:func:`_as_one`).
-        siblings: asked where seeds train together, for cells whose seeds train with them.
+        replicates: how seeds train, ``auto``, ``together`` or ``alone``: together on a GPU, if
+            the network is small, and otherwise alone.
+        siblings: asked where seeds of a small network train together, for cells whose seeds train
+            with them.
 
     Raises:
         UserError: the cell's data are missing, or the device is, or has too little memory.
@@ -252,11 +250,14 @@ def _trained(
     parts = {n: placed(part, device) for n, part in _parts(job, ("train", "validation")).items()}
     start, origin = start_of(job)
     problem = Problem(job.cell, tasks_of(job.cell), parts, device, start)
+    first, _ = problem.build(job.cell.seeds[0])
+    small = sum(p.numel() for p in first.trunk.parameters()) <= SMALL
     trained = _Trained({
         "initial": origin,
-        "frozen": problem.build(job.cell.seeds[0])[0].frozen_parameters(),
+        "frozen": first.frozen_parameters(),
         "inputs": {n: "streamed" if part.streamed else "resident" for n, part in parts.items()},
     })  # fmt: skip
+    del first  # of the device's memory, too
     epochs = job.cell.protocol.epochs
     with Reporter(f"{job.name}/{job.digest}", job.work, epochs * len(job.cell.seeds)) as reporter:
         done: dict[int, int] = {}
@@ -285,8 +286,9 @@ def _trained(
                 )
                 return False
 
-        seeds, as_one = job.cell.seeds, _as_one(problem, replicates)
-        others = list(siblings()) if as_one else []
+        seeds, by_default = job.cell.seeds, small and device.type == "cuda"
+        as_one = replicates == "together" or (replicates == "auto" and by_default)
+        others = list(siblings()) if as_one and small else []
         if as_one and (together(others) or (others and together([]))):
             peaks.append(device_peak_mib(device))
         else:
@@ -327,20 +329,6 @@ def _alone(
     """Train one seed; nothing of it is in memory when the next is built."""
     replicate.run(report, lambda: stop.wished)
     trained.add(replicate)
-
-
-def _as_one(problem: Problem, replicates: str) -> bool:
-    """Whether seeds train side by side: those of a small network on a GPU, else each alone.
-
-    Args:
-        problem: what is trained.
-        replicates: ``together`` or ``alone`` on any device, or ``auto``.
-    """
-    if replicates != "auto":
-        return replicates == "together"
-    network, _ = problem.build(problem.cell.seeds[0])
-    shared = sum(p.numel() for p in network.trunk.parameters())
-    return problem.device.type == "cuda" and shared <= SMALL
 
 
 def _means(problem: Problem) -> dict[str, list[float]]:

@@ -29,6 +29,9 @@ from counterpoise.training.replicates import fit_together
 
 log = logging.getLogger(__name__)
 
+Siblings = Callable[[], Iterable[Job]]
+"""Finds the cells that may train beside a job's own."""
+
 MOST = 64
 """Replicates of one model, siblings' included: with so many a GPU is no longer idle."""
 
