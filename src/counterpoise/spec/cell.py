@@ -142,6 +142,10 @@ class Protocol(Model):
     """Items that pass the trunk at once, for want of memory (one more where a single one would be
     left over); none: the batch. Every method's update is that of the whole batch, at one more
     forward pass of the trunk; only normalisation over a batch sees these items alone."""
+    rows_at_once: Annotated[int, Field(ge=1)] = 1
+    """Rows of the tasks' Jacobian at the shared parameters that one backward pass of the trunk
+    gives, to methods that look at it: more of them are fewer launches on a GPU, and hold as many
+    times the gradients of the trunk's layers. On a CPU more than one gains nothing."""
     initial: Initial = Random()
     """Where the weights of the trunk come from."""
     frozen: tuple[Name, ...] = ()

@@ -272,6 +272,7 @@ class Replicate:
                 masks=masks,
                 latest=self.latest,
                 micro_batch=self.problem.cell.protocol.micro_batch,
+                rows_at_once=self.problem.cell.protocol.rows_at_once,
             )
         except Exception as error:
             self._hear()  # a bad step before it may have left a state that no method expects

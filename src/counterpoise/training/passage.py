@@ -38,13 +38,16 @@ class Passage:
         network: whose trunk is passed.
         inputs: (..., B, ...).
         size: items of a part, of the last one perhaps one more; None for the whole batch.
+        at_once: rows of a Jacobian that one backward pass gives.
 
     Attributes:
         z: (..., B, d), detached.
     """
 
-    def __init__(self, network: Network, inputs: Tensor, size: int | None) -> None:
-        self.network = network
+    def __init__(
+        self, network: Network, inputs: Tensor, size: int | None, at_once: int = 1
+    ) -> None:
+        self.network, self.at_once = network, at_once
         self.parts = [inputs] if size is None else split_batches(inputs, size)
         self.graph: Tensor | None = None
         if len(self.parts) == 1:
@@ -116,10 +119,10 @@ class Passage:
     ) -> Tensor:
         """As :func:`counterpoise.training.signals.jacobian_of`."""
         if self.graph is not None:
-            return jacobian_of(self.graph, parameters, pulled, keep=keep)
+            return jacobian_of(self.graph, parameters, pulled, keep=keep, at_once=self.at_once)
         total: Tensor | None = None
         for z, place in self._again(last=not keep):
-            found = jacobian_of(z, parameters, pulled[:, place])
+            found = jacobian_of(z, parameters, pulled[:, place], at_once=self.at_once)
             total = found if total is None else total.add_(found)
         assert total is not None
         return total
@@ -127,10 +130,10 @@ class Passage:
     def rows(self, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False) -> Rows:
         """As :func:`counterpoise.training.signals.rows_of`."""
         if self.graph is not None:
-            return rows_of(self.graph, parameters, pulled, keep=keep)
+            return rows_of(self.graph, parameters, pulled, keep=keep, at_once=self.at_once)
         total: Rows | None = None
         for z, place in self._again(last=not keep):
-            found = rows_of(z, parameters, pulled[:, place])
+            found = rows_of(z, parameters, pulled[:, place], at_once=self.at_once)
             if total is None:
                 total = found
                 continue

@@ -257,6 +257,7 @@ class Together:
             draws=sent(draws, self.device),
             masks=masks,
             latest=self.latest,
+            rows_at_once=self.problem.cell.protocol.rows_at_once,
         )
         bad = seen.unfit(following, self.optimizer.within(self.rates, seen.lengths))
         dies = self.alive & bad.any(-1)

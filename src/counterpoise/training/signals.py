@@ -34,24 +34,36 @@ def inner(z: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _pulled_rows(
-    z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, keep: bool
+    z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, keep: bool, at_once: int
 ) -> Iterator[tuple[Tensor, ...]]:
     """Gradients of each loss at the parameters, from those (..., K, B, d) at Z.
 
-    K vector-Jacobian products, one after the other: on a CPU a batched product is slower.
+    K vector-Jacobian products, ``at_once`` of them by one backward pass.
     """
-    rows = pulled.unbind(-3)
-    for k, gradient in enumerate(rows, start=1):
-        yield torch.autograd.grad(
-            inner(z, gradient),
-            parameters,
-            retain_graph=keep or k < len(rows),
-            materialize_grads=True,
+    rows = pulled.movedim(-3, 0)
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        retain = keep or start + at_once < len(rows)
+        if len(some) == 1:
+            yield torch.autograd.grad(
+                inner(z, some[0]), parameters, retain_graph=retain, materialize_grads=True
+            )
+            continue
+        found = torch.autograd.grad(
+            z, parameters, some, retain_graph=retain, is_grads_batched=True, allow_unused=True
         )
+        pairs = zip(found, parameters, strict=True)
+        parts = [p.new_zeros(len(some), *p.shape) if part is None else part for part, p in pairs]
+        yield from zip(*(part.unbind(0) for part in parts), strict=True)
 
 
 def jacobian_of(
-    z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False
+    z: Tensor,
+    parameters: Sequence[Tensor],
+    pulled: Tensor,
+    *,
+    keep: bool = False,
+    at_once: int = 1,
 ) -> Tensor:
     """(..., K, P) gradients of K losses at shared parameters, from their (..., K, B, d) at Z.
 
@@ -59,11 +71,13 @@ def jacobian_of(
 
     Args:
         keep: the graph of Z is needed again.
+        at_once: rows that one backward pass gives; it holds as many gradients of what is between.
     """
     axes = pulled.ndim - 3
     size = sum(p[(0,) * axes].numel() for p in parameters)
     rows = pulled.new_empty(*pulled.shape[: axes + 1], size)
-    for row, found in zip(rows.unbind(-2), _pulled_rows(z, parameters, pulled, keep), strict=True):
+    pulled_rows = _pulled_rows(z, parameters, pulled, keep, at_once)
+    for row, found in zip(rows.unbind(-2), pulled_rows, strict=True):
         pairs = zip(found, parameters, strict=True)
         torch.cat([laid_out(part, like, axes) for part, like in pairs], dim=-1, out=row)
     return rows
@@ -113,13 +127,21 @@ class Rows:
         return found
 
 
-def rows_of(z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False) -> Rows:
+def rows_of(
+    z: Tensor,
+    parameters: Sequence[Tensor],
+    pulled: Tensor,
+    *,
+    keep: bool = False,
+    at_once: int = 1,
+) -> Rows:
     """Gradients of K losses at shared parameters, from their (..., K, B, d) gradients at Z.
 
     Args:
         keep: the graph of Z is needed again.
+        at_once: as in :func:`jacobian_of`.
     """
-    found = _pulled_rows(z, parameters, pulled, keep)
+    found = _pulled_rows(z, parameters, pulled, keep, at_once)
     return Rows([list(part) for part in zip(*found, strict=True)], pulled.ndim - 3)
 
 

@@ -295,6 +295,7 @@ def train_step(
     masks: dict[str, Tensor] | None = None,
     latest: Tensor | None = None,
     micro_batch: int | None = None,
+    rows_at_once: int = 1,
 ) -> tuple[State, Tensor, StepReport]:
     """Leave the gradients of one batch in the network's parameters.
 
@@ -308,12 +309,13 @@ def train_step(
             (:meth:`counterpoise.datasets._part.Part.masks`).
         latest: (K,) losses that the step before reported, or None before there was one.
         micro_batch: items that pass the trunk at once; None for the batch.
+        rows_at_once: rows of the Jacobian that one backward pass of the trunk gives.
 
     Returns:
         The method's next state, the normaliser, and a report. A non-finite loss or gradient shows
         in the report; the caller must then not apply the update.
     """
-    passage = Passage(network, inputs, micro_batch)
+    passage = Passage(network, inputs, micro_batch, rows_at_once)
     base = passage.z
     leaves = method.represent(state, base).detach().requires_grad_()
     outputs = task_outputs(network, leaves)
