@@ -379,3 +379,4 @@ def test_time_is_that_of_the_tables(config_copy: Path) -> None:
     assert drawn is not None
     assert "not timed from the first step to the last: " in drawn.note
     assert all(row["ms a step"] is None for row in drawn.data)
+    assert "On the line" not in drawn.note, "no run is known to be cheap"

@@ -97,6 +97,7 @@ def draw(facts: Facts) -> Drawn | None:
     told = [
         f"{name}: {', '.join(runs[i].label for i in range(len(runs)) if i in chosen)}"
         for name, chosen in zip(costs, on_front, strict=True)
+        if chosen
     ]
     alone = next((run for run in runs if run.alone), None)
     note = (
@@ -113,8 +114,8 @@ def draw(facts: Facts) -> Drawn | None:
         note += f"; not timed from the first step to the last: {', '.join(untimed)}"
     if alone is not None:
         note += f"; {alone.label} needs {len(alone.cells)} networks, whose times are added"
-    note += f". On the line: {'; '.join(told)}. {facts.left_out}"
-    return Drawn(canvas, data, note.strip())
+    said = [note, *([f"On the line: {'; '.join(told)}"] * bool(told))]
+    return Drawn(canvas, data, f"{'. '.join(said)}. {facts.left_out}".strip())
 
 
 def _name(axis: Axes, points: list[tuple[float, float, str]]) -> None:
