@@ -357,6 +357,25 @@ def test_a_folder_that_is_held_is_left_to_its_holder(tmp_path: Path, split_file:
     assert not done.work.exists() and not held.state_of(0).exists()
 
 
+def test_one_that_is_done_in_the_meantime_is_let_go(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job removed the folder just before this one made it again."""
+    first, other, _ = grid(tmp_path, split_file, epochs=1)
+
+    class Late(FileLock):
+        def acquire(self, *arguments: Any, **more: Any) -> Any:
+            if Path(self.lock_file).parent == other.work:
+                other.out.mkdir(parents=True)
+                for name in RESULTS:
+                    (other.out / name).touch()
+            return super().acquire(*arguments, **more)
+
+    monkeypatch.setattr(siblings, "FileLock", Late)
+    train(first, "cpu", replicates="together", siblings=lambda: [other])
+    assert ways(first) == {(2, False, "finished")} and not other.work.exists()
+
+
 def test_one_that_is_unsound_is_told_by_its_own_job(tmp_path: Path, split_file: Path) -> None:
     first, foreign, _ = grid(tmp_path, split_file, epochs=1)
     foreign.work.mkdir(parents=True)

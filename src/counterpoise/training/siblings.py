@@ -12,6 +12,7 @@ the others what is free, so that two jobs which ask for each other share what is
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ Siblings = Callable[[], Iterable[Job]]
 """Finds the cells that may train beside a job's own."""
 
 MOST = 64
-"""Replicates of one model, siblings' included: with so many a GPU is no longer idle."""
+"""Replicates of one model, siblings' included; a guess at what keeps a GPU busy."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ def _taken(job: Job, held: ExitStack) -> bool:
         held.enter_context(FileLock(job.work / "lock", timeout=0))
     except (Timeout, OSError, UserError):
         return False
-    return not job.is_done
+    if job.is_done:  # in the meantime, and its folder is gone or new
+        shutil.rmtree(job.work, ignore_errors=True)
+        return False
+    return True
 
 
 def _unfinished(job: Job, like: Replicate) -> list[Replicate]:
