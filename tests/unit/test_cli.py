@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from counterpoise import __version__, cli
-from counterpoise import plan as planning
+from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.project import Project, load_project
 from counterpoise.skeleton import new_study
@@ -293,3 +294,29 @@ def test_schemas_are_written(run, config_copy: Path) -> None:
     said = run(config_copy, "schema")
     assert said.code == 0
     assert all(Path(line).is_file() for line in said.out.split())
+
+
+def test_a_training_knows_its_siblings(
+    run: Any, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its own folders, of the cells that a workflow has planned."""
+    plan = load_plan(config_copy, {"tier": "demo", "papers": "all", "methods": "all"})
+    write_orders(config_copy, "demo", [*plan.preliminary.values(), *plan.trainings.values()])
+    cells = plan.runs["rotograd", "reduced", "single_task"].cells
+    found: list[Any] = []
+
+    def trains(job: Any, *given: Any) -> None:
+        found.extend([job, *given[-1]()])
+
+    monkeypatch.setattr("counterpoise.training.job.train", trains)
+    collect = gc.get_threshold()
+    try:
+        assert run(config_copy, "train", cells["sum"], "--tier", "demo").code == 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*collect)
+    assert {job.work for job in found} == {
+        config_copy / plan.trainings[k].work for k in cells.values()
+    }
+    assert found[0].work == config_copy / plan.trainings[cells["sum"]].work
+    assert len({job.split for job in found}) == 1
