@@ -266,7 +266,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 KEYS = ("network", "method", "optimizer", "normaliser", "latest", "position", "sums", "history",
-        "best", "trouble", "seconds")  # fmt: skip
+        "best", "trouble", "seconds", "way")  # fmt: skip
 
 
 @amounts(SOME)
