@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks import ratios, speed
+from benchmarks import loading, ratios, speed
 from counterpoise.workflow import MEMORY
 
 
@@ -84,12 +84,12 @@ def test_loading_counts_images_and_arithmetic(run):
 
 def test_a_share_is_of_the_rate_that_products_reach(run, monkeypatch):
     """A step of 6 operations in 2 s where a product does 20 in 4 s: 3 of 5 a second."""
-    monkeypatch.setattr(speed, "operations", lambda step: 6)
-    monkeypatch.setattr(speed, "large_product", lambda given: (lambda: None, 20))
-    seconds = {"a product of matrices": [1.0, 4.0, 9.0]}
+    monkeypatch.setattr(loading, "operations", lambda step: 6)
+    monkeypatch.setattr(loading, "large_product", lambda given: (lambda: None, 20))
+    seconds = {loading.PRODUCT: [1.0, 4.0, 9.0]}
     monkeypatch.setattr(
-        speed, "interleaved",
-        lambda arms, *rest: {name: seconds.get(name, [2.0, 2.0, 2.5]) for name in arms},
+        loading, "timed",
+        lambda arms, *_, **__: {n: ratios.Spent(seconds.get(n, [2.0, 2.0, 2.5])) for n in arms},
     )  # fmt: skip
     found = rows(run("--part", "loading", "--work", "lenet"))
     assert [found[name] for name in ("plain loop", "ours", "loader")] == [["2", "0.60"]] * 3

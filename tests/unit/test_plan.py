@@ -20,7 +20,7 @@ from counterpoise.reference import command_of
 from counterpoise.skeleton import new_paper
 from counterpoise.spec.cell import Cell
 from counterpoise.spec.load import read_yaml
-from counterpoise.training import job
+from counterpoise.training import problem
 
 from ..support import ROOT, TIERS, copy_of_config, edit, error_of
 
@@ -662,7 +662,7 @@ def test_a_cell_has_the_same_files_wherever_they_are_named() -> None:
     rules = (ROOT / "workflow/rules/cells.smk").read_text(encoding="utf-8")
     train = rules[rules.index("rule train:") : rules.index("rule evaluate:")]
     declared = re.findall(r'"results/\{tier\}/cells/\{cell\}/\{digest\}/([^"]+)"', train)
-    assert sorted(CELL_FILES) == sorted(job.RESULTS) == sorted(declared)
+    assert sorted(CELL_FILES) == sorted(problem.RESULTS) == sorted(declared)
 
 
 def test_a_cell_of_another_digest_is_named_by_what_it_is_now() -> None:

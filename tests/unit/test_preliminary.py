@@ -160,7 +160,7 @@ def test_a_missing_or_damaged_candidate_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and no more")
     assert error_of(lambda: with_best_options(job)).where == str(path)
     path.unlink()
-    assert "cannot read" in error_of(lambda: with_best_options(job)).what
+    assert "cannot find" in error_of(lambda: with_best_options(job)).what
 
 
 def test_a_cell_without_a_search_is_left_alone(tmp_path: Path) -> None:
