@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from counterpoise.files import write_json
-from counterpoise.reproduction.ours import Scores, ours_of
-from counterpoise.spec.paper import Quantity
+from counterpoise.reproduction.ours import Scores
 
 KEY = "cell/1"
 
@@ -69,12 +68,14 @@ def test_training_seconds_count_what_a_search_trained(tmp_path: Path) -> None:
     assert scores(tmp_path).cost(KEY, "training_seconds").values == {"0": 23.0, "1": 24.0}
 
 
-def test_seeds_side_by_side_are_timed_once(tmp_path: Path) -> None:
-    """Each has its share of one measurement, which is not several."""
-    seeds = {str(s): {"seconds": 3.0, "steps": 6, "side_by_side": 2} for s in range(2)}
-    write_json(tmp_path / "record.json", {"seeds": seeds})
-    assert scores(tmp_path).cost(KEY, "seconds_per_step").values == {"all": 0.5}
-    assert scores(tmp_path).cost(KEY, "training_seconds").values == {"all": 3.0}
+@pytest.mark.parametrize("what", ["seconds_per_step", "training_seconds", "peak_memory_mib"])
+def test_what_trained_side_by_side_has_no_cost_of_its_own(tmp_path: Path, what: str) -> None:
+    """A share of ten seeds' time, or their memory, is not what a method that trains alone takes."""
+    for number in (1, 2):
+        end = {"seconds": 3.0, "steps": 6, "side_by_side": number}
+        record = {"seeds": {"0": end, "1": end}, "peak_memory_mib": 5.0}
+        write_json(tmp_path / "record.json", record)
+        assert bool(scores(tmp_path).cost(KEY, what).values) == (number == 1)
 
 
 def test_memory_is_that_of_the_device_where_there_is_one(tmp_path: Path) -> None:
@@ -83,31 +84,3 @@ def test_memory_is_that_of_the_device_where_there_is_one(tmp_path: Path) -> None
     assert scores(tmp_path).cost(KEY, "peak_memory_mib").values == {"all": 70.0}
     write_json(tmp_path / "record.json", {**record, "device_peak_memory_mib": None})
     assert scores(tmp_path).cost(KEY, "peak_memory_mib").values == {"all": 900.0}
-
-
-@pytest.mark.parametrize("what", ["seconds_per_step", "training_seconds", "peak_memory_mib"])
-def test_costs_of_other_numbers_side_by_side_are_not_compared(tmp_path: Path, what: str) -> None:
-    """A method that trains alone beside one whose two seeds are one model."""
-    keys = {"one": "one/1", "two": "two/2"}
-    trainings = {
-        key: SimpleNamespace(file=lambda name, run=run: str(tmp_path / run / name))
-        for run, key in keys.items()
-    }
-    runs = {("p", "e", run): SimpleNamespace(cells={"t": key}) for run, key in keys.items()}
-    # Another experiment is none of it, nor are several networks, which have no cost.
-    runs["p", "other", "x"] = SimpleNamespace(cells={"t": "absent"})
-    runs["p", "e", "single"] = SimpleNamespace(cells={"t": "absent", "u": "absent, too"})
-    plan: Any = SimpleNamespace(trainings=trainings, runs=runs)
-    quantity = Quantity(experiment="e", run="one", cost=what)
-
-    def found(one: int, two: int) -> tuple[Any, str]:
-        for run, number in (("one", one), ("two", two)):
-            end = {"seconds": 3.0, "steps": 6, "side_by_side": number, "trouble": None}
-            record = {"seeds": {"0": end, "1": end}, "peak_memory_mib": 5.0}
-            write_json(tmp_path / run / "record.json", record)
-        return ours_of(Scores(tmp_path, plan), "p", quantity, None)
-
-    ours, reason = found(1, 2)
-    assert ours is None and "side by side" in reason and "COUNTERPOISE_REPLICATES" in reason
-    assert found(2, 2)[0].measured.values
-    assert found(1, 1)[0].measured.values

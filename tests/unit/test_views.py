@@ -234,11 +234,6 @@ def test_runs_whose_score_falls_as_it_gets_better(facts: Facts) -> None:
     assert up is not None and "less is better" not in up.canvas.axes[0].get_ylabel()
 
 
-def test_costs_that_do_not_compare_are_not_drawn(facts: Facts) -> None:
-    assert KINDS["tradeoff"].draw(facts) is not None
-    assert KINDS["tradeoff"].draw(replace(facts, comparable=False)) is None
-
-
 def test_the_axis_says_that_above_zero_is_better(facts: Facts) -> None:
     drawn = KINDS["equal"].draw(facts)
     assert drawn is not None
@@ -367,7 +362,9 @@ def test_a_task_without_a_score_leaves_the_others(config_copy: Path, lacking: st
     for kind in ("equal", "tradeoff"):
         drawn = KINDS[kind].draw(facts)
         assert drawn is not None
-        assert drawn.note.endswith("Means leave out what a run has no score of: Density.")
+        assert drawn.note.endswith(
+            "Means leave out what a run, or a seed of one, has no score of: Density."
+        )
 
 
 def test_time_is_that_of_the_tables(config_copy: Path) -> None:
@@ -377,6 +374,6 @@ def test_time_is_that_of_the_tables(config_copy: Path) -> None:
     assert [run.milliseconds for run in facts.runs] == [None, None]
     drawn = KINDS["tradeoff"].draw(facts)
     assert drawn is not None
-    assert "not timed from the first step to the last: " in drawn.note
+    assert "not timed alone from the first step to the last: " in drawn.note
     assert all(row["ms a step"] is None for row in drawn.data)
     assert "On the line" not in drawn.note, "no run is known to be cheap"

@@ -23,7 +23,7 @@ from counterpoise.report.numbers import (
 )
 from counterpoise.report.protocols import named, protocol_text
 from counterpoise.report.text import anchor
-from counterpoise.reproduction.ours import PART
+from counterpoise.reproduction.ours import PART, peak_of
 from counterpoise.reproduction.runs import tasks_of
 from counterpoise.reproduction.words import trouble_text
 from counterpoise.spec.cell import Component
@@ -206,8 +206,8 @@ def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _memory(record: dict[str, Any]) -> str:
-    """The largest memory of the process; not known where another cell's job has trained it."""
-    peak = record.get("peak_memory_mib")
+    """The largest memory; not known where another cell's job has trained it."""
+    peak = peak_of(record)
     return "not measured" if peak is None else f"{fixed(peak, 0)} MiB"
 
 

@@ -174,15 +174,20 @@ class Scores:
         """Seconds of training by seed, of a step or in all, or the peak memory.
 
         Memory is that of a GPU's tensors, else that of the process. Seeds that trained side by side
-        share one measurement, and a resumed one has none.
+        have no cost of their own, and a resumed one was not timed whole.
         """
         record = self.record(key)
+        alone = {
+            seed: state
+            for seed, state in record["seeds"].items()
+            if state.get("side_by_side", 1) == 1
+        }
         if what == "peak_memory_mib":
-            peak = peak_of(record)
+            peak = peak_of(record) if len(alone) == len(record["seeds"]) else None
             return Measured({} if peak is None else {ONCE: float(peak)})
         timed = {
             seed: state
-            for seed, state in record["seeds"].items()
+            for seed, state in alone.items()
             if state.get("seconds") and not state.get("resumed")
         }
         if what == "training_seconds":
@@ -191,14 +196,7 @@ class Scores:
         else:
             timed = {seed: state for seed, state in timed.items() if state.get("steps")}
             found = {seed: state["seconds"] / state["steps"] for seed, state in timed.items()}
-        if any(state.get("side_by_side", 1) > 1 for state in timed.values()):
-            found = {ONCE: sum(found.values()) / len(found)}
         return Measured(found)
-
-    def side_by_side(self, keys: Iterable[str]) -> set[int]:
-        """In what numbers seeds of some cells trained as one model; by it costs differ, too."""
-        ends = [end for key in keys for end in self.record(key)["seeds"].values()]
-        return {end.get("side_by_side", 1) for end in ends}
 
     def localised(self, paper: str, name: str, task: str = ALL_TASKS) -> Localised:
         """Localisation scores of one of a paper's explanations, of all findings or of one.
@@ -336,18 +334,6 @@ def _ours_of(
         cells = list(dict.fromkeys(run.cells.values()))
         if len(cells) > 1:
             return None, "several networks, each with a cost of its own"
-        beside = [
-            key
-            for (of, experiment, _), one in scores.plan.runs.items()
-            if (of, experiment) == (paper, quantity.experiment)
-            for key in one.cells.values()
-            if len({*one.cells.values()}) == 1  # several networks have no cost here
-        ]
-        if len(scores.side_by_side(beside)) > 1:
-            return None, (
-                "seeds of these runs trained side by side in different numbers, so that costs do "
-                "not compare; COUNTERPOISE_REPLICATES=alone trains all alike"
-            )
         return Ours(scores.cost(cells[0], quantity.cost), None, cells, scores.trouble(cells)), ""
     assert quantity.task is not None
     if quantity.history in SPREADS:

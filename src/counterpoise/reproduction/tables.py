@@ -50,7 +50,10 @@ def declared_margin(
 def _why_undefined(quantity: Quantity) -> str:
     """What leaves a run without a number."""
     if quantity.cost:
-        return "undefined: no seed was timed from its first step to its last"
+        return (
+            "undefined: no seed was measured alone, from its first step to its last "
+            "(COUNTERPOISE_REPLICATES=alone trains so)"
+        )
     if quantity.history:
         return "undefined: the run has kept no such quantity"
     if quantity.metric == DELTA_M:

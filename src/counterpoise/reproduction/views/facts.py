@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,14 +89,13 @@ class Facts:
         title: of the experiment, as the paper's file has it.
         measure: what quality is, in words.
         lower: quality falls as it gets better.
-        comparable: costs are of one way to train: as many seeds as one model.
         reference: label of the run that gains are relative to; empty where there is none.
         equal: label of the run with equal weights; empty where there is none.
         difference: what is compared with equal weights, in words with its unit.
         marks: marks of the runs.
         hardware: where the runs were trained.
         ran: network and data that stand in for those of the title; empty where nothing does.
-        undefined: tasks, by their labels, that some run has no score of.
+        undefined: tasks, by their labels, that some run, or a seed of one, has no score of.
     """
 
     title: str
@@ -109,7 +109,17 @@ class Facts:
     equal: str = ""
     difference: str = ""
     lower: bool = False
-    comparable: bool = True
+    undefined: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> str:
+        """What means over tasks are without, as a sentence; empty where it is nothing."""
+        tasks = ", ".join(self.undefined)
+        return (
+            f"Means leave out what a run, or a seed of one, has no score of: {tasks}."
+            if tasks
+            else ""
+        )
 
     @property
     def name(self) -> str:
@@ -195,8 +205,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         "" if equal is None else label_of(spec, experiment, equal.run),
         f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
         same and lower[tasks[0].name],
-        len(scores.side_by_side(keys)) < 2
-        and all(peak_of(scores.record(key)) is not None for key in keys),
+        tuple(t.label for t in tasks if _partly(one[t.name] for one in found.values())),
     )
 
 
@@ -237,6 +246,12 @@ def _history(scores: Scores, run: RunPlan) -> pd.DataFrame:
     key = next(iter(run.cells.values()))
     found = scores.history(key)
     return read_history(scores.root, scores.plan.trainings[key]) if found is None else found
+
+
+def _partly(scores: Iterable[Measured]) -> bool:
+    """Whether a task lacks a score in some run, or one of its seeds."""
+    seeds = [one.values.keys() for one in scores]
+    return not all(seeds) or any(one != seeds[0] for one in seeds)
 
 
 def _both(one: ByTask, other: ByTask) -> list[str]:

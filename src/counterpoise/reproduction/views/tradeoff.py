@@ -34,9 +34,9 @@ def lowest_shown(qualities: Sequence[float]) -> float:
 
 
 def draw(facts: Facts) -> Drawn | None:
-    """Two panels: against time a step and against memory; none where costs do not compare."""
+    """Two panels: against time a step and against memory."""
     runs = [run for run in facts.runs if run.quality is not None]
-    if len(runs) < 2 or not facts.comparable:
+    if len(runs) < 2:
         return None
     qualities = [run.quality.mean for run in runs if run.quality is not None]
     sign = -1.0 if facts.lower else 1.0
@@ -111,7 +111,7 @@ def draw(facts: Facts) -> Drawn | None:
         note += f". Triangles at the {place[0]}: {worse} far {place[1]} it, see the data"
     untimed = [run.label for run in runs if run.milliseconds is None]
     if untimed:
-        note += f"; not timed from the first step to the last: {', '.join(untimed)}"
+        note += f"; not timed alone from the first step to the last: {', '.join(untimed)}"
     if alone is not None:
         note += f"; {alone.label} needs {len(alone.cells)} networks, whose times are added"
     said = [note, *([f"On the line: {'; '.join(told)}"] * bool(told))]
