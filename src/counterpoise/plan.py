@@ -407,6 +407,13 @@ def _named(component: Component) -> str:
     return " ".join([component.name, *options])
 
 
+def _titles(plan: Plan, run: RunPlan) -> dict[str, bool]:
+    """What data a run is on, and whether they stand in for others, as exhibits say it."""
+    cells = [plan.trainings[key].cell for key in run.cells.values()]
+    sources = [plan.project.datasets[cell.dataset].sources[cell.source] for cell in cells]
+    return {source.title: source.stand_in for source in sources}
+
+
 def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
     runs = {
         f"{run.experiment}/{run.run}": {
@@ -416,6 +423,7 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             "reductions": run.reductions,
             "other network": run.other_network,
             "leaks": run.leaks,
+            "data": _titles(plan, run),
         }
         for run in plan.runs.values()
         if run.paper == paper.id
@@ -454,9 +462,11 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             named = {experiment: paper.experiments[experiment] for experiment, _ in lines}
             shown = [found, {k: v.model_dump(mode="json") for k, v in named.items()}]
         elif figure.explanations:
-            shown = {name: explained[name] for name in figure.explanations if name in explained}
-            if not shown:
+            there = {name: explained[name] for name in figure.explanations if name in explained}
+            if not there:
                 continue
+            of = [paper.explanations[name] for name in there]
+            shown = [there, [runs.get(f"{one.experiment}/{one.run}") for one in of]]
         else:
             continue
         figures[figure.id] = digest_of(

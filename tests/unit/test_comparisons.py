@@ -189,6 +189,19 @@ def test_no_test_where_nothing_differs_or_the_items_are_others() -> None:
     assert plain is not None and plain.p is not None and not plain.open, "seeds are all there is"
 
 
+@pytest.mark.parametrize("size", [0.7, 500.0, 3e7])
+def test_the_last_digits_of_scores_are_no_spread(size: float) -> None:
+    """Differences that are the same but for what their scores cannot hold, whatever their size."""
+    scores = [size * (1 + n / 7) for n in range(6)]
+    one = Measured({str(n): score + 1e-5 * size for n, score in enumerate(scores)})
+    other = Measured({str(n): score for n, score in enumerate(scores)})
+    found = paired(difference_of(one, other).scaled(100.0))
+    assert found is not None
+    assert (found.p, found.effect, found.open) == (None, None, WITHOUT_SPREAD)
+    apart = Measured({str(n): score * (1 + 1e-9 * n) for n, score in enumerate(scores)})
+    assert not difference_of(apart, other).undecided
+
+
 def test_methods_without_a_seed_in_common_are_not_compared() -> None:
     other = Measured({"7": 1.0})
     assert paired(difference_of(measured([1.0, 2.0]), other)) is None

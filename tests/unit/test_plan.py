@@ -340,6 +340,23 @@ def test_an_edit_makes_exactly_the_exhibits_again_that_it_concerns(
         assert bool(paths - after[kind]) == (kind in kinds), kind
 
 
+def test_data_of_another_name_make_what_names_them_again(config_copy: Path) -> None:
+    """Marks of stand-in data, and titles, are part of what is shown; nothing is trained anew."""
+    before = plan_of(config_copy)
+    edit(
+        config_copy / "config/datasets/chestxray14.yaml",
+        "title: Chest phantom\n",
+        "title: Phantom\n",
+    )
+    after = plan_of(config_copy)
+    assert before.trainings == after.trainings
+    paper = "thoracic"
+    one, other = before.papers[paper], after.papers[paper]
+    assert one.tables != other.tables and one.figure_digests.keys() == other.figure_digests.keys()
+    shown = {f.id for f in one.paper.figures if f.explanations and f.id in one.figure_digests}
+    assert shown and all(one.figure_digests[name] != other.figure_digests[name] for name in shown)
+
+
 def test_an_edit_of_scoring_makes_the_tables_again_that_show_scores(
     demo_plan: Plan, edited: SIMULATE
 ) -> None:

@@ -58,7 +58,7 @@ def paired(difference: Measured, level: float = LEVEL) -> Paired | None:
         sample.sd,
         sample.n,
         interval_of(sample.mean, parts, level),
-        hedges_g(sample),
+        None if difference.undecided else hedges_g(sample),
         p_value(sample.mean, parts) if testable else None,
         difference.items is not None,
         difference.undecided,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,7 +35,7 @@ WITHOUT_ITEMS = "what the test items add is not known"
 WITHOUT_SPREAD = "without any spread"
 """Of what is the same in all seeds: nothing has been measured more than once."""
 ROUNDING = 1e-12
-"""What the last digits of a mean may differ by, as a share of it."""
+"""What the last digits of a score may differ by, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ class Measured:
     Attributes:
         largest: of a share (an accuracy, an area under a curve), its largest value.
         lost: made of scores with resamples that could not be combined.
+        rounding: what the last digits of the scores that it is made of may come to in it.
     """
 
     values: dict[str, float]
     draws: Draws | None = None
     largest: float | None = None
     lost: bool = False
+    rounding: float = field(default=0.0, compare=False)
 
     @cached_property
     def sample(self) -> Sample:
@@ -108,7 +110,7 @@ class Measured:
         if self.lacks_items:
             return WITHOUT_ITEMS
         error = math.sqrt(math.fsum(part.variance for part in self.parts))
-        alike = self.parts and error <= ROUNDING * abs(self.sample.mean)
+        alike = self.parts and error <= max(self.rounding, ROUNDING * abs(self.sample.mean))
         return WITHOUT_SPREAD if alike else ""
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
@@ -148,7 +150,8 @@ def combined(parts: Sequence[Measured], function: Callable[[np.ndarray], np.ndar
     seeds = [seed for seed in parts[0].values if all(seed in part.values for part in parts)]
     if not seeds:
         return Measured({})
-    values = function(np.array([[part.values[seed] for seed in seeds] for part in parts]))
+    given = np.array([[part.values[seed] for seed in seeds] for part in parts], np.float64)
+    values, rounding = function(given), _rounding(parts, given, function)
     kept = np.isfinite(values)
     named = {seed: float(v) for seed, v, ok in zip(seeds, values, kept, strict=True) if ok}
     draws = [part.draws for part in parts]
@@ -156,13 +159,26 @@ def combined(parts: Sequence[Measured], function: Callable[[np.ndarray], np.ndar
     known = [d for d in draws if d is not None and first is not None and d.items == first.items]
     if first is None or len(known) < len(parts):
         lost = any(d is not None for d in draws) or any(part.lost for part in parts)
-        return Measured(named, lost=lost)
+        return Measured(named, lost=lost, rounding=rounding)
     rows = [
         d.values[:, [list(part.values).index(seed) for seed in named]]
         for part, d in zip(parts, known, strict=True)
     ]
     units = len(known) / math.fsum(1 / max(1.0, d.units) for d in known)
-    return Measured(named, replace(first, values=function(np.stack(rows)), units=units))
+    together = replace(first, values=function(np.stack(rows)), units=units)
+    return Measured(named, together, rounding=rounding)
+
+
+def _rounding(
+    parts: Sequence[Measured], given: np.ndarray, function: Callable[[np.ndarray], np.ndarray]
+) -> float:
+    """How far a function of scores (parts, seeds) moves at most with their last digits."""
+    total, here = 0.0, function(given)
+    for k, part in enumerate(parts):
+        moved = given.copy()
+        moved[k] += max(part.rounding, ROUNDING * float(np.abs(given[k]).max()))
+        total += float(np.nan_to_num(np.abs(function(moved) - here)).max())
+    return total
 
 
 def mean_of(parts: Sequence[Measured]) -> Measured:

@@ -44,7 +44,7 @@ class FigureView:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     total: int = 0
-    printed_only: bool = False
+    lacks: str = ""
 
 
 def figure_views(made: PaperPlan, files: PaperFiles) -> tuple[FigureView, ...]:
@@ -64,10 +64,18 @@ def _view(made: PaperPlan, figure: Figure, files: PaperFiles) -> FigureView:
     if drawn is None:
         reason, log = _why_not(made, figure)
         return replace(view, reason=reason, log=log)
-    ours = any(row.get("ours") is not None for row in drawn.data)
-    printed_only = isinstance(figure.content, BarsFigure) and not ours
     shown = with_drawing(view, drawn, _marks(figure, drawn, files))
-    return replace(shown, printed_only=printed_only)
+    return replace(shown, lacks=_lacks(drawn) if isinstance(figure.content, BarsFigure) else "")
+
+
+def _lacks(drawn: FigureFiles) -> str:
+    """What bars are without, in words; empty where they have numbers of ours."""
+    printed, ours = (
+        any(row.get(kind) is not None for row in drawn.data) for kind in ("printed", "ours")
+    )
+    if ours:
+        return ""
+    return "Printed numbers; nothing of it is run." if printed else "Nothing of it is run."
 
 
 def with_drawing(view: FigureView, drawn: FigureFiles, marks: list[str]) -> FigureView:
