@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +82,14 @@ def _checksums(folder: Path) -> dict[str, str]:
     }
 
 
-def _alone(marker: Path, arrays: str | None) -> AbstractContextManager[Any]:
-    """Let one process at a time make the same arrays; the others then link them."""
-    if arrays is None:
-        return nullcontext()
-    path = marker.parents[3] / "records" / f"{arrays}.prepare.lock"
+def _alone(marker: Path, arrays: str | None) -> FileLock:
+    """Let one process at a time make the same arrays, which the others then link where they may.
+
+    Of those that nobody links it is one process a folder: another would sweep up what this one is
+    writing there.
+    """
+    marker = marker.resolve()
+    path = marker.parents[3] / "records" / f"{arrays or digest_of(str(marker))}.prepare.lock"
     make_folder(path.parent)
     return FileLock(path)
 

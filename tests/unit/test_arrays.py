@@ -189,15 +189,6 @@ def test_kill_in_the_middle_then_resume(tmp_path: Path) -> None:
     assert sha256_file(folder / "images.npy") == expected and files_in(folder) == ["images.npy"]
 
 
-def test_a_note_that_was_being_written_at_a_kill_is_forgotten_too(tmp_path: Path) -> None:
-    left = tmp_path / ".images.npy.shard-00001-0a1b2c3d.json"
-    left.write_text("half")
-    made = array(tmp_path)
-    made.fill(images(), decode)
-    made.clear()
-    assert files_in(tmp_path) == ["images.npy"]
-
-
 def test_damaged_images_are_listed_up_to_a_number(tmp_path: Path) -> None:
     made = array(tmp_path / "two")
     told = made.fill(images(bad=(3, 30)), decode, allowed=2)

@@ -59,7 +59,7 @@ def cell(**changes: Any) -> Cell:
 
 @pytest.fixture(scope="session")
 def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("made") / "data" / "source"
     source = DataSource(
         title="t", description="d", licence="l", generator=Component(name="formula")
     )

@@ -48,7 +48,7 @@ def _keep_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("made") / "data" / "source"
     source = DataSource(
         title="t", description="d", licence="l", generator=Component(name="formula")
     )

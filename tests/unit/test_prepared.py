@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from counterpoise import prepared, registry
 from counterpoise.datasets import chestxray14
-from counterpoise.files import is_sealed, read_json, sha256_file
+from counterpoise.files import atomic, is_sealed, read_json, sha256_file
 from counterpoise.project import Project
 from counterpoise.spec.base import Options
 
@@ -70,10 +73,10 @@ def test_a_patient_on_two_sides_is_an_error(dataset: Any, tmp_path: Path) -> Non
 
 def test_other_numbers_than_declared_are_an_error(dataset: Any, tmp_path: Path) -> None:
     """Each that differs is named with both; the marker is not written."""
-    dataset.prepare = lambda raw, out, options: out.mkdir(exist_ok=True)
+    dataset.prepare = lambda raw, out, options: out.mkdir(parents=True, exist_ok=True)
     dataset.counts = lambda out, options: {"images": 5, "patients": 4, "mass": 3}
     (tmp_path / "source.json").write_text("{}")
-    marker = tmp_path / "out" / "prepared.json"
+    marker = tmp_path / "data" / "prepared" / "source" / "a" / "prepared.json"
     declared = {"images": 5, "patients": 6, "mass": 2}
     error = error_of(lambda: prepared.prepare("x", {}, tmp_path, marker, declared))
     assert "patients 4 in place of 6, mass 3 in place of 2" in error.what and error.remedy
@@ -162,9 +165,37 @@ def test_what_a_killed_process_was_writing_is_no_prepared_file(
     (tmp_path / "source.json").write_text("{}")
     marker = tmp_path / "data" / "prepared" / "source" / "a" / "prepared.json"
     marker.parent.mkdir(parents=True)
-    for name in (".index-0a1b2c3d.parquet", ".images-abcd_123.npy", ".prepared-01234567.json"):
+    for name in (".index-0a1b2c3d.parquet", ".images-abcd_123.npy", ".prepared-01234567.json",
+                 ".images.npy.shard-00001-0a1b2c3d.json"):  # fmt: skip
         (marker.parent / name).write_bytes(b"half")
     (marker.parent / ".mine.npy").write_bytes(b"another's")
     prepared.prepare("x", {"size": 8, "share": 1.0}, tmp_path, marker)
     assert files_in(marker.parent) == [".mine.npy", "images.npy", "prepared.json"]
     assert list(read_json(marker)["files"]) == ["images.npy"]
+
+
+def test_a_preparation_leaves_alone_what_another_is_writing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of data that nobody links, too: the second waits for the first."""
+    writes = threading.Event()
+
+    class Slow(Reader):
+        def prepare(self, raw: Path, out: Path, options: Any) -> None:
+            with atomic(out / "images.npy") as temporary:
+                temporary.write_bytes(b"whole")
+                writes.set()
+                time.sleep(0.3)
+
+    reader = Slow()
+    monkeypatch.setattr(registry, "find", lambda kind, name: reader)
+    (tmp_path / "source.json").write_text("{}")
+    marker = tmp_path / "data" / "prepared" / "source" / "a" / "prepared.json"
+    given = ("x", {"size": 8, "share": 1.0}, tmp_path, marker)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(prepared.prepare, *given)
+        assert writes.wait(10)
+        second = pool.submit(prepared.prepare, *given)
+        first.result()
+        second.result()
+    assert files_in(marker.parent) == ["images.npy", "prepared.json"]

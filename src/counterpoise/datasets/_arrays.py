@@ -97,11 +97,8 @@ class Array:
         return self.damaged
 
     def clear(self) -> None:
-        """Forget the shards, once what follows from the array is written too.
-
-        A note that was being written when its process was killed is hidden.
-        """
-        for path in (*self.notes, *self.target.parent.glob(f".{self.target.name}.shard-*.json")):
+        """Forget the shards, once what follows from the array is written too."""
+        for path in self.notes:
             path.unlink()
 
     def _opened(self, path: Path) -> IO[bytes]:
