@@ -69,6 +69,23 @@ def test_averages_and_draws_are_those_of_one_pass() -> None:
     assert torch.equal(norm.bias.grad, 2.0 * (passage.z != 0).sum(0)), "the same items are dropped"
 
 
+@pytest.mark.parametrize("micro_batch", [None, 8])
+def test_the_second_look_moves_no_averages(micro_batch: int | None, tmp_path: Path) -> None:
+    """They are averages over the steps, whatever the method."""
+    network = Component(name="resnet", options={"depth": 18})
+    counts = {}
+    for name in ("uniform", "famo"):
+        cell = small_cell(
+            name, network=network, batch_size=16, micro_batch=micro_batch, optimizer="sgd"
+        )
+        made = Replicate(small_problem(cell), 0, tmp_path / name)
+        made._step(torch.arange(16))
+        assert made.trouble is None
+        buffers = dict(made.network.named_buffers())
+        counts[name] = {int(b) for n, b in buffers.items() if n.endswith("num_batches_tracked")}
+    assert counts["famo"] == counts["uniform"]
+
+
 def test_the_second_look_passes_the_trunk_by_parts_too(tmp_path: Path) -> None:
     """Methods that look at the losses of the batch after the update, for want of memory likewise."""
     cell = small_cell("famo", batch_size=20, micro_batch=8)

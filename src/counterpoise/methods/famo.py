@@ -16,6 +16,9 @@ that is, z_k (delta_k - sum_j z_j delta_j): a task that fell less than the mean 
 - The lower bounds m_k are zero unless ``min_losses`` gives them, in the unit of the losses that the
   method sees (normalised ones, if the protocol normalises).
 - The authors' code clips the trunk's gradient to norm one; here, as in LibMTL, nothing is clipped.
+- In the authors' code the second look moves the running averages of batch normalisation once more;
+  here they stay, so that they are averages over the steps as for every other method, by whatever
+  micro-batches.
 - Losses must be above their bounds: others give weights that are not a number and end the run as a
   recorded result.
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from counterpoise.methods._base import Method, Signal, State
 from counterpoise.tasks import Task
+from counterpoise.training.averages import Averages
 from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
 from counterpoise.training.passage import Passage
@@ -442,11 +443,13 @@ def losses_again(
 ) -> Tensor:
     """(..., K) normalised losses of a batch by the weights as they are now.
 
-    Of a task without a known label in the batch, what it was before the update. By parts of
-    ``micro_batch`` items the running averages of a normalisation stay as they are.
+    Of a task without a known label in the batch, what it was before the update. Running averages of
+    a normalisation stay as they are: a look at the losses is no step.
     """
+    averages = Averages(network.buffers())
     base = Passage(network, inputs, micro_batch).z
     outputs = task_outputs(network, method.represent(state, base))
+    averages.put_back()
     _, raw = answers_and_losses(network, tasks, losses, outputs, targets, masks)
     values = torch.stack(raw, dim=-1)
     if not masks:
