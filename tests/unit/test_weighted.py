@@ -138,6 +138,13 @@ def test_every_level_is_weighted_alike() -> None:
         assert given.losses.tolist() == omega.tolist()
 
 
+def test_a_method_that_acts_through_the_gradients_is_refused() -> None:
+    """They are those of the losses before they are weighted."""
+    cell = small_cell("adversarial", weighting=Component(name="rlw"))
+    error = error_of(lambda: small_problem(cell).build(0))
+    assert "cannot be given weighted losses" in error.what and "weighting" in error.remedy
+
+
 # In a paper's file ---------------------------------------------------------------------------
 
 RUN = "      uniform: {method: uniform, label: equal weights}\n"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from counterpoise.errors import UserError
 from counterpoise.methods._base import Combined, Epoch, Method, Signal, State
 
 if TYPE_CHECKING:
@@ -60,12 +61,22 @@ def weighted_signal(signal: Signal, omega: Tensor) -> Signal:
 
 
 class Weighted(Method):
-    """``second`` on the losses that ``first`` has weighted."""
+    """``second`` on the losses that ``first`` has weighted.
+
+    Raises:
+        UserError: the second acts through the gradients themselves, which are those of the losses
+            before they were weighted.
+    """
 
     label = "On weighted losses"
     sequential = "two methods after one another, of which either may have branches on the data"
 
     def __init__(self, first: Method, second: Method) -> None:
+        if second.second_order:
+            raise UserError(
+                f"{second.label} cannot be given weighted losses",
+                remedy="leave `weighting` out, or choose another method",
+            )
         super().__init__(second.options, second.shape)
         self.first, self.second = first, second
         self.signal = second.signal
