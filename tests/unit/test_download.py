@@ -20,7 +20,7 @@ from counterpoise.download import batch, fetch_source, to_prepare
 from counterpoise.layout import Data
 from counterpoise.spec.cell import Component
 from counterpoise.spec.dataset import DataSource, SourceFile
-from counterpoise.transfer import digests_of
+from counterpoise.transfer import Edition, copied, digests_of
 
 from ..loopback import Server
 from ..support import error_of, files_in
@@ -93,6 +93,22 @@ def test_a_file_that_changes_while_it_is_copied(
     assert "another checksum than published" in error.what
     assert error.where == str(tmp_path / "mirror" / "two.bin")
     assert files_in(tmp_path / "raw" / "numbers-0") == ["one.bin"]
+
+
+def test_a_copy_of_what_nobody_publishes_is_held_to_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, target = tmp_path / "mirror" / "two.bin", tmp_path / "raw" / "two.bin"
+    fill(found.parent)
+    size = len(CONTENT["two.bin"])
+    whole = copied(found, target, (Edition(size),), "fetch it again")
+    assert whole == hashlib.sha256(CONTENT["two.bin"]).hexdigest()
+    target.unlink()
+    damaged = DAMAGE["corrupt"](CONTENT["two.bin"])
+    monkeypatch.setattr(shutil, "copyfile", lambda found, target: target.write_bytes(damaged))
+    error = error_of(lambda: copied(found, target, (Edition(size),), "fetch it again"))
+    assert "another than the file itself" in error.what and error.where == str(found)
+    assert files_in(target.parent) == []
 
 
 def test_a_folder_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoise.errors import UserError
-from counterpoise.files import atomic
+from counterpoise.files import atomic, sha256_file
 
 UNKNOWN_LIMIT = 16 << 30
 """Bytes after which a file whose size nobody publishes is cut off."""
@@ -97,12 +97,22 @@ def sha256_of(
 def copied(found: Path, target: Path, editions: tuple[Edition, ...], remedy: str) -> str:
     """Copy a file to its place if the copy is one of the editions; its sha256.
 
+    Where a checksum of one of them is not known, the copy is held to what it was copied from.
+
     Raises:
-        UserError: it is none of them.
+        UserError: it is none of them, or another than that.
     """
     with atomic(target) as temporary:
         shutil.copyfile(found, temporary)
-        return sha256_of(found, editions, remedy, temporary)
+        sha256 = sha256_of(found, editions, remedy, temporary)
+        known = all(edition.checked for edition in editions)
+        if not known and sha256_file(found) != sha256:
+            raise UserError(
+                f"{DAMAGED}: its copy is another than the file itself",
+                where=found,
+                remedy="let nothing write to it, and run the same command again",
+            )
+        return sha256
 
 
 @dataclass(frozen=True)
