@@ -218,22 +218,27 @@ def _data(folder: str) -> Data:
     digest = folder.rpartition("-")[2]
     project = load_project(find_root())
     first = os.environ.get("COUNTERPOISE_TIER", project.config.tier)
-    unplanned = None
+    unplanned: dict[str, UserError] = {}
     for tier in sorted(project.tiers.tiers, key=lambda tier: tier != first):
         try:
             made = make_plan(project, tier)
         except UserError as error:  # its data may be the ones
-            unplanned = error
+            unplanned[tier] = error
             continue
         for training in (*made.trainings.values(), *made.preliminary.values()):
             if training.data.digest == digest:
                 return training.data
-    if unplanned is not None:
-        raise unplanned
+    if first in unplanned:
+        raise unplanned[first]
+    others = "".join(
+        f"; tier {tier} has no plan: {told.where}: {told.what}"
+        for tier, error in unplanned.items()
+        for told in error.errors[:1]
+    )
     raise UserError(
         f"no tier uses data {folder!r}",
         remedy="name a folder of data/prepared/SOURCE, such as multimnist-0123456789ab; "
-        "`snakemake -n -- data` shows those that a tier needs",
+        f"`snakemake -n -- data` shows those that a tier needs{others}",
     )
 
 

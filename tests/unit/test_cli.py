@@ -158,6 +158,9 @@ def test_data_whose_images_have_moved_are_told_so(
     plan = load_plan(config_copy, {"tier": "own", "papers": "all", "methods": "all"})
     data = next(iter(plan.trainings.values())).data
     folder.rename(folder.with_name("elsewhere"))
+    said = run(config_copy, "prepare", "abd-000000000000")
+    check_error(said, "no tier uses data", "tier own has no plan", "there is no such folder")
+    monkeypatch.setenv("COUNTERPOISE_TIER", "own")  # as its workflow does
     said = run(config_copy, "prepare", Path(data.prepared).parent.name)
     check_error(said, "there is no such folder", "data/own")
 
