@@ -323,6 +323,14 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Table]]] = {
 }  # fmt: skip
 
 
+def several(word: str) -> int:
+    """A number of blocks that an interval can be computed of."""
+    count = int(word)
+    if count < 2:
+        raise argparse.ArgumentTypeError("an interval takes at least 2 blocks")
+    return count
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The command line of this benchmark, and of all of it."""
     made = argparse.ArgumentParser(
@@ -332,7 +340,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--work", nargs="*", help="networks; each part has its own by default")
     made.add_argument("--method", nargs="*", help="methods instead of the part's own")
     made.add_argument("--batch", type=int, help="items of a step")
-    made.add_argument("--blocks", type=int, default=5)
+    made.add_argument("--blocks", type=several, default=5, help="two or more")
     made.add_argument(
         "--repeats",
         type=int,

@@ -37,6 +37,13 @@ def test_the_ratio_is_a_geometric_mean_with_the_interval_of_student():
     assert low * high == pytest.approx(value**2)
 
 
+def test_an_interval_takes_two_blocks(capsys):
+    with pytest.raises(SystemExit):
+        speed.parser(None).parse_args(["--blocks", "1"])
+    assert "at least 2 blocks" in capsys.readouterr().err
+    assert speed.parser(None).parse_args(["--blocks", "2"]).blocks == 2
+
+
 def test_the_exponent_is_that_of_a_power():
     assert ratios.exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
 
