@@ -19,7 +19,6 @@ from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
-from counterpoise.training.signals import gramian_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -123,7 +122,8 @@ def signal_of(
     z = torch.ones(batch, features) if z is None else z
     pulled = method.pull_back(state, own)
     jacobian = pulled.sum(1)
-    levels = {"last_layer": jacobian, "gramian": gramian_of(jacobian), "jacobian": jacobian}
+    wide = jacobian.double()
+    levels = {"last_layer": jacobian, "gramian": wide @ wide.T, "jacobian": jacobian}
     drawn = method.draw(torch.Generator().manual_seed(step), batch) if draws is None else draws
     return Signal(
         losses=torch.ones(tasks) if losses is None else losses,

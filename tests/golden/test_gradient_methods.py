@@ -13,7 +13,7 @@ from torch import Tensor
 from torchjd import aggregation, linalg
 
 from counterpoise.methods._gramian import gradients_of
-from counterpoise.training.signals import gramian_of
+from counterpoise.training.signals import Rows
 
 from ..support import error_of
 from . import measured
@@ -69,7 +69,7 @@ def test_rounding_is_not_taken_for_a_direction() -> None:
     one = normal(3, 1, 50).float()
     other = one * (1 + 1e-7 * normal(5, 1, 50).float())
     jacobian = torch.cat([one * 1e-6, other * 1e-6, normal(4, 2, 50).float() * 1e3])
-    found = gradients_of(gramian_of(jacobian), torch.float32)
+    found = gradients_of(Rows([list(jacobian)], 0).gramian(), torch.float32)
     assert found is not None
     singular = torch.linalg.svdvals(found.units)
     assert int((singular > 1e-12).sum()) == 3

@@ -145,12 +145,6 @@ def rows_of(
     return Rows([list(part) for part in zip(*found, strict=True)], pulled.ndim - 3)
 
 
-def gramian_of(jacobian: Tensor) -> Tensor:
-    """(..., K, K) inner products of the rows of a Jacobian, in float64."""
-    rows = list(jacobian.unbind(-2))
-    return Rows([rows], jacobian.ndim - 2).gramian()
-
-
 def written(parameters: Sequence[Tensor], flat: Tensor, axes: int) -> None:
     """Split a (..., P) gradient over the parameters, as their gradients."""
     sizes = [p[(0,) * axes].numel() for p in parameters]
