@@ -22,7 +22,7 @@ step: more than a tenth of the time of LeNet with batches of 1,024 (docs/measure
 32 MiB and more still go back; torch asks for them in large pages, which are fewer.
 """
 
-SMALL = ("lenet", "mlp", "small_cnn", "stand_in")
+LIGHT = ("lenet", "mlp", "small_cnn", "stand_in")
 """Networks that need little more memory than torch itself; others are torchvision's."""
 
 
@@ -34,7 +34,7 @@ def memory_mb(cell: Cell, *, gpu: bool) -> int:
     on the host three times while they are written.
     """
     network = cell.network.options.get("base", cell.network.name)
-    if network in SMALL:
+    if network in LIGHT:
         return 4000 if gpu else 2000
     trunks = 4000 if cell.network.name == "cross_stitch" else 0
     if gpu:

@@ -102,7 +102,7 @@ def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients:
     return Gradients(told, scale, norms / scale, units * (norms / scale)[:, None])
 
 
-def on_host(*tensors: Tensor) -> list[Tensor]:
+def copied_to_host(*tensors: Tensor) -> list[Tensor]:
     """The same numbers in float64 on the CPU, by one copy for all."""
     joined = torch.cat([tensor.detach().double().flatten() for tensor in tensors]).cpu()
     parts = torch.split(joined, [tensor.numel() for tensor in tensors])
@@ -120,7 +120,7 @@ def seen_gradients(method: Method, signal: Signal, *more: Tensor) -> tuple[Gradi
         flat = signal.gradients.flatten(1).double()
         gramian = flat @ flat.T
     assert gramian is not None
-    gramian, *numbers = on_host(gramian, *more)
+    gramian, *numbers = copied_to_host(gramian, *more)
     return gradients_of(gramian, signal.gradients.dtype), numbers
 
 

@@ -54,7 +54,7 @@ class Place:
         normaliser, latest: (K,) losses, as in :func:`counterpoise.training.step.train_step`.
         sums: of the epoch.
         aftermath: (n,) of bool, what was not as it must be after the update before.
-        averages: which copy of the running averages is of then.
+        averages: number of the copy that holds the running averages as they were.
     """
 
     batch: int
