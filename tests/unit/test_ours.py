@@ -78,6 +78,17 @@ def test_what_trained_side_by_side_has_no_cost_of_its_own(tmp_path: Path, what: 
         assert bool(scores(tmp_path).cost(KEY, what).values) == (number == 1)
 
 
+def test_a_search_side_by_side_leaves_no_time_in_all(tmp_path: Path) -> None:
+    """A point's share of its siblings' time is none of its own; a step of the seed still is."""
+    seeds = {"0": {"seconds": 3.0, "steps": 6}}
+    for number in (1, 2):
+        search = [{"seconds": 10.0}, {"seconds": 10.0, "side_by_side": number}]
+        write_json(tmp_path / "record.json", {"seeds": seeds, "search": search})
+        found = scores(tmp_path)
+        assert found.cost(KEY, "training_seconds").values == ({"0": 23.0} if number == 1 else {})
+        assert found.cost(KEY, "seconds_per_step").values == {"0": 0.5}
+
+
 def test_memory_is_that_of_the_device_where_there_is_one(tmp_path: Path) -> None:
     record = {"seeds": {}, "peak_memory_mib": 900.0, "device_peak_memory_mib": 70.0}
     write_json(tmp_path / "record.json", record)

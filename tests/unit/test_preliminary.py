@@ -146,6 +146,17 @@ def test_the_lowest_validation_loss_wins_and_the_first_of_equals(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_what_was_tried_says_how_its_seeds_trained(tmp_path: Path) -> None:
+    """Side by side, so that the seconds are a share; a record that does not say so: alone."""
+    job = searched(tmp_path, 2.0, 1.0)
+    folder, told = tmp_path / "results/demo/cells/point/1", record(0, 0)
+    pd.concat([history(2.0), history(2.0, seed=1)]).to_parquet(folder / "history.parquet")
+    told["seeds"]["0"]["side_by_side"], told["seeds"]["1"]["side_by_side"] = 1, 9
+    write_json(folder / "record.json", told)
+    _, tried = with_best_options(job)
+    assert [point["side_by_side"] for point in tried] == [9, 1]
+
+
 def test_a_candidate_that_diverged_never_wins(tmp_path: Path) -> None:
     chosen, tried = with_best_options(searched(tmp_path, 1.0, 9.0, diverged=(1.0,)))
     assert chosen.cell.method.options == {"weights": {"sum": 2.0}}

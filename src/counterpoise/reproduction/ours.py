@@ -174,7 +174,8 @@ class Scores:
         """Seconds of training by seed, of a step or in all, or the peak memory.
 
         Memory is that of a GPU's tensors, else that of the process. Seeds that trained side by side
-        have no cost of their own, and a resumed one was not timed whole.
+        have no cost of their own, and a resumed one was not timed whole. Where points of the cell's
+        search trained side by side, no seed has its seconds in all, which count theirs.
         """
         record = self.record(key)
         alone = {
@@ -191,7 +192,10 @@ class Scores:
             if state.get("seconds") and not state.get("resumed")
         }
         if what == "training_seconds":
-            before = sum(point["seconds"] for point in record.get("search", []))
+            search = record.get("search", [])
+            if any(point.get("side_by_side", 1) > 1 for point in search):
+                return Measured({})
+            before = sum(point["seconds"] for point in search)
             found = {seed: before + state["seconds"] for seed, state in timed.items()}
         else:
             timed = {seed: state for seed, state in timed.items() if state.get("steps")}

@@ -54,7 +54,9 @@ def with_best_options(job: Job) -> tuple[Job, list[dict[str, Any]]]:
 
     Returns:
         The job, and for its record what was tried: key, options, validation loss (None if it
-        diverged) and seconds of each candidate.
+        diverged) and seconds of each candidate, and how many replicates at most its seeds have
+        trained side by side with, themselves included: above one the seconds are no time of its
+        own.
 
     Raises:
         UserError: a candidate's files are missing or damaged, or all have diverged.
@@ -64,8 +66,11 @@ def with_best_options(job: Job) -> tuple[Job, list[dict[str, Any]]]:
         loss, record = _value_of(job, point.key, "selection")
         loss = loss if loss is not None and math.isfinite(loss) else None
         log.info("%s: %s", point.key, "diverged" if loss is None else f"validation loss {loss:.6g}")
-        seconds = record["seconds"]
-        tried.append({"key": point.key, "options": point.options, "loss": loss, "seconds": seconds})
+        beside = max((end.get("side_by_side", 1) for end in record["seeds"].values()), default=1)
+        tried.append({
+            "key": point.key, "options": point.options, "loss": loss,
+            "seconds": record["seconds"], "side_by_side": beside,
+        })  # fmt: skip
     if not tried:
         return job, []
     finished = [point for point in tried if point["loss"] is not None]
