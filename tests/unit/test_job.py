@@ -185,6 +185,19 @@ def test_a_cell_that_is_asked_to_stop_goes_on_to_the_same_bytes(
     assert record["seeds"]["1"]["resumed"] is True
 
 
+def test_what_a_killed_training_was_writing_is_gone(tmp_path: Path, split_file: Path) -> None:
+    made = job(tmp_path, split_file)
+    made.out.mkdir()
+    for name in RESULTS:
+        half = Path(name)
+        (made.out / f".{half.stem}-0123abcd{half.suffix}").write_text("half", encoding="utf-8")
+    others = made.out / ".scores-0123abcd.json"
+    others.write_text("of who evaluates", encoding="utf-8")
+    train(made, "cpu")
+    expected = sorted([*(f"out/{name}" for name in RESULTS), f"out/{others.name}"])
+    assert files_in(tmp_path) == expected
+
+
 def test_a_clock_that_is_set_back_changes_nothing(
     tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

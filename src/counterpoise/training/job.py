@@ -21,7 +21,7 @@ from safetensors.torch import save as save_tensors
 
 from counterpoise.datasets._part import Part, is_known
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, make_folder, read_json, sha256_file, write_sealed
+from counterpoise.files import atomic, make_folder, read_json, sha256_file, sweep, write_sealed
 from counterpoise.prepared import load_part
 from counterpoise.provenance import commit, environment, peak_memory_mib
 from counterpoise.training.engine import Interrupted, Progress, Replicate
@@ -31,7 +31,7 @@ from counterpoise.training.memory import device_peak_mib, enough_memory, release
 from counterpoise.training.predict import predict
 from counterpoise.training.prefetch import placed
 from counterpoise.training.preliminary import settled
-from counterpoise.training.problem import Job, Problem, device_of, tasks_of
+from counterpoise.training.problem import RESULTS, Job, Problem, device_of, tasks_of
 from counterpoise.training.progress import PROGRESS, Reporter
 from counterpoise.training.replicates import Together, fit_together
 from counterpoise.training.siblings import Siblings, beside
@@ -115,6 +115,7 @@ def train(
             shutil.rmtree(job.work, ignore_errors=True)
         else:
             make_folder(job.work)
+            sweep(job.out, RESULTS)  # what a killed process was writing
             planned = job.cell
             job, choices = settled(job)
             if choices:  # the digest is that of the cell as planned
