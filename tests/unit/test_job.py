@@ -29,6 +29,7 @@ from counterpoise.files import is_sealed, sha256_file
 from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine
+from counterpoise.training import job as training_job
 from counterpoise.training.engine import Interrupted
 from counterpoise.training.job import PATIENCE, STOPPED, WORKFLOW, Job, train
 from counterpoise.training.predict import predict
@@ -183,6 +184,27 @@ def test_a_cell_that_is_asked_to_stop_goes_on_to_the_same_bytes(
     assert not made.work.exists()
     record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
     assert record["seeds"]["1"]["resumed"] is True
+
+
+@pytest.mark.parametrize("hardware", ["CPU", "NVIDIA of another process"])
+def test_seeds_that_another_hardware_has_trained_are_not_timed(
+    hardware: str, tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record's device is that of the process that writes it, here after a kill."""
+    made = job(tmp_path, split_file)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "hardware_of", lambda _: hardware, raising=False)
+    monkeypatch.setattr(training_job, "predict", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(made, "cpu")
+    monkeypatch.undo()
+    train(made, "cpu")
+    record = json.loads((made.out / "record.json").read_text(encoding="utf-8"))
+    assert record["device"] == "CPU"
+    assert {end["resumed"] for end in record["seeds"].values()} == {hardware != "CPU"}
 
 
 def test_what_a_killed_training_was_writing_is_gone(tmp_path: Path, split_file: Path) -> None:

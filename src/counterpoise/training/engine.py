@@ -24,7 +24,7 @@ from counterpoise.training.averages import Averages
 from counterpoise.training.lookahead import Answer, Place, Taken
 from counterpoise.training.optimizer import Optimizer
 from counterpoise.training.passage import split_batches
-from counterpoise.training.problem import Problem, outputs_of
+from counterpoise.training.problem import Problem, hardware_of, outputs_of
 from counterpoise.training.seeding import generator, layer_generators, seed_of, sent
 from counterpoise.training.state import load_state, save_state
 from counterpoise.training.step import (
@@ -137,7 +137,9 @@ class Replicate:
         self.side_by_side = 1
         """Most replicates that it has trained with as one model, itself included."""
         self.resumed = False
-        """Whether its time is not that of one way of training, from start to end."""
+        """Whether it was stopped, changed between alone and side by side, or trained on other
+        hardware than that of the process that goes on with it, even if only to write it down: then
+        ``seconds`` is no measurement."""
 
     def _tensors(self) -> dict[str, Tensor]:
         network = {f"network.{k}": v.clone() for k, v in self.network.state_dict().items()}
@@ -159,7 +161,7 @@ class Replicate:
             "best": self.best,
             "trouble": self.trouble,
             "seconds": self.seconds,
-            "way": [self.side_by_side, self.resumed],
+            "way": [self.side_by_side, self.resumed, hardware_of(self.problem.device)],
         }
         save_state(self.path, state)
 
@@ -172,7 +174,7 @@ class Replicate:
             self._restore(state)
         except Exception as error:  # whatever a foreign state makes torch stumble over
             raise UserError(
-                f"is not a state of this cell ({type(error).__name__})",
+                f"is not a state of this cell, or of another version ({type(error).__name__})",
                 where=self.path,
                 remedy=f"delete the folder {self.path.parent} and run `snakemake` again",
             ) from error
@@ -190,7 +192,9 @@ class Replicate:
         self.epoch, self.batch, self.step = state["position"]
         self.sums, self.history, self.best = state["sums"], state["history"], state["best"]
         self.trouble, self.seconds = state["trouble"], state["seconds"]
-        self.side_by_side, self.resumed = state["way"]
+        beside, resumed, hardware = state["way"]
+        elsewhere = str(hardware) != hardware_of(self.problem.device)
+        self.side_by_side, self.resumed = int(beside), bool(resumed) or elsewhere
 
     @property
     def finished(self) -> bool:

@@ -31,7 +31,7 @@ from counterpoise.training.memory import device_peak_mib, enough_memory, release
 from counterpoise.training.predict import predict
 from counterpoise.training.prefetch import placed
 from counterpoise.training.preliminary import settled
-from counterpoise.training.problem import RESULTS, Job, Problem, device_of, tasks_of
+from counterpoise.training.problem import RESULTS, Job, Problem, device_of, hardware_of, tasks_of
 from counterpoise.training.progress import PROGRESS, Reporter
 from counterpoise.training.replicates import Together, fit_together
 from counterpoise.training.siblings import Siblings, beside
@@ -371,7 +371,6 @@ def _write(job: Job, trained: _Trained, choices: dict[str, Any], device: torch.d
         pd.concat(trained.frames, ignore_index=True).to_parquet(temporary, index=False)
     predict(job, job.out / "predictions.parquet", device)
     files = ("weights.safetensors", "history.parquet", "predictions.parquet")
-    hardware = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     write_sealed(
         job.out / "record.json",
         {
@@ -387,7 +386,7 @@ def _write(job: Job, trained: _Trained, choices: dict[str, Any], device: torch.d
             "files": {name: sha256_file(job.out / name) for name in files},
             "commit": commit(job.root),
             "environment": environment(LIBRARIES),
-            "device": hardware,
+            "device": hardware_of(device),
             "threads": torch.get_num_threads(),
             "seconds": round(sum(seed["seconds"] for seed in trained.seeds.values()), 3),
             "peak_memory_mib": peak_memory_mib() if trained.here else None,

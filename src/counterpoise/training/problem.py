@@ -74,6 +74,11 @@ def device_of(wish: str | torch.device) -> torch.device:
     return torch.device(wish)
 
 
+def hardware_of(device: torch.device) -> str:
+    """What a record calls it: ``CPU``, or the name of the GPU."""
+    return "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
 def tasks_of(cell: Cell) -> tuple[Task, ...]:
     """The cell's tasks, in its order."""
     module = registry.find("datasets", cell.dataset)
