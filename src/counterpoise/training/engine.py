@@ -210,7 +210,7 @@ class Replicate:
         try:
             self._run(report, stop)
         finally:
-            self.problem.rest()
+            self.problem.stop_gathering()
 
     def _run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
         started = saved = time.monotonic()

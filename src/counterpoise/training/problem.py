@@ -182,13 +182,13 @@ class Problem:
                 :meth:`batch` is then asked for in this order.
             start: the first that is wanted.
         """
-        self.rest()
+        self.stop_gathering()
         part = self.parts["train"]
         if part.streamed:
             self._ahead = Prefetch(part, batches[start:])
 
-    def rest(self) -> None:
-        """End what :meth:`expect` has begun."""
+    def stop_gathering(self) -> None:
+        """End the gathering ahead that :meth:`expect` has begun; what it holds is let go."""
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None

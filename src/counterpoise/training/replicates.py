@@ -98,7 +98,7 @@ class Together:
             self._run(report, stop)
         finally:
             for group in self.groups:
-                group[0].problem.rest()
+                group[0].problem.stop_gathering()
 
     def _run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
         started = saved = time.monotonic()
