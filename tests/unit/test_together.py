@@ -260,3 +260,22 @@ def test_the_end_of_an_epoch_takes_time(tmp_path: Path, monkeypatch: pytest.Monk
     Together(pair).run(lambda _: None, never)
     passed = time.monotonic() - started
     assert 0.6 <= sum(r.seconds for r in pair) <= passed
+
+
+def test_who_has_ended_takes_no_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is that of those that live: all of it is shared out, and once."""
+    cells = [small_cell(optimizer="sgd", epochs=5, learning_rate=rate) for rate in (1e-3, 1e12)]
+    lives, ends = (made(small_problem(c), tmp_path / f"{n}", (0,))[0] for n, c in enumerate(cells))
+    end = Replicate.end_epoch
+
+    def slow(replicate: Replicate, count: int) -> None:
+        time.sleep(0.1)
+        end(replicate, count)
+
+    monkeypatch.setattr(Replicate, "end_epoch", slow)
+    started = time.monotonic()
+    Together([lives, ends]).run(lambda _: None, never)
+    passed = time.monotonic() - started
+    assert lives.trouble is None and ends.trouble is not None and ends.epoch == 0
+    assert lives.seconds - ends.seconds >= 0.4, "the four epochs after the bad end"
+    assert 0.5 <= lives.seconds + ends.seconds <= passed

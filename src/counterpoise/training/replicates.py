@@ -101,14 +101,16 @@ class Together:
                 group[0].problem.stop_gathering()
 
     def _run(self, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
-        started = saved = time.monotonic()
-        before = [r.seconds for r in self.members]
+        counted = saved = time.monotonic()
         for replicate in self.members:
             replicate.side_by_side = max(replicate.side_by_side, len(self.members))
 
         def clock(now: float) -> None:
-            for replicate, spent in zip(self.members, before, strict=True):
-                replicate.seconds = spent + (now - started) / len(self.members)
+            # Of an epoch those have a share that live at its start: the host learns at its end.
+            nonlocal counted
+            for replicate in alive:
+                replicate.seconds += (now - counted) / len(alive)
+            counted = now
 
         while alive := [r for r in self.members if not r.finished]:
             self.epoch, self.batch, self.step = alive[0].epoch, alive[0].batch, alive[0].step
