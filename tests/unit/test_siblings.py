@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +323,47 @@ def test_a_kill_between_two_states_loses_nothing(tmp_path: Path, split_file: Pat
     for one in made:
         train(one, "cpu", replicates="together", siblings=lambda: made)
         assert {(resumed, end) for _, resumed, end in ways(one)} == {(True, "finished")}
+    assert_as_alone(made, split_file, tmp_path / "alone", grid)
+
+
+def test_seeds_at_different_steps_are_said_to_train_alone(
+    tmp_path: Path, split_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, other, _ = grid(tmp_path, split_file)
+    process = SPAWN.Process(target=dies, args=(first, []))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    with caplog.at_level(logging.WARNING):
+        train(first, "cpu", replicates="together", siblings=lambda: [other])
+    assert ways(first) == {(2, True, "finished")} and not other.work.exists()
+    assert caplog.text.count("different steps") == 1
+
+
+def test_after_a_step_without_a_solution_each_job_trains_its_own(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is saved by then: siblings are let go, and go on from there by their own jobs."""
+    made, real, steps = grid(tmp_path / "made", split_file), replicates.train_step, iter(range(99))
+
+    def fails(*arguments: Any, **more: Any) -> Any:
+        if next(steps) >= 2:
+            raise torch.linalg.LinAlgError("no convergence")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(replicates, "train_step", fails)
+    first, *others = made
+    train(first, "cpu", replicates="together", siblings=lambda: others)
+    assert ways(first) == {(6, True, "finished")}
+    for other in others:
+        for seed in other.cell.seeds:
+            state = engine.load_state(other.state_of(seed), torch.device("cpu"))
+            assert state is not None and state["position"] == [0, 2, 2]
+        with FileLock(other.work / "lock", timeout=0):
+            pass
+    for other in others:
+        train(other, "cpu", replicates="together", siblings=lambda: made)
+        assert ways(other) == {(6, True, "finished")}
     assert_as_alone(made, split_file, tmp_path / "alone", grid)
 
 

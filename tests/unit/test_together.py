@@ -174,8 +174,6 @@ def test_after_a_bad_end_a_stopped_run_still_goes_on_together(tmp_path: Path) ->
     assert_same(unbroken, resumed)
     assert [r.trouble is None for r in resumed] == [True, False, True]
     assert fit_together(resumed), "a finished run is written down as what it was"
-    Together(resumed).run(lambda _: None, never)
-    assert_same(unbroken, resumed)
 
 
 def test_what_is_something_else_side_by_side_trains_alone(tmp_path: Path) -> None:

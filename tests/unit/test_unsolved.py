@@ -18,7 +18,7 @@ from counterpoise.methods._gramian import LevelMethod, gradients_of
 from counterpoise.methods._rotation import polar
 from counterpoise.methods._solving import Unsolved, solving
 from counterpoise.training.engine import Replicate
-from counterpoise.training.replicates import Together, fit_together
+from counterpoise.training.replicates import Parted, Together, fit_together
 
 from ..support import method_of, same_tensors, signal_of, small_cell, small_problem
 
@@ -206,7 +206,7 @@ def test_a_solver_that_fails_ends_the_run_as_a_result(
 def test_side_by_side_each_finds_its_own_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the step that fails for all of them together each goes on alone."""
+    """From the step that fails for all of them together each can go on alone."""
     problem = small_problem(small_cell("config", epochs=2, optimizer="sgd", learning_rate=1e-3))
     alone = Replicate(problem, 0, tmp_path / "alone", 1e9)
     alone.run(lambda _: None, never)
@@ -216,7 +216,11 @@ def test_side_by_side_each_finds_its_own_end(
     # Steps 0 and 1 of both; step 2 of both together; then seed 0's other four, and seed 1's step 2.
     pinv = failing(SINGULAR, whole, lambda *_: next(calls) in (2, 7))
     monkeypatch.setattr(torch.linalg, "pinv", pinv)
-    Together(made).run(lambda _: None, never)
+    with pytest.raises(Parted, match="did not converge"):
+        Together(made).run(lambda _: None, never)
+    for replicate in made:
+        assert replicate.step == 2 and replicate.resumed
+        replicate.run(lambda _: None, never)
     assert made[0].trouble is None and made[0].step == alone.step == 6
     for key, value in alone.network.state_dict().items():
         torch.testing.assert_close(made[0].network.state_dict()[key], value, rtol=1e-4, atol=1e-5)

@@ -33,7 +33,7 @@ from counterpoise.training.prefetch import placed
 from counterpoise.training.preliminary import settled
 from counterpoise.training.problem import RESULTS, Job, Problem, device_of, hardware_of, tasks_of
 from counterpoise.training.progress import PROGRESS, Reporter
-from counterpoise.training.replicates import Together, fit_together
+from counterpoise.training.replicates import Parted, Together, map_together, stand_together
 from counterpoise.training.siblings import Siblings, beside
 
 log = logging.getLogger(__name__)
@@ -276,7 +276,8 @@ def _trained(
                 log.info("seed %d continues at epoch %d", seed, replicate.epoch)
             return replicate
 
-        def together(jobs: Sequence[Job]) -> bool:
+        def together(jobs: Sequence[Job]) -> bool | None:
+            """Whether seeds have trained so; None where without other jobs they still may."""
             release(device)
             try:
                 return _together([made(seed) for seed in seeds], jobs, trained, report, stop)
@@ -285,12 +286,15 @@ def _trained(
                 log.warning(
                     "%d seeds side by side%s do not fit the device's memory", len(seeds), more
                 )
-                return False
+            except Parted as error:
+                log.info("%s in a step of all together: they go on apart from there", error)
+            return None if jobs else False
 
         seeds, by_default = job.cell.seeds, small and device.type == "cuda"
         as_one = replicates == "together" or (replicates == "auto" and by_default)
         others = list(siblings()) if as_one and small else []
-        if as_one and (together(others) or (others and together([]))):
+        trained_so = together(others) if as_one else False
+        if together([]) if trained_so is None else trained_so:
             peaks.append(device_peak_mib(device))
         else:
             for seed in seeds:
@@ -310,8 +314,23 @@ def _together(
     report: Callable[[Progress], None],
     stop: Stop,
 ) -> bool:
-    """Train replicates as one model, others' beside; whether there are several and they fit it."""
-    if not fit_together(own):
+    """Train a job's replicates and its siblings' as one model to their end.
+
+    Returns:
+        Whether that was done; False where they do not fit together, or one would be alone.
+
+    Raises:
+        Interrupted: asked to stop; the states are saved.
+        Parted: a step has no solution for all; the states from before it are saved.
+        OutOfMemoryError: the device has no room for all.
+    """
+    if not map_together(own):
+        return False
+    if not stand_together(own):
+        log.warning(
+            "seeds were stopped at different steps, as by a kill while states were saved: "
+            "each trains alone from where it is"
+        )
         return False
     ahead = [replicate for replicate in own if not replicate.finished]
     if ahead:

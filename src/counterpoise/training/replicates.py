@@ -29,6 +29,7 @@ from counterpoise.training.engine import (
     Interrupted,
     Progress,
     Replicate,
+    unsolved,
 )
 from counterpoise.training.modules import Network
 from counterpoise.training.optimizer import StackedOptimizer
@@ -43,16 +44,20 @@ from counterpoise.training.stacks import (
 from counterpoise.training.step import losses_again, train_step, unfit_afterwards
 
 
+class Parted(Exception):
+    """A step has no solution for all replicates together; the states from before it are saved."""
+
+
 class Together:
     """Trains replicates side by side.
 
     Args:
-        replicates: that :func:`fit_together`; those of one problem stand beside each other. Those
-            that are finished stay as they are.
+        replicates: that :func:`fit_together`, one at least unfinished; those of one problem stand
+            beside each other. Those that are finished stay as they are.
     """
 
     def __init__(self, replicates: Sequence[Replicate]) -> None:
-        self.members = [r for r in replicates if not r.finished] or list(replicates)
+        self.members = [r for r in replicates if not r.finished]
         self.groups = [list(same) for _, same in groupby(self.members, lambda r: id(r.problem))]
         first = self.members[0]
         self.problem, self.device = first.problem, first.problem.device
@@ -93,6 +98,7 @@ class Together:
 
         Raises:
             Interrupted: ``stop`` became true; the states are saved.
+            Parted: a step has no solution for all; alone each shows whether it is its own.
         """
         try:
             self._run(report, stop)
@@ -121,9 +127,13 @@ class Together:
             while self.batch < len(batches):
                 try:
                     self._step(batches[self.batch].T)
-                except UNSOLVED:
-                    self._part(alive, report, stop)
-                    return
+                except UNSOLVED as error:
+                    self.averages.put_back()
+                    self._hand_back(alive)
+                    for replicate in alive:
+                        replicate.resumed = replicate.resumed or not replicate.finished
+                    self._save()
+                    raise Parted(unsolved(error)) from error
                 now = time.monotonic()
                 clock(now)
                 wished, wait = stop(), self.members[0].save_every
@@ -142,20 +152,6 @@ class Together:
             if self.members[0].save_every == 0:
                 self._save()
         self._save()
-
-    def _part(
-        self,
-        alive: list[Replicate],
-        report: Callable[[Progress], None],
-        stop: Callable[[], bool],
-    ) -> None:
-        """Let each go on alone from this step: then it shows whose decomposition has failed."""
-        self.averages.put_back()
-        self._hand_back(alive)
-        self._save()
-        for replicate in self.members:
-            replicate.resumed = replicate.resumed or not replicate.finished
-            replicate.run(report, stop)
 
     def _save(self) -> None:
         for replicate in self.members:
@@ -327,16 +323,30 @@ def shape_of(replicate: Replicate) -> tuple[Any, ...]:
 
 
 def fit_together(replicates: Sequence[Replicate]) -> bool:
-    """Whether replicates can train side by side: one shape, one place, and all of it maps.
+    """Whether replicates can train side by side: they map, and are at one step."""
+    return stand_together(replicates) and map_together(replicates)
 
-    Those that are finished, perhaps by a bad end long ago, may stand anywhere. What has to be alone
-    to be as it is alone: a step that no optimizer comes between (``descends``), layers that draw at
-    random, and half precision, as operations are taken apart before torch chooses it for them.
+
+def stand_together(replicates: Sequence[Replicate]) -> bool:
+    """Whether replicates are at one step.
+
+    Those that are finished, perhaps by a bad end long ago, may stand anywhere.
+    """
+    return len({(r.epoch, r.batch, r.step) for r in replicates if not r.finished}) <= 1
+
+
+def map_together(replicates: Sequence[Replicate]) -> bool:
+    """Whether replicates are of one shape, and all of it maps, wherever they stand.
+
+    What has to be alone to be as it is alone: a step that no optimizer comes between
+    (``descends``), layers that draw at random, and half precision, as operations are taken apart
+    before torch chooses it for them.
     """
     first, protocol = replicates[0], replicates[0].problem.cell.protocol
-    same = all(shape_of(r) == shape_of(first) for r in replicates)
-    places = {(r.epoch, r.batch, r.step) for r in replicates if not r.finished}
-    if not same or len(places) > 1 or protocol.micro_batch or protocol.precision == "bfloat16":
+    shape = shape_of(first)
+    if any(shape_of(r) != shape for r in replicates[1:]):
+        return False
+    if protocol.micro_batch or protocol.precision == "bfloat16":
         return False
     if first.method.sequential or first.method.descends:
         return False
