@@ -288,8 +288,9 @@ def train(
     replicates: Annotated[
         str,
         typer.Option(
-            help="Seeds `together` as one model, those of cells that differ in numbers or in a "
-            "single task beside; `alone`; or `auto`: together on a GPU if small.",
+            help="Seeds `together` as one model, those of planned cells that differ in numbers or "
+            "in a single task beside; `alone`; or `auto`: together on a GPU if small. There one "
+            "small cell's command trains its siblings, too.",
             envvar="COUNTERPOISE_REPLICATES",
         ),
     ] = "auto",

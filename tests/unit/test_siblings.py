@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from counterpoise import prepared, registry
 from counterpoise.download import fetch_source
-from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.spec.cell import Candidate, Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine, replicates, siblings
 from counterpoise.training import job as training_job
@@ -271,8 +271,10 @@ def test_one_that_cannot_be_mapped_trains_alone(tmp_path: Path, split_file: Path
     at_w = Component(name="gradnorm", options={"at": "w"})
     other = job(tmp_path, split_file, "w", method=at_w, epochs=1)
     train(first, "cpu", replicates="together", siblings=lambda: [other, second])
+    folders = list(other.work.glob("*"))
     train(other, "cpu", replicates="together")
     assert ways(first) == {(4, False, "finished")}
+    assert folders == [], "of one that is asked and does not fit"
     assert ways(other) == {(2, False, "finished")}, "by its own job, with its own seeds"
 
 
@@ -426,6 +428,45 @@ def test_one_that_is_unsound_is_told_by_its_own_job(tmp_path: Path, split_file: 
     engine.save_state(foreign.state_of(0), {"network": {}})
     train(first, "cpu", replicates="together", siblings=lambda: [foreign])
     assert ways(first) == {(2, False, "finished")}
+
+
+def test_damaged_files_of_a_sibling_end_no_other_job(
+    tmp_path: Path, split_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record of a point that it would choose from is JSON, and not what it must be."""
+    first, other, _ = grid(tmp_path, split_file, epochs=1)
+    point = other.out.parent.parent / "point" / "1"
+    point.mkdir(parents=True)
+    pd.DataFrame({"seed": [0]}).to_parquet(point / "history.parquet")
+    candidates = (Candidate(key="point/1", options={}),)
+    other = replace(other, cell=other.cell.model_copy(update={"candidates": candidates}))
+    for content in ("{}", "[]", '{"seeds": 3}', '{"seeds": {"x": {"status": "finished"}}}'):
+        (point / "record.json").write_text(content, encoding="utf-8")
+        shutil.rmtree(first.out, ignore_errors=True)
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            train(first, "cpu", replicates="together", siblings=lambda: [other])
+        assert ways(first) == {(2, False, "finished")}
+        assert "p1/digest trains by itself" in caplog.text and not other.work.exists()
+
+
+def test_one_that_starts_does_not_fit_one_that_goes_on(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other, _ = grid(tmp_path, split_file)
+    real, steps = Together._step, iter(range(100))
+
+    def stops(self: Together, index: torch.Tensor) -> None:
+        real(self, index)
+        if next(steps) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Together, "_step", stops)
+    with pytest.raises(Interrupted):
+        train(first, "cpu", replicates="together")
+    train(first, "cpu", replicates="together", siblings=lambda: [other])
+    assert ways(first) == {(2, True, "finished")}
+    assert not other.work.exists(), "nothing is left behind where nothing was done"
 
 
 def test_there_is_room_for_so_many(

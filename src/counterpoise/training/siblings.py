@@ -43,8 +43,9 @@ class Beside:
 
     Attributes:
         replicates: unfinished ones, those of a cell one after the other.
-        report: writes the progress of each where ``counterpoise status`` looks; all others' is
-            left to who made this.
+        report: takes the progress of any replicate of the model: of these it goes to their own
+            cell's folder, where ``counterpoise status`` looks, and of the job's own to the
+            ``report`` that :func:`beside` was given.
     """
 
     replicates: list[Replicate]
@@ -72,11 +73,13 @@ def beside(
         for job in jobs if not own[0].problem.parts["train"].streamed else ():
             if len(own) + len(found) + len(job.cell.seeds) > MOST:
                 continue
+            if job.is_done:
+                continue
+            # One that never began is asked before a folder is made, which would be left behind.
+            if not job.work.exists() and not _fitting(job, own[0]):
+                continue
             with ExitStack() as attempt:
-                if not _taken(job, attempt):
-                    continue
-                made = _unfinished(job, own[0])
-                if not made or not fit_together([*own, *found, *made]):
+                if not _taken(job, attempt) or not (made := _fitting(job, own[0])):
                     continue
                 found += made
                 reports[job.work] = _reporter(job, attempt)
@@ -91,8 +94,6 @@ def beside(
 
 def _taken(job: Job, held: ExitStack) -> bool:
     """Take a sibling's folder, unless somebody has it or its results are there."""
-    if job.is_done:
-        return False
     try:
         make_folder(job.work)
         held.enter_context(FileLock(job.work / "lock", timeout=0))
@@ -104,8 +105,11 @@ def _taken(job: Job, held: ExitStack) -> bool:
     return True
 
 
-def _unfinished(job: Job, like: Replicate) -> list[Replicate]:
-    """A sibling's replicates that are not at their end, on the data of another's problem."""
+def _fitting(job: Job, like: Replicate) -> list[Replicate]:
+    """A sibling's unfinished replicates, on the data of another's problem.
+
+    Empty where they do not fit together with that other, or its files are unsound.
+    """
     try:
         job, _ = settled(job)
         known = like.problem
@@ -113,10 +117,13 @@ def _unfinished(job: Job, like: Replicate) -> list[Replicate]:
         made = [Replicate(problem, s, job.state_of(s), like.save_every) for s in job.cell.seeds]
         for replicate in made:
             replicate.resume()
-    except UserError as error:
-        log.info("%s/%s trains by itself: %s", job.name, job.digest, error)
+    # Plain errors are of records that settle its options and lack what they must hold.
+    except (UserError, AttributeError, KeyError, TypeError, ValueError) as error:
+        said = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        log.info("%s/%s trains by itself: %s", job.name, job.digest, said)
         return []
-    return [replicate for replicate in made if not replicate.finished]
+    left = [replicate for replicate in made if not replicate.finished]
+    return left if left and fit_together([like, *left]) else []
 
 
 def _reporter(job: Job, held: ExitStack) -> Callable[[Progress], None]:
