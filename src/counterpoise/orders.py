@@ -15,8 +15,7 @@ from typing import Any
 from counterpoise import registry
 from counterpoise.code import library_version, module_digest
 from counterpoise.errors import UserError
-from counterpoise.files import digest_of, to_json, write_if_changed
-from counterpoise.foreign import read_foreign
+from counterpoise.files import digest_of, read_json, to_json, write_if_changed
 from counterpoise.layout import Data, Training
 from counterpoise.spec.cell import Cell
 

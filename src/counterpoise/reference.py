@@ -21,8 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterpoise.errors import UserError
-from counterpoise.files import CHECKSUM, write_sealed
-from counterpoise.foreign import is_as_written, read_foreign
+from counterpoise.files import CHECKSUM, is_sealed, read_json, write_sealed
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 from counterpoise.provenance import commit
@@ -94,9 +93,9 @@ def read_references(root: Path, project: Project) -> tuple[tuple[Reference, ...]
 
 
 def _read(folder: Path, project: Project) -> Reference:
-    card = Card.model_validate(read_foreign(folder / "reference.json"))
+    card = Card.model_validate(read_json(folder / "reference.json"))
     tables = {
-        path.parent.name: read_foreign(path)["tables"]
+        path.parent.name: read_json(path)["tables"]
         for path in sorted(folder.glob("papers/*/tables.json"))
     }
     for entry in (entry for paper in tables.values() for entry in entries_of(paper)):
@@ -104,11 +103,11 @@ def _read(folder: Path, project: Project) -> Reference:
         if missing:
             raise UserError(f"an entry of its tables lacks {', '.join(sorted(missing))}")
     claims = {
-        path.parent.name: {claim["id"]: claim for claim in read_foreign(path)["claims"]}
+        path.parent.name: {claim["id"]: claim for claim in read_json(path)["claims"]}
         for path in sorted(folder.glob("papers/*/claims.json"))
     }
     records = {
-        f"{path.parents[1].name}/{path.parent.name}": read_foreign(path)
+        f"{path.parents[1].name}/{path.parent.name}": read_json(path)
         for path in sorted(folder.glob("cells/*/*/record.json"))
     }
     current: frozenset[str] = frozenset()
@@ -183,8 +182,8 @@ def command_of(plan: Plan) -> str:
 
 def _as_written(path: Path) -> dict[str, Any]:
     """A result whose checksum is that of its content; what is damaged must not be sealed anew."""
-    content: dict[str, Any] = read_foreign(path)
-    if not is_as_written(content):
+    content: dict[str, Any] = read_json(path)
+    if not is_sealed(content):
         raise UserError(
             "is not as it was written",
             where=path,
@@ -196,7 +195,7 @@ def _as_written(path: Path) -> dict[str, Any]:
 def damage_to(folder: Path) -> list[str]:
     """What of a reference is not as it was written."""
     try:
-        card = Card.model_validate(read_foreign(folder / "reference.json"))
+        card = Card.model_validate(read_json(folder / "reference.json"))
     except (UserError, ValidationError):
         return ["reference.json cannot be read"]
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
@@ -206,7 +205,7 @@ def damage_to(folder: Path) -> list[str]:
             wrong.append(f"{name} is not a file of it")
             continue
         try:
-            if not is_as_written(read_foreign(folder / name)):
+            if not is_sealed(read_json(folder / name)):
                 wrong.append(f"{name} is not as it was written")
         except UserError as error:
             wrong.append(f"{name}: {error.what}")

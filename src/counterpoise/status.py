@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoise.errors import UserError
-from counterpoise.foreign import read_foreign
+from counterpoise.files import read_json
 from counterpoise.locks import is_held
 from counterpoise.transfer.pace import duration
 
@@ -31,7 +31,7 @@ def read_progress(root: Path) -> list[dict[str, Any]]:
     for path in sorted((root / "work").glob("*/*/*/progress.json")):
         running = is_held(path.with_name("lock"))  # first: a cell that ends now has not stopped
         try:
-            progress = read_foreign(path)
+            progress = read_json(path)
         except UserError:  # removed between listing and reading: the cell is done
             continue
         if isinstance(progress, dict) and all(

@@ -64,13 +64,13 @@ def test_a_cell_that_ends_while_it_is_read_is_left_out(
 ) -> None:
     gone = write(tmp_path, "demo/one/aaa")
     write(tmp_path, "demo/two/bbb")
-    read = status.read_foreign
+    read = status.read_json
 
     def removed_first(path: Path) -> Any:
         gone.unlink(missing_ok=True)
         return read(path)
 
-    monkeypatch.setattr(status, "read_foreign", removed_first)
+    monkeypatch.setattr(status, "read_json", removed_first)
     assert [p["cell"] for p in read_progress(tmp_path)] == ["demo/two/bbb"]
 
 
@@ -96,14 +96,14 @@ def test_a_cell_that_ends_as_it_is_read_has_not_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = FileLock(write(tmp_path, "demo/one/aaa").with_name("lock"))
-    read = status.read_foreign
+    read = status.read_json
 
     def ends(path: Path) -> Any:
         told = read(path)
         lock.release()
         return told
 
-    monkeypatch.setattr(status, "read_foreign", ends)
+    monkeypatch.setattr(status, "read_json", ends)
     with lock:
         assert read_progress(tmp_path)[0]["running"]
 

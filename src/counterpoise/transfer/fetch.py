@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import make_folder, unwritable, write_json
-from counterpoise.foreign import read_foreign
+from counterpoise.files import make_folder, read_json, unwritable, write_json
 from counterpoise.transfer import pace
 from counterpoise.transfer.contents import (
     DAMAGED,
@@ -222,7 +221,7 @@ def _resume(wanted: Wanted, address: str) -> tuple[int, dict[str, str]]:
     if not length:
         return 0, {}
     try:
-        state = read_foreign(wanted.state)
+        state = read_json(wanted.state)
         validator = str(state["validator"] or "")
         same = state["address"] == address
     except (UserError, KeyError, TypeError):
@@ -309,7 +308,7 @@ def _finished(wanted: Wanted) -> str | None:
     """Move a part that is complete, as a kill just before the move leaves it; its sha256."""
     length = _length(wanted.part)
     try:
-        total = read_foreign(wanted.state).get("total")
+        total = read_json(wanted.state).get("total")
     except (UserError, AttributeError):
         total = None
     if not length or (length != total and all(e.size != length for e in wanted.editions)):

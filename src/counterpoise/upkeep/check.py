@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from counterpoise.foreign import read_foreign
+from counterpoise.files import read_json
 from counterpoise.plan import Plan
 from counterpoise.project import load_project
 from counterpoise.reference import FOLDER, damage_to, stale_cells
@@ -44,7 +44,7 @@ def _references(root: Path, plans: dict[str, Plan]) -> tuple[list[str], bool]:
             lines += [f"          {reason}" for reason in wrong]
             lines.append("          What to do: `git checkout` the folder")
             continue
-        plan = plans.get(read_foreign(folder / "reference.json")["tier"])
+        plan = plans.get(read_json(folder / "reference.json")["tier"])
         stale, cells = stale_cells(folder, plan) if plan else (0, 0)
         older = f", {stale} made by older code or settings" if stale else ""
         lines.append(f"sound     {FOLDER}/{folder.name}: {cells} cells{older}")

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import CHECKSUM, digest_of, sha256_file
-from counterpoise.foreign import is_as_written, read_foreign
+from counterpoise.files import CHECKSUM, digest_of, is_sealed, read_json, sha256_file
 from counterpoise.layout import CELL_FILES
 from counterpoise.upkeep.inventory import Inventory, Unit
 
@@ -39,7 +38,7 @@ def verify(root: Path, inventory: Inventory) -> dict[str, list[str]]:
 def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
     """A JSON file and what is wrong with it."""
     try:
-        value = read_foreign(path)
+        value = read_json(path)
     except UserError as error:
         return {}, [f"{path.name}: {error.what}"]
     if not isinstance(value, dict):
@@ -52,7 +51,7 @@ def _sealed(path: Path) -> tuple[dict[str, Any], list[str]]:
     value, wrong = _json(path)
     if not wrong and CHECKSUM not in value:
         wrong = [f"{path.name} {UNSEALED}"]
-    elif not wrong and not is_as_written(value):
+    elif not wrong and not is_sealed(value):
         wrong = [f"{path.name} is not as it was written"]
     return value, wrong
 

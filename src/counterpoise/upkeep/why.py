@@ -9,7 +9,7 @@ from typing import Any
 
 from counterpoise.code import path_of
 from counterpoise.errors import UserError, nearest
-from counterpoise.foreign import read_foreign
+from counterpoise.files import read_json
 from counterpoise.layout import Training
 from counterpoise.plan import Plan
 from counterpoise.upkeep.verify import identity_of
@@ -105,7 +105,7 @@ def read_made(root: Path, tier: str) -> list[Made]:
     found = []
     for path in sorted((root / "results" / tier / "cells").glob("*/*/record.json")):
         try:
-            record = read_foreign(path)
+            record = read_json(path)
         except UserError:
             continue
         identity = identity_of(record) if isinstance(record, dict) else None
@@ -194,7 +194,7 @@ def _of_scores(root: Path, training: Training) -> Iterator[str]:
     others = sorted((root / training.folder).glob("scores-*.json"))
     yield "  its scores are not made yet" + ("; since the last ones:" if others else "")
     for path in others[-1:]:
-        scores = read_foreign(path)
+        scores = read_json(path)
         before = (scores.get("code") if isinstance(scores, dict) else None) or {}
         yield from (f"  {c}" for c in changes({"code": before}, {"code": training.scoring_code}))
 
