@@ -32,8 +32,13 @@ WORK = {
 """Dataset, network, shape of a picture, items of a step."""
 ON_GPU = {"lenet": 256, "small_cnn": 256, "resnet18": 64, "densenet121": 32}
 """Items of a step on a GPU, which a handful of pictures would leave idle."""
-FOLDER = tempfile.TemporaryDirectory()
 EVALUATED = 1024
+
+
+@cache
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """Where states would be saved; made when the first replicate is, and gone with the process."""
+    return tempfile.TemporaryDirectory()
 
 
 class Work:
@@ -108,8 +113,8 @@ class Work:
             ),
         )  # fmt: skip
         problem = Problem(cell, self.tasks, self.parts, self.device)
-        folder = Path(FOLDER.name)
-        return [Replicate(problem, seed, folder / f"state-{seed}") for seed in range(seeds)]
+        place = Path(folder().name)
+        return [Replicate(problem, seed, place / f"state-{seed}") for seed in range(seeds)]
 
     def ours(self, method: str, **options: object) -> Step:
         """One step of a method."""

@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterpoise.spec.cell import Cell
-from counterpoise.spec.tier import Config
+if TYPE_CHECKING:
+    from counterpoise.spec.cell import Cell
+    from counterpoise.spec.tier import Config
+
+IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
+"""Set for the jobs of a workflow, to the number of its process."""
 
 MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),

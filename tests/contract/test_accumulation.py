@@ -66,7 +66,45 @@ def test_averages_and_draws_are_those_of_one_pass() -> None:
     assert norm.num_batches_tracked == 3
     gradient = torch.cat([norm.weight.grad, norm.bias.grad])
     torch.testing.assert_close(kept, gradient.expand(2, 6))
-    assert torch.equal(norm.bias.grad, 2.0 * (passage.z != 0).sum(0)), "the same items are dropped"
+    assert torch.equal(norm.bias.grad, 2.0 * (parts.z != 0).sum(0)), "the same items are dropped"
+
+
+def test_what_a_device_draws_by_a_generator_of_its_own_is_drawn_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU, whose dropout does not follow the CPU's generator."""
+    own = torch.Generator().manual_seed(7)
+
+    class Dropping(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = torch.nn.Linear(3, 3)
+
+        def shared(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.trunk(inputs) * (torch.rand(len(inputs), 3, generator=own) > 0.5)
+
+    generators = [torch.default_generator, own]
+    monkeypatch.setattr(passage, "layer_generators", lambda _device: generators)
+    network, inputs = Dropping(), torch.randn(10, 3)
+    parts = Passage(network, inputs, 4)
+    after = own.get_state()
+    kept = parts.jacobian([network.trunk.bias], torch.ones(2, 10, 3), keep=True)
+    assert torch.equal(own.get_state(), after)
+    parts.backward(torch.ones(10, 3))
+    there = (parts.z != 0).sum(0).float()
+    assert torch.equal(network.trunk.bias.grad, there)
+    assert torch.equal(kept, there.expand(2, 3))
+
+
+def test_no_part_is_a_single_item(tmp_path: Path) -> None:
+    """Normalisation over a map of one place has nothing to normalise in it."""
+    network = Component(name="resnet", options={"depth": 18})
+    cell = small_cell(network=network, batch_size=17, micro_batch=8, optimizer="sgd")
+    made = Replicate(small_problem(cell), 0, tmp_path / "state")
+    parts = Passage(made.network, torch.zeros(17, 1, 28, 28), 8).parts
+    assert [len(part) for part in parts] == [8, 9]
+    made._step(torch.arange(17))
+    assert made.trouble is None
 
 
 @pytest.mark.parametrize("micro_batch", [None, 8])

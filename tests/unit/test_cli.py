@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from counterpoise import __version__, cli
+from counterpoise import plan as planning
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.project import Project, load_project

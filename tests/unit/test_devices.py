@@ -52,14 +52,14 @@ ALONE = {
     "config": (1, 1),
     "dualproj": (1, 1),
     "fairgrad": (1, 1),
-    "gradvac": (3, 2),
-    "igb_v2": (1, 22),
+    "gradvac": (1, 2),
+    "igb_v2": (0, 22),
     "imtl": (1, 0),
     "imtl_g": (1, 1),
     "mgda": (1, 1),
-    "nash_mtl": (2, 2),
+    "nash_mtl": (1, 2),
     "pcd": (1, 0),
-    "pcgrad": (2, 1),
+    "pcgrad": (1, 1),
     "rotograd": (1, 0),
     "upgrad": (1, 1),
     "uw": (0, 1),
@@ -68,8 +68,8 @@ ALONE = {
 are not named have none."""
 TOGETHER = {
     "config": (1, 1),
-    "gradvac": (3, 2),
-    "pcgrad": (2, 1),
+    "gradvac": (1, 2),
+    "pcgrad": (1, 1),
     "uw": (0, 1),
 }
 """Those of one step of two replicates side by side, which has no such look."""

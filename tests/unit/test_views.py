@@ -322,14 +322,10 @@ def test_facts_are_read_from_what_the_runs_have_kept(config_copy: Path) -> None:
     for found in facts.runs:
         assert found.norm_spread == pytest.approx(wanted)
         assert found.weighted_norm_spread == pytest.approx(wanted)
-        assert found.milliseconds == 200.0
-    assert facts.marks == ["demo"] and not facts.lower
-    assert not facts.comparable, "the memory of none was measured"
-    for training in plan.trainings.values():
-        record = {"seeds": ends, "peak_memory_mib": 5.0}
-        write_json(config_copy / training.file("record.json"), record)
-    assert read_facts(config_copy, plan, "rotograd", "reduced").comparable
-    (config_copy / training.file("history.parquet")).write_text("no table")
+        assert found.milliseconds == 200.0 and found.memory is None
+    assert facts.marks == ["demo"] and not facts.lower and not facts.left_out
+    key = plan.runs["rotograd", "reduced", "rotograd"].cells["left"]
+    (config_copy / plan.trainings[key].file("history.parquet")).write_text("no table")
     error = error_of(lambda: read_facts(config_copy, plan, "rotograd", "reduced"))
     assert "cannot read the history" in error.what
 

@@ -27,7 +27,7 @@ from counterpoise.spec.paper import (
     parse_printed,
     references,
 )
-from counterpoise.together import TOGETHER
+from counterpoise.tasks import TOGETHER
 
 
 def check_paper(
@@ -133,14 +133,31 @@ def _check_table(paper: Paper, table: Table, document: Document, at: Path_) -> l
 def _check_figures(paper: Paper, document: Document) -> list[UserError]:
     """Runs and tables that figures show and the paper does not have."""
     errors: list[UserError] = []
-    tables = [table.id for table in paper.tables]
+    tables = {table.id: table for table in paper.tables}
     for f, figure in enumerate(paper.figures):
         at = ("figures", f, "content")
         for experiment, run in figure.lines:
             errors += _check_named_run(paper, experiment, run, document, at, at)
         if isinstance(figure.content, BarsFigure):
-            errors += unknown("unknown table", figure.content.table, tables, document, at)
+            name = figure.content.table
+            wrong = unknown("unknown table", name, tables, document, at)
+            errors += wrong or _check_bars(tables[name], document, at)
     return errors
+
+
+def _check_bars(table: Table, document: Document, at: Path_) -> list[UserError]:
+    """A problem of a table that has no bars: no printed number, and none that may come of ours."""
+    quantities = [table.quantity(row, column) for row in table.rows for column in table.columns]
+    printed = any(parse_printed(text) for row in table.rows for text in row.printed)
+    if printed or any((q.run or q.explanation) and not q.unavailable for q in quantities):
+        return []
+    return [
+        UserError(
+            f"table {table.id!r} has neither printed numbers nor runs to draw as bars",
+            where=document.where(at),
+            remedy="fill in its numbers, name its runs, or take the figure out",
+        )
+    ]
 
 
 def _check_explanations(paper: Paper, document: Document) -> list[UserError]:

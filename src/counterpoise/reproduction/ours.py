@@ -231,13 +231,6 @@ def peak_of(record: dict[str, Any]) -> float | None:
     return record.get("peak_memory_mib") if device is None else device
 
 
-def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
-    """The tasks of a run, in the dataset's order."""
-    cell = plan.trainings[next(iter(run.cells.values()))].cell
-    module = registry.find("datasets", cell.dataset)
-    return [t for t in module.tasks(module.Options(**cell.dataset_options)) if t.name in run.cells]
-
-
 def lower_is_better(plan: Plan, run: RunPlan, task: Task) -> bool:
     """Whether the task's main metric falls as it gets better."""
     dataset = plan.trainings[run.cells[task.name]].cell.dataset

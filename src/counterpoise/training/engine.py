@@ -272,7 +272,9 @@ class Replicate:
                 step=self.step,
                 epoch=self.epoch,
                 epochs=self.problem.cell.protocol.epochs,
-                draws=sent(self.draws(len(index), self.step), self.problem.device),
+                draws=sent(
+                    self.draws(len(index), self.step), self.problem.device, self.method.host_draws
+                ),
                 masks=masks,
                 latest=self.latest,
                 micro_batch=self.problem.cell.protocol.micro_batch,
@@ -350,6 +352,8 @@ class Replicate:
 
     def draws(self, batch: int, step: int) -> dict[str, Tensor]:
         """Random numbers of the method, on the host, from words alone: a resumed run draws them."""
+        if step and self.method.draws_once:
+            return {}
         draws = generator(self.problem.cell.seeding, self.seed, "method", step)
         return self.method.draw(draws, batch)
 

@@ -252,7 +252,7 @@ class Together:
             step=self.step,
             epoch=self.epoch,
             epochs=self.problem.cell.protocol.epochs,
-            draws=sent(draws, self.device),
+            draws=sent(draws, self.device, self.members[0].method.host_draws),
             masks=masks,
             latest=self.latest,
             rows_at_once=self.problem.cell.protocol.rows_at_once,

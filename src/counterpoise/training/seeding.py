@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -27,9 +28,17 @@ def generator(*parts: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*parts))
 
 
-def sent(drawn: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Draws on a device, by copies that nobody waits for."""
+def sent(
+    drawn: dict[str, Tensor], device: torch.device, stay: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Draws on a device, by copies that nobody waits for.
+
+    Args:
+        stay: names of those that are read on the host.
+    """
     if device.type == "cpu":
         return drawn
-    pinned = {name: value.pin_memory() for name, value in drawn.items()}
-    return {name: value.to(device, non_blocking=True) for name, value in pinned.items()}
+    return {
+        name: value if name in stay else value.pin_memory().to(device, non_blocking=True)
+        for name, value in drawn.items()
+    }

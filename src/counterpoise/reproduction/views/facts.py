@@ -48,9 +48,10 @@ class RunFacts:
         alone: one network a task; cost is the sum over them.
         quality: over seeds, as :attr:`Facts.measure` says; None where it is undefined.
         gains: task to its relative gain over the reference in percent, from means over seeds.
-        milliseconds: of training a step, validation included; summed over networks.
+        milliseconds: of training a step, validation included; summed over networks. None where one
+            of them was not timed from its first step to its last.
         memory: largest memory of a training in MiB, as
-            :func:`counterpoise.reproduction.ours.peak_of` says.
+            :func:`counterpoise.reproduction.ours.peak_of` says; None where it is unknown.
         history: empty for networks trained alone.
         norm_spread, weighted_norm_spread: how far the tasks' gradient norms are apart, as
             :meth:`counterpoise.reproduction.ours.Scores.spread` says, the mean over seeds; None
@@ -189,7 +190,6 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         for run in planned
     ]
     label = label_of(spec, experiment, reference) if reference else ""
-    keys = [key for run in planned for key in run.cells.values()]
     name = _metric(plan, planned[0], tasks[0]).label
     record = scores.record(next(iter(planned[0].cells.values())))
     machine = [record.get("device"), record.get("environment", {}).get("processor")]
@@ -286,11 +286,11 @@ def _gains(ours: ByTask, base: ByTask, lower: dict[str, bool]) -> dict[str, floa
 
 def _cost(scores: Scores, run: RunPlan) -> tuple[float | None, float | None]:
     """Milliseconds a step, summed over the run's cells, and the largest memory of one."""
-    total, memory = 0.0, 0.0
-    for key in dict.fromkeys(run.cells.values()):
-        record = scores.record(key)
-        seconds = sum(seed["seconds"] for seed in record["seeds"].values())
-        steps = sum(seed["steps"] for seed in record["seeds"].values())
-        total += 1000 * seconds / max(1, steps)
-        memory = max(memory, peak_of(record) or 0.0)
-    return total, memory
+    keys = list(dict.fromkeys(run.cells.values()))
+    times, peaks = (
+        [scores.cost(key, what) for key in keys] for what in ("seconds_per_step", "peak_memory_mib")
+    )
+    return (
+        1000 * sum(time.sample.mean for time in times) if all(t.values for t in times) else None,
+        max(peak.sample.mean for peak in peaks) if all(p.values for p in peaks) else None,
+    )
