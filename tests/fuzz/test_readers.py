@@ -122,8 +122,11 @@ def test_specifications(folder: Path, count: int) -> None:
         else:
             accepted.append(kind)
 
+    for sound in ((kind, text) for kind, (_, text) in SOUND.items()):
+        check(sound)
+    assert accepted == list(SOUND)
     run(count, edited(), check)
-    assert set(accepted) == set(SOUND), "some edits leave a file sound"
+    assert len(accepted) > len(SOUND), "some edits leave a file sound"
 
 
 # Rows -----------------------------------------------------------------------------------------

@@ -172,13 +172,13 @@ class Replicate:
             return False
         try:
             self._restore(state)
+            self.resumed = self.resumed or not self.finished
         except Exception as error:  # whatever a foreign state makes torch stumble over
             raise UserError(
                 f"is not a state of this cell, or of another version ({type(error).__name__})",
                 where=self.path,
                 remedy=f"delete the folder {self.path.parent} and run `snakemake` again",
             ) from error
-        self.resumed = self.resumed or not self.finished
         return True
 
     def _restore(self, state: dict[str, Any]) -> None:
