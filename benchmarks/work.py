@@ -21,7 +21,7 @@ from counterpoise.datasets._part import Part
 from counterpoise.spec.cell import Cell, Component, Precision, Protocol
 from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
-from counterpoise.training.replicates import Together
+from counterpoise.training.replicates import Parted, Together
 
 WORK = {
     "lenet": ("multimnist", Component(name="lenet"), (1, 28, 28), 256),
@@ -266,7 +266,10 @@ class Work:
         def train() -> None:
             made = self.replicates(method, seeds, epochs)
             for each in [Together(made)] if together else made:
-                each.run(lambda _: None, lambda: False)
+                try:
+                    each.run(lambda _: None, lambda: False)
+                except Parted as error:
+                    raise Ended(str(error)) from error
             for replicate in made:
                 if replicate.trouble is not None:
                     raise Ended(replicate.trouble["what"])

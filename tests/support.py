@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoise import registry
+from counterpoise import prepared, registry
 from counterpoise.datasets._part import Part
+from counterpoise.download import fetch_source
 from counterpoise.errors import UserError
 from counterpoise.methods._base import Combined, Method, Shape, Signal, State
 from counterpoise.spec.cell import Cell, Component, Protocol
+from counterpoise.spec.dataset import DataSource
 from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
 
@@ -211,6 +213,18 @@ def small_cell(method: str = "uniform", **changes: Any) -> Cell:
         else:
             (fields if key in Cell.model_fields else protocol)[key] = value
     return Cell(**fields, protocol=Protocol(**protocol))
+
+
+def computed_split(dataset: str, generator: str, options: dict[str, Any], folder: Path) -> Path:
+    """The split of a dataset that a generator computes, made as jobs make it."""
+    source = DataSource(
+        title="t", description="d", licence="l", generator=Component(name=generator)
+    )
+    raw, made = folder / "data/source/raw", folder / "data/source/prepared"
+    fetch_source(generator, source, raw / "source.json", None)
+    prepared.prepare(dataset, options, raw, made / "prepared.json")
+    prepared.split(dataset, options, 0, made / "split.parquet")
+    return made / "split.parquet"
 
 
 def small_problem(cell: Cell, size: int = 40) -> Problem:

@@ -288,9 +288,9 @@ def train(
     replicates: Annotated[
         str,
         typer.Option(
-            help="Seeds `together` as one model, those of planned cells that differ in numbers or "
-            "in a single task beside; `alone`; or `auto`: together on a GPU if small. There one "
-            "small cell's command trains its siblings, too.",
+            help="How seeds train: `alone`, one after the other; `together`, as one model, and "
+            "with them those of planned cells that differ in the learning rate, a number of the "
+            "method or their single task; `auto`: together on a GPU if the network is small.",
             envvar="COUNTERPOISE_REPLICATES",
         ),
     ] = "auto",

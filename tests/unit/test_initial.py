@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import signal
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -61,15 +59,6 @@ def checkout(config_copy: Path) -> Path:
     """A copy of the configuration with one tier, so that no other has a say."""
     (config_copy / TIERS).write_text(TIERS_TEXT)
     return config_copy
-
-
-@pytest.fixture(autouse=True)
-def _keep_signals() -> Iterator[None]:
-    """A training job takes over how its process is stopped."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def plan_of(root: Path) -> Plan:

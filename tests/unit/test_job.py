@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,9 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from counterpoise import prepared
-from counterpoise.download import fetch_source
 from counterpoise.evaluation.evaluate import evaluate
 from counterpoise.files import is_sealed, sha256_file
 from counterpoise.spec.cell import Cell, Component, Protocol
-from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine
 from counterpoise.training import job as training_job
 from counterpoise.training.engine import Interrupted
@@ -35,18 +32,9 @@ from counterpoise.training.job import PATIENCE, STOPPED, WORKFLOW, Job, train
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import RESULTS, Problem, device_of, tasks_of
 
-from ..support import error_of, files_in
+from ..support import computed_split, error_of, files_in
 
 OPTIONS = {"problem": "negation"}
-
-
-@pytest.fixture(autouse=True)
-def _keep_signals() -> Iterator[None]:
-    """A training job takes over how its process is stopped."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def cell(**changes: Any) -> Cell:
@@ -60,17 +48,10 @@ def cell(**changes: Any) -> Cell:
 
 @pytest.fixture(scope="session")
 def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "data" / "source"
-    source = DataSource(
-        title="t", description="d", licence="l", generator=Component(name="formula")
-    )
-    fetch_source("formula", source, folder / "raw" / "source.json", None)
-    marker = folder / "prepared" / "prepared.json"
-    prepared.prepare("toy", OPTIONS, folder / "raw", marker)
-    told = json.loads(marker.read_text(encoding="utf-8"))
-    assert told["files"]["points.parquet"] == sha256_file(folder / "prepared/points.parquet")
-    prepared.split("toy", OPTIONS, 0, folder / "prepared" / "split.parquet")
-    return folder / "prepared" / "split.parquet"
+    split = computed_split("toy", "formula", OPTIONS, tmp_path_factory.mktemp("made"))
+    told = json.loads((split.parent / "prepared.json").read_text(encoding="utf-8"))
+    assert told["files"]["points.parquet"] == sha256_file(split.parent / "points.parquet")
+    return split
 
 
 def job(folder: Path, split: Path, **changes: Any) -> Job:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import signal
 import threading
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from counterpoise import prepared
-from counterpoise.download import fetch_source
 from counterpoise.spec.cell import Cell, Component, Protocol
-from counterpoise.spec.dataset import DataSource
 from counterpoise.training import gpus, job, prefetch, replicates
 from counterpoise.training import predict as prediction
 from counterpoise.training.engine import Interrupted, Replicate
@@ -30,32 +25,16 @@ from counterpoise.training.job import Job, train
 from counterpoise.training.memory import enough_memory
 from counterpoise.workflow import memory_mb
 
-from ..support import error_of, same_tensors
+from ..support import computed_split, error_of, same_tensors
 
 OPTIONS = {"problem": "negation"}
 GPU = torch.device("cuda")
 FULL = "CUDA out of memory. Tried to allocate 9 GiB. More words."
 
 
-@pytest.fixture(autouse=True)
-def _keep_signals() -> Iterator[None]:
-    """A training job takes over how its process is stopped."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture(scope="module")
 def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "data" / "source"
-    source = DataSource(
-        title="t", description="d", licence="l", generator=Component(name="formula")
-    )
-    fetch_source("formula", source, folder / "raw" / "source.json", None)
-    prepared.prepare("toy", OPTIONS, folder / "raw", folder / "prepared" / "prepared.json")
-    prepared.split("toy", OPTIONS, 0, folder / "prepared" / "split.parquet")
-    return folder / "prepared" / "split.parquet"
+    return computed_split("toy", "formula", OPTIONS, tmp_path_factory.mktemp("made"))
 
 
 def job_in(folder: Path, split: Path, **changes: Any) -> Job:

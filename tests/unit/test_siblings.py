@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,8 @@ from filelock import FileLock
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from counterpoise import prepared, registry
-from counterpoise.download import fetch_source
+from counterpoise import registry
 from counterpoise.spec.cell import Candidate, Cell, Component, Protocol
-from counterpoise.spec.dataset import DataSource
 from counterpoise.training import engine, replicates, siblings
 from counterpoise.training import job as training_job
 from counterpoise.training.engine import Interrupted, Replicate
@@ -31,31 +28,16 @@ from counterpoise.training.job import Job, train
 from counterpoise.training.problem import RESULTS
 from counterpoise.training.replicates import Together, fit_together
 
-from ..support import gone_astray, small_cell, small_problem
+from ..support import computed_split, gone_astray, small_cell, small_problem
 
 OPTIONS = {"train_pairs": 128, "validation_pairs": 40, "test_pairs": 40}
 TASKS = ("left", "sum", "density")
 SPAWN = multiprocessing.get_context("spawn")
 
 
-@pytest.fixture(autouse=True)
-def _keep_signals() -> Iterator[None]:
-    """A training job takes over how its process is stopped."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture(scope="module")
 def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "data" / "source"
-    source = DataSource(title="t", description="d", licence="l", generator=Component(name="digits"))
-    fetch_source("digits", source, folder / "raw" / "source.json", None)
-    marker = folder / "prepared" / "prepared.json"
-    prepared.prepare("multimnist", OPTIONS, folder / "raw", marker)
-    prepared.split("multimnist", OPTIONS, 0, folder / "prepared" / "split.parquet")
-    return folder / "prepared" / "split.parquet"
+    return computed_split("multimnist", "digits", OPTIONS, tmp_path_factory.mktemp("made"))
 
 
 def job(folder: Path, split: Path, name: str, **changes: Any) -> Job:
