@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise import prepared, registry
 from counterpoise.datasets._part import Part
@@ -21,6 +21,7 @@ from counterpoise.spec.cell import Cell, Component, Protocol
 from counterpoise.spec.dataset import DataSource
 from counterpoise.training.engine import Replicate
 from counterpoise.training.problem import Problem
+from counterpoise.training.signals import rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -257,3 +258,29 @@ def hidden(part: Part, known: dict[str, Tensor]) -> Part:
         for name, target in part.targets.items()
     }
     return Part(part.inputs, targets, part.mean, part.std, part.rows)
+
+
+def spans_agree(trunk: nn.Module, inputs: Tensor, tasks: int = 5) -> int:
+    """Coordinates have the Gramian and the sums of gradients; how many layers have them.
+
+    Args:
+        trunk: without a parameter that its outputs do not hang on.
+    """
+    parameters = [p for p in trunk.parameters() if p.requires_grad]
+    z = trunk(inputs).flatten(1)
+    pulled = torch.randn(tasks, *z.shape)
+    plain = rows_of(z, parameters, pulled, keep=True)
+    found = rows_of(z, parameters, pulled, spanned=True)
+    expected, gramian = plain.gramian(), found.gramian()
+    lengths = expected.diagonal().sqrt()
+    assert lengths.min() > 0
+    assert not gramian.requires_grad
+    # Rows of float32 have seven digits, whichever way they are made.
+    assert ((gramian - expected).abs() <= 1e-5 * lengths * lengths[:, None]).all()
+    mixing = torch.rand(tasks)
+    pairs = zip(plain.mixed(mixing), found.mixed(mixing), parameters, strict=True)
+    for one, other, parameter in pairs:
+        assert other.shape == parameter.shape
+        assert other.stride() == parameter.stride()
+        assert (other - one).norm() <= 1e-5 * one.norm()
+    return len(found.spans)

@@ -19,7 +19,7 @@ from counterpoise.training.modules import Network
 from counterpoise.training.signals import laid_out
 from counterpoise.training.step import answers_and_losses, task_outputs, train_step
 
-from ..support import error_of, method_of, same_tensors
+from ..support import error_of, method_of, same_tensors, spans_agree
 
 TASKS = (
     Task("left", "Left", 10, "nll", ("accuracy",), classes=10),
@@ -315,3 +315,11 @@ def test_what_cross_stitch_cannot_be_built_of_is_refused_with_its_place(
     model = registry.find("networks", "cross_stitch").Options
     (error,) = check_options(model, options, read_yaml(path), ("options",))
     assert said in error.what and str(path) in error.where
+
+
+@every
+def test_gradients_by_coordinates_are_those_themselves(
+    name: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    network = build(name, options, shape)
+    spans_agree(network.trunk, inputs_of(shape), tasks=3)

@@ -5,11 +5,14 @@ Tensors of a batch may have an axis of replicates before all others; "..." stand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from counterpoise.training.spans import Span, spans_of
 
 BLOCKS = {"cpu": 1 << 14, "cuda": 1 << 20}
 """Parameters that K rows are compared at, at a time. On a CPU K float64 blocks fit its cache, which
@@ -34,20 +37,34 @@ def inner(z: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _pulled_rows(
-    z: Tensor, parameters: Sequence[Tensor], pulled: Tensor, keep: bool, at_once: int
-) -> Iterator[tuple[Tensor, ...]]:
+    z: Tensor,
+    parameters: Sequence[Tensor],
+    pulled: Tensor,
+    keep: bool,
+    at_once: int,
+    spans: Mapping[int, Span],
+) -> Iterator[Sequence[Tensor]]:
     """Gradients of each loss at the parameters, from those (..., K, B, d) at Z.
 
-    K vector-Jacobian products, ``at_once`` of them by one backward pass.
+    K vector-Jacobian products, ``at_once`` of them by one backward pass; or one a pass, and of
+    parameters that have ``spans`` the coordinates.
     """
+    ends: list[Any] = list(parameters)
+    for number, span in spans.items():
+        ends[number] = span.outputs
     rows = pulled.movedim(-3, 0)
     for start in range(0, len(rows), at_once):
         some = rows[start : start + at_once]
         retain = keep or start + at_once < len(rows)
         if len(some) == 1:
-            yield torch.autograd.grad(
-                inner(z, some[0]), parameters, retain_graph=retain, materialize_grads=True
+            row = list(
+                torch.autograd.grad(
+                    inner(z, some[0]), ends, retain_graph=retain, materialize_grads=True
+                )
             )
+            for number, span in spans.items():
+                row[number] = span.coordinates(row[number])
+            yield row
             continue
         found = torch.autograd.grad(
             z, parameters, some, retain_graph=retain, is_grads_batched=True, allow_unused=True
@@ -76,7 +93,7 @@ def jacobian_of(
     axes = pulled.ndim - 3
     size = sum(p[(0,) * axes].numel() for p in parameters)
     rows = pulled.new_empty(*pulled.shape[: axes + 1], size)
-    pulled_rows = _pulled_rows(z, parameters, pulled, keep, at_once)
+    pulled_rows = _pulled_rows(z, parameters, pulled, keep, at_once, {})
     for row, found in zip(rows.unbind(-2), pulled_rows, strict=True):
         pairs = zip(found, parameters, strict=True)
         torch.cat([laid_out(part, like, axes) for part, like in pairs], dim=-1, out=row)
@@ -88,12 +105,14 @@ class Rows:
     """The same gradients, each where autograd has put it: no K x P matrix is made.
 
     Attributes:
-        parts: of every parameter its K gradients (..., *shape).
+        parts: of every parameter its K gradients (..., *shape), or their coordinates.
         axes: how many axes of replicates there are, none or one.
+        spans: what the coordinates are of, by the parameter's place.
     """
 
     parts: list[list[Tensor]]
     axes: int
+    spans: Mapping[int, Span] = field(default_factory=dict)
 
     def _blocks(self, part: list[Tensor]) -> Iterator[tuple[Tensor, slice]]:
         """(..., K, p) columns of one parameter, p at a time."""
@@ -118,12 +137,13 @@ class Rows:
         """sum_k v_k grad l_k of every parameter, for (..., K) v."""
         weights = mixing.to(self.parts[0][0])[..., None, :]
         found = []
-        for part in self.parts:
+        for number, part in enumerate(self.parts):
             sums = torch.empty_like(part[0])
             flat = laid_out(sums, sums, self.axes)
             for block, place in self._blocks(part):
                 flat[..., place] = (weights @ block).squeeze(-2)
-            found.append(sums)
+            span = self.spans.get(number)
+            found.append(sums if span is None else span.gradient(sums))
         return found
 
 
@@ -134,15 +154,21 @@ def rows_of(
     *,
     keep: bool = False,
     at_once: int = 1,
+    spanned: bool = False,
 ) -> Rows:
     """Gradients of K losses at shared parameters, from their (..., K, B, d) gradients at Z.
 
     Args:
         keep: the graph of Z is needed again.
         at_once: as in :func:`jacobian_of`.
+        spanned: by coordinates where these cost less; they cannot be added to another batch's.
+            Replicates side by side, and several rows at once, have none.
     """
-    found = _pulled_rows(z, parameters, pulled, keep, at_once)
-    return Rows([list(part) for part in zip(*found, strict=True)], pulled.ndim - 3)
+    axes = pulled.ndim - 3
+    fit = spanned and not axes and at_once == 1
+    spans = spans_of(z, parameters, pulled.shape[-3]) if fit else {}
+    found = _pulled_rows(z, parameters, pulled, keep, at_once, spans)
+    return Rows([list(part) for part in zip(*found, strict=True)], axes, spans)
 
 
 def written(parameters: Sequence[Tensor], flat: Tensor, axes: int) -> None:
