@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def turn(rotation: Tensor, z: Tensor) -> Tensor:
     """R_k z_i, (K, B, d), of rotations (K, d, d) and items (B, d)."""
-    return torch.einsum("kij,bj->kbi", rotation, z)
+    return z @ rotation.mT
 
 
 def turn_back(rotation: Tensor, gradients: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def turn_towards(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rat
     length = pull.norm(dim=1)
     usable = torch.isfinite(length) & (length > 0)
     pull = torch.where(usable[:, None], pull, 0)
-    u = unit((current @ pull[:, :, None]).squeeze(2))
+    u = unit((pull[:, None, :] @ current.mT).squeeze(1))
     cos = (u * head).sum(1)
     across = head - cos[:, None] * u
     sin = across.norm(dim=1)
@@ -150,7 +150,7 @@ def turn_towards(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rat
     angle = torch.where(usable, angle, 0)
     less, much = (torch.cos(angle) - 1)[:, None], torch.sin(angle)[:, None]
     left = torch.stack([less * u + much * q, less * q - much * u], dim=2)
-    return current + left @ (torch.stack([u, q], dim=1) @ current)
+    return torch.baddbmm(current, left, torch.stack([u, q], dim=1) @ current)
 
 
 def orthonormalised(rotation: Tensor) -> Tensor:
