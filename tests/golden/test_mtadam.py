@@ -18,7 +18,7 @@ def shown(jacobian: Tensor, step: int = 0) -> Signal:
     nothing = torch.zeros(len(jacobian), 1, 2)
     return Signal(
         torch.ones(len(jacobian)).double(), nothing[0], nothing, nothing, nothing, step, 0,
-        jacobian=jacobian.double(),
+        jacobian=jacobian.double().clone(),  # which the method writes into
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ converged at a high loss, so that noisy labels do not earn weight.
 - The option of the public code to look at gradients at the representation is left out: in LibMTL
   its weights are not a number.
 
-Cost: K trunk backward passes (LibMTL: K + 1), and four K x P matrices of memory at the peak.
+Cost: K trunk backward passes (LibMTL: K + 1), and three K x P matrices of memory.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
 FLOOR = 1e-7
+COLUMNS = 1 << 14
 
 
 class ExcessMTL(Method):
@@ -80,9 +81,13 @@ class ExcessMTL(Method):
         """This step's excess risks, and the weights that follow from them."""
         assert signal.jacobian is not None
         curvature = torch.hypot(state["curvature"], signal.jacobian)
-        # g (g / h) is below g in size; g^2 may leave the range of float32.
-        products = signal.jacobian / curvature
-        excess = products.mul_(signal.jacobian).sum(1, dtype=torch.float64)
+        # g (g / h) is below g in size; g^2 may leave the range of float32. Some columns at a time,
+        # as a K x P matrix in between costs more to clear than to fill.
+        pairs = zip(
+            *(torch.split(m, COLUMNS, 1) for m in (signal.jacobian, curvature)), strict=True
+        )
+        parts = [(g / h).mul_(g).sum(1, dtype=torch.float64) for g, h in pairs]
+        excess = torch.stack(parts).sum(0)
         first = torch.where(state["first_excess"] > 0, state["first_excess"], excess)
         relative = torch.where(first > 0, excess / first, 0.0)
         shares = (state["log_shares"] + self.rule.step_size * relative).log_softmax(0)

@@ -20,7 +20,7 @@ steps t counted from one::
 - lambda sums to one: under SGD, the trunk's step is that of an average, the heads' that of a sum.
 - Losses are taken to be positive; a negative one turns its task's gradient round.
 
-Cost: K trunk backward passes, and three K x P matrices of memory at the peak.
+Cost: K trunk backward passes, and two K x P matrices of memory.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class MoCo(Method):
         rule, count = self.rule, signal.step + 1
         beta, gamma = rule.beta / count**rule.beta_decay, rule.gamma / count**rule.gamma_decay
         scales = signal.losses / (norms_of(signal.jacobian) + EPSILON)
-        # In place on a fresh matrix: there is room for two of them, not for four.
-        tracked = scales.to(signal.jacobian.dtype)[:, None] * signal.jacobian
-        tracked.mul_(beta).add_(state["tracked"], alpha=1 - beta)
+        # In the Jacobian's own memory: fresh pages for a K x P matrix cost more than filling them.
+        tracked = signal.jacobian.mul_((beta * scales).to(signal.jacobian.dtype)[:, None])
+        tracked.add_(state["tracked"], alpha=1 - beta)
         shares = state["shares"]
         slope = products_of(tracked) @ shares + rule.rho * shares
         shares = self._on_simplex(shares - gamma * slope)

@@ -17,7 +17,7 @@ gradient of l_k with respect to one shared parameter tensor w, at each step t fr
 - The code's AMSGrad and its factors by task are not here.
 - The root of v is what is kept: squares of large gradients leave the range of float32.
 
-Cost: K trunk backward passes, and four K x P matrices of memory at the peak.
+Cost: K trunk backward passes, and six K x P matrices of memory at the peak.
 """
 
 from __future__ import annotations
@@ -79,15 +79,19 @@ class MTAdam(Method):
         """Follow norms and moments; the step is the sum of the tasks' own."""
         rule, count = self.rule, signal.step + 1
         scaled, norms = self._scaled(state["norms"], signal)
-        first = rule.beta1 * state["first"] + (1 - rule.beta1) * scaled
-        root = torch.hypot(rule.beta2**0.5 * state["root"], (1 - rule.beta2) ** 0.5 * scaled)
+        first = (rule.beta1 * state["first"]).add_(scaled, alpha=1 - rule.beta1)
+        scaled.mul_((1 - rule.beta2) ** 0.5)
+        root = torch.hypot(rule.beta2**0.5 * state["root"], scaled)
         largest = root.amax(0) / (1 - rule.beta2**count) ** 0.5 + rule.epsilon
-        step = (first / largest).sum(0) / (1 - rule.beta1**count)
+        step = first.sum(0) / largest / (1 - rule.beta1**count)
         following = {"norms": norms, "first": first, "root": root}
         return Combined(torch.ones_like(signal.losses), trunk=step), following
 
     def _scaled(self, before: Tensor, signal: Signal) -> tuple[Tensor, Tensor]:
-        """(K, P) gradients with the anchor's norm in each tensor, and the (K, T) norms followed."""
+        """(K, P) gradients with the anchor's norm in each tensor, and the (K, T) norms followed.
+
+        The gradients are in the Jacobian's own memory.
+        """
         assert signal.jacobian is not None
         parts = torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
         norms = torch.stack([norms_of(part) for part in parts], dim=1)
@@ -99,5 +103,6 @@ class MTAdam(Method):
         anchor = there & (there.long().cumsum(0) == 1)
         measure = torch.where(anchor, norms, 0.0).sum(0)
         factors = torch.where(there, measure / torch.where(there, norms, 1.0), 1.0)
-        pairs = enumerate(parts)
-        return torch.cat([factors[:, n : n + 1].to(p.dtype) * p for n, p in pairs], 1), norms
+        for part, factor in zip(parts, factors.unbind(1), strict=True):
+            part.mul_(factor.to(part.dtype)[:, None])
+        return signal.jacobian, norms
