@@ -19,7 +19,7 @@ from counterpoise.training.modules import Network
 from counterpoise.training.signals import laid_out
 from counterpoise.training.step import answers_and_losses, task_outputs, train_step
 
-from ..support import error_of, method_of, same_tensors, spans_agree
+from ..support import error_of, method_of, same_at_outputs, same_tensors
 
 TASKS = (
     Task("left", "Left", 10, "nll", ("accuracy",), classes=10),
@@ -318,8 +318,8 @@ def test_what_cross_stitch_cannot_be_built_of_is_refused_with_its_place(
 
 
 @every
-def test_gradients_by_coordinates_are_those_themselves(
+def test_a_gramian_at_the_outputs_of_wide_layers(
     name: str, options: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
     network = build(name, options, shape)
-    spans_agree(network.trunk, inputs_of(shape), tasks=3)
+    same_at_outputs(network.trunk, inputs_of(shape), tasks=3)

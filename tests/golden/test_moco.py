@@ -37,9 +37,9 @@ def test_a_step_by_hand() -> None:
     (-0.025, -1.9), whose nearest point on the simplex is (1, 0). So the trunk receives (0.3, 0.4).
     Softmax instead: 1 / (1 + exp(-1.875)) of it.
     """
-    signal = shown([1.0, 4.0], [[3.0, 4.0], [0.0, 2.0]])
+    losses, rows = [1.0, 4.0], [[3.0, 4.0], [0.0, 2.0]]
     method, state = start(2, gamma=1.0, simplex="projection")
-    combined, following = method.combine(state, signal)
+    combined, following = method.combine(state, shown(losses, rows))
     close = torch.testing.assert_close
     close(combined.trunk, torch.tensor([0.3, 0.4], dtype=torch.float64), rtol=1e-7, atol=0)
     close(combined.weights, torch.ones(2).double())
@@ -47,7 +47,8 @@ def test_a_step_by_hand() -> None:
     method, state = start(2, gamma=1.0)
     share = 1 / (1 + np.exp(-1.875))
     expected = [0.3 * share, 0.4 * share + 2 * (1 - share)]
-    close(method.combine(state, signal)[0].trunk, torch.tensor(expected, dtype=torch.float64))
+    combined, _ = method.combine(state, shown(losses, rows))
+    close(combined.trunk, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_the_projection_is_the_nearest_point_of_the_simplex() -> None:

@@ -130,9 +130,11 @@ class Passage:
     def rows(self, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False) -> Rows:
         """As :func:`counterpoise.training.signals.rows_of`."""
         if self.graph is not None:
+            # What asks for the graph again costs what public code does: K whole passes.
             return rows_of(
-                self.graph, parameters, pulled, keep=keep, at_once=self.at_once, spanned=True
-            )
+                self.graph, parameters, pulled,
+                keep=keep, at_once=self.at_once, at_outputs=not keep,
+            )  # fmt: skip
         total: Rows | None = None
         for z, place in self._again(last=not keep):
             found = rows_of(z, parameters, pulled[:, place], at_once=self.at_once)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoise.training.spans import Span, spans_of
+from counterpoise.training.wide import WideLayer, watched, wide_layers
 
 BLOCKS = {"cpu": 1 << 14, "cuda": 1 << 20}
 """Parameters that K rows are compared at, at a time. On a CPU K float64 blocks fit its cache, which
@@ -42,29 +42,25 @@ def _pulled_rows(
     pulled: Tensor,
     keep: bool,
     at_once: int,
-    spans: Mapping[int, Span],
+    wide: Mapping[int, WideLayer],
 ) -> Iterator[Sequence[Tensor]]:
     """Gradients of each loss at the parameters, from those (..., K, B, d) at Z.
 
     K vector-Jacobian products, ``at_once`` of them by one backward pass; or one a pass, and of
-    parameters that have ``spans`` the coordinates.
+    ``wide`` layers what reaches their outputs.
     """
-    ends: list[Any] = list(parameters)
-    for number, span in spans.items():
-        ends[number] = span.outputs
     rows = pulled.movedim(-3, 0)
+    if wide:
+        for number, row in enumerate(rows):
+            yield _row_at_outputs(z, parameters, row, keep or number + 1 < len(rows), wide)
+        return
     for start in range(0, len(rows), at_once):
         some = rows[start : start + at_once]
         retain = keep or start + at_once < len(rows)
         if len(some) == 1:
-            row = list(
-                torch.autograd.grad(
-                    inner(z, some[0]), ends, retain_graph=retain, materialize_grads=True
-                )
+            yield torch.autograd.grad(
+                inner(z, some[0]), parameters, retain_graph=retain, materialize_grads=True
             )
-            for number, span in spans.items():
-                row[number] = span.coordinates(row[number])
-            yield row
             continue
         found = torch.autograd.grad(
             z, parameters, some, retain_graph=retain, is_grads_batched=True, allow_unused=True
@@ -72,6 +68,28 @@ def _pulled_rows(
         pairs = zip(found, parameters, strict=True)
         parts = [p.new_zeros(len(some), *p.shape) if part is None else part for part, p in pairs]
         yield from zip(*(part.unbind(0) for part in parts), strict=True)
+
+
+def _row_at_outputs(
+    z: Tensor,
+    parameters: Sequence[Tensor],
+    row: Tensor,
+    keep: bool,
+    wide: Mapping[int, WideLayer],
+) -> list[Tensor]:
+    """Gradients of one loss at the parameters; of wide layers, at their outputs."""
+    ends: list[Any] = list(parameters)
+    for number, layer in wide.items():
+        ends[number] = layer.outputs
+    with watched(wide) as seen:
+        found = torch.autograd.grad(inner(z, row), ends, retain_graph=keep, allow_unused=True)
+    each: list[Tensor] = []
+    for number, (gradient, parameter) in enumerate(zip(found, parameters, strict=True)):
+        if number in wide:
+            each.append(wide[number].flat(seen.get(number, gradient)))
+        else:
+            each.append(torch.zeros_like(parameter) if gradient is None else gradient)
+    return each
 
 
 def jacobian_of(
@@ -105,18 +123,18 @@ class Rows:
     """The same gradients, each where autograd has put it: no K x P matrix is made.
 
     Attributes:
-        parts: of every parameter its K gradients (..., *shape), or their coordinates.
+        parts: of every parameter its K gradients (..., *shape); of a wide layer, at its outputs.
         axes: how many axes of replicates there are, none or one.
-        spans: what the coordinates are of, by the parameter's place.
+        wide: such layers, by the parameter's place.
     """
 
     parts: list[list[Tensor]]
     axes: int
-    spans: Mapping[int, Span] = field(default_factory=dict)
+    wide: Mapping[int, WideLayer] = field(default_factory=dict)
 
-    def _blocks(self, part: list[Tensor]) -> Iterator[tuple[Tensor, slice]]:
-        """(..., K, p) columns of one parameter, p at a time."""
-        flat = [laid_out(gradient, part[0], self.axes) for gradient in part]
+    def _blocks(self, part: list[Tensor], like: Tensor) -> Iterator[tuple[Tensor, slice]]:
+        """(..., K, p) columns of one parameter, p at a time, in the order of ``like``."""
+        flat = [laid_out(gradient, like, self.axes) for gradient in part]
         size, step = flat[0].shape[-1], BLOCKS.get(flat[0].device.type, 1 << 20)
         for start in range(0, size, step):
             place = slice(start, start + step)
@@ -127,8 +145,11 @@ class Rows:
         first = self.parts[0]
         shape = (*first[0].shape[: self.axes], len(first), len(first))
         total = first[0].new_zeros(shape, dtype=torch.float64)
-        for part in self.parts:
-            for block, _ in self._blocks(part):
+        for number, part in enumerate(self.parts):
+            if number in self.wide:
+                total += self.wide[number].products(part)
+                continue
+            for block, _ in self._blocks(part, part[0]):
                 wide = block.double()
                 total += wide @ wide.mT
         return total
@@ -140,10 +161,9 @@ class Rows:
         for number, part in enumerate(self.parts):
             sums = torch.empty_like(part[0])
             flat = laid_out(sums, sums, self.axes)
-            for block, place in self._blocks(part):
+            for block, place in self._blocks(part, sums):
                 flat[..., place] = (weights @ block).squeeze(-2)
-            span = self.spans.get(number)
-            found.append(sums if span is None else span.gradient(sums))
+            found.append(self.wide[number].gradient(sums) if number in self.wide else sums)
         return found
 
 
@@ -154,21 +174,21 @@ def rows_of(
     *,
     keep: bool = False,
     at_once: int = 1,
-    spanned: bool = False,
+    at_outputs: bool = False,
 ) -> Rows:
     """Gradients of K losses at shared parameters, from their (..., K, B, d) gradients at Z.
 
     Args:
         keep: the graph of Z is needed again.
         at_once: as in :func:`jacobian_of`.
-        spanned: by coordinates where these cost less; they cannot be added to another batch's.
-            Replicates side by side, and several rows at once, have none.
+        at_outputs: end at the outputs of wide layers, for rows that are not added to those of
+            other items. Replicates side by side, and several rows at once, do not.
     """
     axes = pulled.ndim - 3
-    fit = spanned and not axes and at_once == 1
-    spans = spans_of(z, parameters, pulled.shape[-3]) if fit else {}
-    found = _pulled_rows(z, parameters, pulled, keep, at_once, spans)
-    return Rows([list(part) for part in zip(*found, strict=True)], axes, spans)
+    fit = at_outputs and not axes and at_once == 1
+    wide = wide_layers(z, parameters, pulled.shape[-3]) if fit else {}
+    found = _pulled_rows(z, parameters, pulled, keep, at_once, wide)
+    return Rows([list(part) for part in zip(*found, strict=True)], axes, wide)
 
 
 def written(parameters: Sequence[Tensor], flat: Tensor, axes: int) -> None:
