@@ -261,7 +261,7 @@ def hidden(part: Part, known: dict[str, Tensor]) -> Part:
 
 
 def same_at_outputs(trunk: nn.Module, inputs: Tensor, tasks: int = 5) -> int:
-    """Gramian and sums are those of gradients at parameters; for how many layers it was not these.
+    """Gramian and sums agree with gradients at the parameters; how many layers were taken as wide.
 
     Args:
         trunk: without a parameter that its outputs do not hang on.
@@ -275,11 +275,11 @@ def same_at_outputs(trunk: nn.Module, inputs: Tensor, tasks: int = 5) -> int:
     lengths = expected.diagonal().sqrt()
     assert lengths.min() > 0
     assert not gramian.requires_grad
-    # Gradients of float32 have seven digits, products of some thousands of them a few less to lose.
+    # float32 gradients have seven digits; sums of thousands of their products lose a few.
     assert ((gramian - expected).abs() <= 1e-6 * lengths * lengths[:, None]).all()
     mixing = torch.rand(tasks)
-    pairs = zip(plain.mixed(mixing), found.mixed(mixing), parameters, strict=True)
-    for one, other, parameter in pairs:
+    for part, other, parameter in zip(plain.parts, found.mixed(mixing), parameters, strict=True):
+        one = torch.einsum("k,k...->...", mixing, torch.stack(part))
         assert other.shape == parameter.shape
         assert other.stride() == parameter.stride()
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6 * float(one.abs().max()))

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from counterpoise.training.passage import Passage
 from counterpoise.training.signals import rows_of
 
-from ..support import same_at_outputs
+from ..support import same_at_outputs, small_cell, small_problem
 
 
 class Trunk(nn.Module):
@@ -56,10 +57,15 @@ def with_hook(layer: nn.Module, x: Tensor) -> Tensor:
     return outputs
 
 
-def with_hook_on_the_node(layer: nn.Module, x: Tensor) -> Tensor:
+def before_the_node(layer: nn.Module, x: Tensor) -> Tensor:
     outputs: Tensor = layer(x)
-    assert outputs.grad_fn is not None
     outputs.grad_fn.register_prehook(lambda gradients: (gradients[0] * 0.5,))
+    return outputs
+
+
+def after_the_node(layer: nn.Module, x: Tensor) -> Tensor:
+    outputs: Tensor = layer(x)
+    outputs.grad_fn.register_hook(lambda found, _: tuple(g if g is None else g / 2 for g in found))
     return outputs
 
 
@@ -90,7 +96,6 @@ TRUNKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "two": (lambda: nn.Sequential(conv(24, 30, 3), nn.ReLU(), conv(30, 40, 2)), IMAGES, 2),
     "hook on outputs": (lambda: Trunk(conv(24, 60, 3), with_hook), IMAGES, 1),
     "of the first layer": (lambda: Trunk(conv(24, 60, 3, bias=False), with_hook), IMAGES, 1),
-    "hook on the node": (lambda: Trunk(linear(40, 30), with_hook_on_the_node), ROWS, 1),
     "no gradient": (
         lambda: Trunk(linear(40, 30), lambda f, x: Stopped.apply(f(x)) + f.bias),
         ROWS,
@@ -102,6 +107,8 @@ TRUNKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "transposed": (lambda: nn.ConvTranspose2d(24, 30, 3), IMAGES, 0),
     "one axis": (lambda: nn.Conv1d(24, 30, 3), (3, 24, 5), 0),
     "hook on weights": (lambda: masked(linear(40, 30)), ROWS, 0),
+    "hook before the node": (lambda: Trunk(linear(40, 30, bias=False), before_the_node), ROWS, 0),
+    "hook after the node": (lambda: Trunk(linear(40, 30), after_the_node), ROWS, 0),
     "frozen": (lambda: frozen(linear(40, 30)), ROWS, 0),
     "passed twice": (lambda: Trunk(linear(40, 40), lambda f, x: f(f(x).relu())), ROWS, 0),
     "looked at besides": (
@@ -170,3 +177,29 @@ def test_a_gradient_that_is_not_finite_is_told_of_its_task_only() -> None:
         [False] * 3,
         [True, False, True],
     ]
+
+
+def test_a_sparse_batch_is_left_to_autograd() -> None:
+    layer = nn.Linear(40, 30, bias=False)
+    z = layer(torch.eye(4, 40).to_sparse())
+    assert not rows_of(z, [layer.weight], torch.randn(5, *z.shape), at_outputs=True).wide
+
+
+def test_no_hook_of_ours_stays() -> None:
+    layer = nn.Linear(40, 30)
+    z = layer(torch.randn(4, 40))
+    rows_of(z, list(layer.parameters()), torch.randn(5, *z.shape), keep=True, at_outputs=True)
+    assert z.grad_fn is not None
+    handle = z.grad_fn.register_prehook(lambda _: None)
+    assert len(handle.hooks_dict_ref()) == 1
+
+
+def test_what_is_passed_again_is_passed_whole() -> None:
+    """So that it costs what public code costs that makes all K gradients."""
+    problem = small_problem(small_cell())
+    network = problem.build(0)[0]
+    passage = Passage(network, problem.parts["train"].batch(torch.arange(4))[0], None)
+    pulled = torch.randn(3, *passage.z.shape)
+    parameters = network.shared_parameters()
+    assert not passage.rows(parameters, pulled, keep=True).wide
+    assert passage.rows(parameters, pulled).wide

@@ -130,11 +130,11 @@ class Passage:
     def rows(self, parameters: Sequence[Tensor], pulled: Tensor, *, keep: bool = False) -> Rows:
         """As :func:`counterpoise.training.signals.rows_of`."""
         if self.graph is not None:
-            # What asks for the graph again costs what public code does: K whole passes.
+            # Methods that pass again are to cost what public code does: their passes stay whole.
+            graph, at_once = self.graph, self.at_once
             return rows_of(
-                self.graph, parameters, pulled,
-                keep=keep, at_once=self.at_once, at_outputs=not keep,
-            )  # fmt: skip
+                graph, parameters, pulled, keep=keep, at_once=at_once, at_outputs=not keep
+            )
         total: Rows | None = None
         for z, place in self._again(last=not keep):
             found = rows_of(z, parameters, pulled[:, place], at_once=self.at_once)
@@ -142,7 +142,7 @@ class Passage:
                 total = found
                 continue
             for sums, more in zip(total.parts, found.parts, strict=True):
-                for one, other in zip(sums, more, strict=True):
-                    one.add_(other)
+                # Not in place: autograd may have given one tensor to two parameters.
+                sums[:] = [one + other for one, other in zip(sums, more, strict=True)]
         assert total is not None
         return total

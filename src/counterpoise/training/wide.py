@@ -8,7 +8,7 @@ convolution, a position of an item. With D_k (S, n) the gradient of l_k at the o
 
 So where S is well below m, as in the last stages of a residual network for a small batch, the rows
 of A tell all K^2 products, in float64, and a pass may end at D_k: no task's gradient of the weights
-is made, kept or compared, and the one that the layer receives is the product that autograd makes.
+is made, kept or compared, and the layer receives one product, as it does from autograd.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ from torch.autograd.graph import GradientEdge
 
 DEVICES = ("cpu",)
 """Where products in float64 are known to cost less than what they save."""
-COLUMNS = 1 << 11
-"""Inputs that are made float64 at a time."""
 
 
 @dataclass(frozen=True)
 class WideLayer:
-    """A layer whose gradients are told by those at its outputs.
+    """A layer whose gradients follow from those at its outputs.
 
     Attributes:
         weight: (n, ...), m of its numbers an output.
@@ -57,14 +55,11 @@ class WideLayer:
 
     def products(self, deltas: Sequence[Tensor]) -> Tensor:
         """(K, K) inner products of the gradients that K D_k mean, in float64."""
-        size = len(self.rows)
-        among = self.rows.new_zeros(size, size, dtype=torch.float64)
-        for block in torch.split(self.rows, COLUMNS, dim=1):
-            wide = block.double()
-            among += wide @ wide.T
-        stacked = torch.stack(list(deltas)).double()
-        found = stacked.flatten(1) @ (among @ stacked).flatten(1).T
-        return (found + found.T) / 2
+        rows, stacked = self.rows.double(), torch.stack(list(deltas)).double()
+        found = stacked.flatten(1) @ (rows @ rows.T @ stacked).flatten(1).T
+        found = (found + found.T) / 2
+        found.diagonal().clamp_(min=0)  # where all but rounding cancels
+        return found
 
     def gradient(self, delta: Tensor) -> Tensor:
         """(n, ...) that one D means, as the weights lie in memory."""
@@ -77,9 +72,9 @@ def wide_layers(z: Tensor, parameters: Sequence[Tensor], tasks: int) -> dict[int
     """Those of some parameters for which products among inputs pay, by the parameter's place.
 
     Layers are found in Z's graph, whatever modules have made it: convolutions over two axes, and
-    products of a batch with a matrix, whose weights enter the graph there alone. Weights with hooks
-    are left to autograd. A hook on a layer's node itself that changes gradients of weights
-    (``output.grad_fn.register_hook``) would be overlooked.
+    products of a batch with a matrix, whose weights enter the graph there alone. Those with hooks
+    on their weights or on their node are left to autograd. Only a hook on a transpose that a
+    network makes of the weights by itself would be overlooked.
     """
     places = {
         id(p): place
@@ -92,7 +87,7 @@ def wide_layers(z: Tensor, parameters: Sequence[Tensor], tasks: int) -> dict[int
     found = {}
     for node, weight in _layers(z):
         place = places.get(id(weight))
-        if place is None or not _pays(node, weight, tasks):
+        if place is None or not _pays(node, weight, tasks) or _has_hooks(node):
             continue
         rows = _rows(node, weight)
         if rows.layout == torch.strided:
@@ -104,9 +99,8 @@ def wide_layers(z: Tensor, parameters: Sequence[Tensor], tasks: int) -> dict[int
 def watched(wide: Mapping[int, WideLayer]) -> Iterator[dict[int, Tensor | None]]:
     """Gradients at the outputs of layers as these receive them in a backward pass.
 
-    Hooks on an output come before its layer; what autograd captures at an edge comes before hooks
-    if the layer has to be passed, too. A layer that is not passed is not in it, and the captured
-    gradient is right then.
+    Hooks on an output come before its layer. What autograd captures at an edge has met them only
+    where the layer itself need not be passed; such a layer is not in the dictionary.
     """
     seen: dict[int, Tensor | None] = {}
 
@@ -122,11 +116,23 @@ def watched(wide: Mapping[int, WideLayer]) -> Iterator[dict[int, Tensor | None]]
 
 
 def _pays(node: Any, weight: Tensor, tasks: int) -> bool:
-    """Whether products by way of A A^T, in float64, are less work than K gradients of weights."""
+    """Whether products by way of A A^T are less work than the K - 1 gradients that they spare.
+
+    Counted are multiplications, in float64 as two. One gradient of the weights is made either way.
+    """
     outputs = len(weight)
     width = weight.numel() // outputs
     height: int = math.prod(node._input_metadata[0].shape) // outputs
-    return 2 * height * (width + tasks * outputs) < tasks * width * outputs
+    return 2 * height * (width + tasks * outputs) < (tasks - 1) * width * outputs
+
+
+def _has_hooks(node: Any) -> bool:
+    """Whether somebody looks at the node itself: a hook of ours is not the only one then."""
+    ours = [node.register_prehook(lambda *_: None), node.register_hook(lambda *_: None)]
+    others = any(len(handle.hooks_dict_ref()) > 1 for handle in ours)
+    for handle in ours:
+        handle.remove()
+    return others
 
 
 CONVOLUTION = "ConvolutionBackward0"
