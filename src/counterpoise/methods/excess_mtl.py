@@ -33,13 +33,13 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
+from counterpoise.methods._norms import AWAY, CACHED
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
     from counterpoise.methods._base import Shape
 
 FLOOR = 1e-7
-COLUMNS = 1 << 14
 
 
 class ExcessMTL(Method):
@@ -83,8 +83,9 @@ class ExcessMTL(Method):
         curvature = torch.hypot(state["curvature"], signal.jacobian)
         # g (g / h) is below g in size; g^2 may leave the range of float32. Some columns at a time,
         # as a K x P matrix in between costs more to clear than to fill.
+        columns = CACHED if curvature.device.type == "cpu" else AWAY
         pairs = zip(
-            *(torch.split(m, COLUMNS, 1) for m in (signal.jacobian, curvature)), strict=True
+            *(torch.split(m, columns, 1) for m in (signal.jacobian, curvature)), strict=True
         )
         parts = [(g / h).mul_(g).sum(1, dtype=torch.float64) for g, h in pairs]
         excess = torch.stack(parts).sum(0)

@@ -115,7 +115,7 @@ def _extremes(value: Tensor, axes: int) -> Tensor:
         return value.double()
     if axes:
         least, largest = torch.aminmax(value.flatten(axes), dim=-1)
-    else:  # over all there is, fourteen times as fast on a CPU
+    else:  # over all there is, ten times as fast on a CPU
         least, largest = torch.aminmax(value)
     return least.double() / 2 + largest.double() / 2
 
