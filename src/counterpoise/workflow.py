@@ -15,15 +15,15 @@ IN_WORKFLOW = "COUNTERPOISE_WORKFLOW"
 """Set for the jobs of a workflow, to the number of its process."""
 
 MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "THP_MEM_ALLOC_ENABLE": "1",
 }
 """glibc keeps the memory that a step has freed for the next one.
 
-By itself it gives the end of its heap back to the system, which then has to clear it anew at every
-step: more than a tenth of the time of LeNet with batches of 1,024 (docs/measurements.md). Blocks of
-32 MiB and more still go back; torch asks for them in large pages, which are fewer.
+By itself it gives large blocks, and the end of its heap, back to the system, which then has to
+clear them anew at every step: more than a tenth of the time of ResNet-18 with pictures of 224
+pixels, and of LeNet with batches of 1,024 (docs/measurements.md).
 """
 
 LIGHT = ("lenet", "mlp", "small_cnn", "stand_in")
