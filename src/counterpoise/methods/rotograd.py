@@ -128,10 +128,21 @@ def turn_towards(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rat
     Args:
         own: (K, B, d) gradients g^k.
         shared: (B, d) weighted gradient g.
-        current: (K, d, d) rotations R_k.
+        current: (K, d, d) rotations R_k, perhaps of fewer digits, as the result then has.
         head: (K, d) unit vectors w_k.
         rate: alpha; with 1, the result is R*_k.
     """
+    turned = torch.empty_like(current)
+    # A wide copy of one rotation stays in a CPU's cache; elsewhere a launch should do for all.
+    tasks = 1 if current.device.type == "cpu" else len(current)
+    parts = zip(*(torch.split(part, tasks) for part in (own, head, current, turned)), strict=True)
+    for gradients, unit_vectors, before, after in parts:
+        after.copy_(_turned(gradients, shared, before.to(own.dtype), unit_vectors, rate))
+    return turned
+
+
+def _turned(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rate: float) -> Tensor:
+    """The same of some tasks, all in one precision."""
     pull = (own @ head[:, :, None]).squeeze(2) @ shared
     length = pull.norm(dim=1)
     usable = torch.isfinite(length) & (length > 0)
@@ -163,13 +174,16 @@ def leaders_moves(
 ) -> list[Tensor]:
     """polar(R_k - alpha (R_k - R*_k)), for every task, by the cheaper of two ways.
 
+    Computed in the precision of the gradients, given in that of the rotations.
+
     Args:
         rates: each an alpha; all are answered after one look at the heads.
     """
     if tie_break == "proximal" and own.shape[2] > 1 and (head := heads_of(own)) is not None:
         return [turn_towards(own, shared, current, head, rate) for rate in rates]
-    target = target_rotation(own, shared, current, tie_break)
-    return [step_towards(current, target, rate, tie_break) for rate in rates]
+    wide = current.to(own.dtype)
+    target = target_rotation(own, shared, wide, tie_break)
+    return [step_towards(wide, target, rate, tie_break).to(current.dtype) for rate in rates]
 
 
 class RotoGrad(Method):
@@ -248,23 +262,23 @@ class RotoGrad(Method):
     def _turn(self, state: State, signal: Signal, shared: Tensor) -> State:
         options = self.leader
         rate = 1.0 if options.update == "closed_form" else options.rate(signal)
-        current = state["rotation"].double()
+        current = state["rotation"]
         own, combined = signal.task_gradients.double(), shared.double()
         rates = (rate,) if options.translation == "means" else (rate, 1.0)
         turned, *nearest = leaders_moves(own, combined, current, rates, options.tie_break)
         if signal.step % RENEWED_EVERY == 0:
-            turned = orthonormalised(turned)
+            turned = orthonormalised(turned.double()).to(current.dtype)
         mean, task_means = signal.z.mean(0), signal.representations.mean(1)
         if options.translation == "means":
             centre = state["centre"] + rate * (mean - state["centre"])
             goal = task_means
         else:
             centre = state["centre"]
-            goal = task_means - nearest[0].to(mean.dtype) @ mean
+            goal = task_means - nearest[0] @ mean
         offset = state["offset"] + rate * (goal - state["offset"])
         return {
             **state,
-            "rotation": turned.to(state["rotation"].dtype),
+            "rotation": turned,
             "centre": centre,
             "offset": offset,
         }
