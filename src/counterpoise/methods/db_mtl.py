@@ -95,7 +95,7 @@ class DBMTL(Method):
         """No gradient yet."""
         if self.rule.level == "features":
             return {"norms": torch.zeros(self.shape.tasks, dtype=torch.float64)}
-        return {"average": torch.zeros(self.shape.tasks, self.shape.parameters)}
+        return {"average": torch.zeros(()).expand(self.shape.tasks, self.shape.parameters)}
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those that have a logarithm, where it is taken."""

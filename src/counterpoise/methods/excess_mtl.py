@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from counterpoise import recycled
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._norms import AWAY, CACHED
+from counterpoise.methods._norms import blocks_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -74,20 +75,20 @@ class ExcessMTL(Method):
         return {
             "log_shares": torch.full((tasks,), 1 / tasks, dtype=torch.float64).log(),
             "first_excess": torch.zeros(tasks, dtype=torch.float64),
-            "curvature": torch.full((tasks, self.shape.parameters), FLOOR**0.5),
+            "curvature": torch.tensor(FLOOR**0.5).expand(tasks, self.shape.parameters),
         }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """This step's excess risks, and the weights that follow from them."""
         assert signal.jacobian is not None
-        curvature = torch.hypot(state["curvature"], signal.jacobian)
-        # g (g / h) is below g in size; g^2 may leave the range of float32. Some columns at a time,
-        # as a K x P matrix in between costs more to clear than to fill.
-        columns = CACHED if curvature.device.type == "cpu" else AWAY
-        pairs = zip(
-            *(torch.split(m, columns, 1) for m in (signal.jacobian, curvature)), strict=True
-        )
-        parts = [(g / h).mul_(g).sum(1, dtype=torch.float64) for g, h in pairs]
+        curvature = recycled.empty_like(state["curvature"])
+        parts = []
+        for g, before, h in zip(
+            *map(blocks_of, (signal.jacobian, state["curvature"], curvature)), strict=True
+        ):
+            h.copy_(torch.hypot(before, g))  # in place it would not map over replicates
+            # g (g / h) is below g in size; g^2 may leave the range of float32.
+            parts.append((g / h).mul_(g).sum(1, dtype=torch.float64))
         excess = torch.stack(parts).sum(0)
         first = torch.where(state["first_excess"] > 0, state["first_excess"], excess)
         relative = torch.where(first > 0, excess / first, 0.0)

@@ -78,7 +78,7 @@ class MoCo(Method):
         """No gradient yet, equal weights."""
         tasks = self.shape.tasks
         return {
-            "tracked": torch.zeros(tasks, self.shape.parameters),
+            "tracked": torch.zeros(()).expand(tasks, self.shape.parameters),
             "shares": torch.full((tasks,), 1 / tasks, dtype=torch.float64),
         }
 

@@ -17,7 +17,7 @@ gradient of l_k with respect to one shared parameter tensor w, at each step t fr
 - The code's AMSGrad and its factors by task are not here.
 - The root of v is what is kept: squares of large gradients leave the range of float32.
 
-Cost: K trunk backward passes, and six K x P matrices of memory at the peak.
+Cost: K trunk backward passes, and five K x P matrices of memory at the peak.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from counterpoise import recycled
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._norms import norms_of
+from counterpoise.methods._norms import blocks_of, norms_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -71,19 +72,24 @@ class MTAdam(Method):
         tasks, size = self.shape.tasks, self.shape.parameters
         return {
             "norms": torch.zeros(tasks, len(self.shape.tensors), dtype=torch.float64),
-            "first": torch.zeros(tasks, size),
-            "root": torch.zeros(tasks, size),
+            "first": torch.zeros(()).expand(tasks, size),
+            "root": torch.zeros(()).expand(tasks, size),
         }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Follow norms and moments; the step is the sum of the tasks' own."""
         rule, count = self.rule, signal.step + 1
         scaled, norms = self._scaled(state["norms"], signal)
-        first = (rule.beta1 * state["first"]).add_(scaled, alpha=1 - rule.beta1)
-        scaled.mul_((1 - rule.beta2) ** 0.5)
-        root = torch.hypot(rule.beta2**0.5 * state["root"], scaled)
-        largest = root.amax(0) / (1 - rule.beta2**count) ** 0.5 + rule.epsilon
-        step = first.sum(0) / largest / (1 - rule.beta1**count)
+        first, root = (recycled.empty_like(state[name]) for name in ("first", "root"))
+        matrices = (scaled, state["first"], state["root"], first, root)
+        steps = []
+        for g, m_before, r_before, m, r in zip(*map(blocks_of, matrices), strict=True):
+            m.copy_(m_before * rule.beta1).add_(g, alpha=1 - rule.beta1)
+            g.mul_((1 - rule.beta2) ** 0.5)
+            r.copy_(torch.hypot(r_before * rule.beta2**0.5, g))  # in place it would not map
+            largest = r.amax(0) / (1 - rule.beta2**count) ** 0.5 + rule.epsilon
+            steps.append(m.sum(0) / largest / (1 - rule.beta1**count))
+        step = torch.cat(steps)
         following = {"norms": norms, "first": first, "root": root}
         return Combined(torch.ones_like(signal.losses), trunk=step), following
 

@@ -1,4 +1,4 @@
-"""A GPU's memory: what of it was used, freed, or did not suffice."""
+"""Memory of a training: what of a GPU's was used, what is freed, or did not suffice."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import torch
 
+from counterpoise import recycled
 from counterpoise.errors import UserError
 
 
 def release(device: torch.device) -> None:
     """Give back what nothing refers to any longer, so that others, and a peak, do not see it."""
+    recycled.clear()
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterpoise import recycled
 from counterpoise.training.wide import WideLayer, watched, wide_layers
 
 BLOCKS = {"cpu": 1 << 14, "cuda": 1 << 20}
@@ -110,7 +111,7 @@ def jacobian_of(
     """
     axes = pulled.ndim - 3
     size = sum(p[(0,) * axes].numel() for p in parameters)
-    rows = pulled.new_empty(*pulled.shape[: axes + 1], size)
+    rows = recycled.empty((*pulled.shape[: axes + 1], size), pulled)
     pulled_rows = _pulled_rows(z, parameters, pulled, keep, at_once, {})
     for row, found in zip(rows.unbind(-2), pulled_rows, strict=True):
         pairs = zip(found, parameters, strict=True)
