@@ -177,17 +177,26 @@ def test_thirty_steps_do_not_depend_on_the_way(
     assert (short["rotation"] - torch.eye(8)).abs().max() > 0.1
 
 
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("rotograd", {"leader_learning_rate": 0.1, "magnitudes": "none"}),
+        ("rotograd_sgd", {"rotation_learning_rate": 0.01}),
+    ],
+)
 @pytest.mark.parametrize("steps", [1_050, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_many_turns_keep_rotations_rotations(steps: int) -> None:
+def test_many_turns_keep_rotations_rotations(
+    name: str, options: dict[str, Any], steps: int
+) -> None:
     """In float32, as a method's state is; every thousandth step renews them."""
-    method = method_of("rotograd", 2, 4, leader_learning_rate=0.1, decay=1.0, magnitudes="none")
-    gradients = [tensor(one_output(2, 6, 4, seed=s)).float() for s in range(20)]
+    method = method_of(name, 2, 16, decay=1.0, **options)
+    gradients = [tensor(one_output(2, 3, 16, seed=s)).float() for s in range(20)]
     state = method.initial_state()
     for step in range(steps):
         _, state = method.combine(state, signal_of(method, state, gradients[step % 20], step=step))
     # A thousand roundings of 6e-8 add up as a random walk does.
     assert is_rotation(state["rotation"].double().numpy(), 2e-5)
-    assert (state["rotation"] - torch.eye(4)).abs().max() > 0.1
+    assert (state["rotation"] - torch.eye(16)).abs().max() > 0.1
 
 
 # rotograd-sgd --------------------------------------------------------------------------------
@@ -228,6 +237,38 @@ def test_a_long_step_never_ends_in_a_reflection() -> None:
     slopes = 2 / 7 * (current @ shared.T - own.transpose(0, 2, 1)) @ shared
     assert np.linalg.det(current - 5.0 * slopes).min() < 0, "the test would see no difference"
     assert is_rotation(found, 1e-10)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.05, 5.0])
+def test_few_items_turn_a_part_of_the_space_only(rate: float) -> None:
+    """The nearest rotation of the whole matrix is that of its part where the gradients are."""
+    d, tasks = 24, 30
+    own, shared, current = normal(tasks, 2, d), normal(2, d, seed=1), rotations(tasks, d)
+    own[1], own[2] = 0, own[2, :1]  # no gradient, and two items that are alike
+    own[3] = shared @ current[3].T  # where the objective is at its least
+    own[4] = (shared * [[-8.0], [10.0]]) @ current[4].T  # mirrored, and nothing made shorter
+    found = descend(*map(tensor, (own, shared, current)), rate).numpy()
+    mirrored = 0
+    for k in range(tasks):
+        moved = current[k] - rate * (current[k] @ shared.T - own[k].T) @ shared
+        u, stretches, vh = np.linalg.svd(moved)
+        sign = np.sign(np.linalg.det(u @ vh))
+        expected = u @ np.diag([1.0] * (d - 1) + [sign]) @ vh
+        if sign < 0 and stretches[-1] > 1 - 1e-9:  # many directions are as good to turn
+            mirrored += 1
+            assert np.trace(found[k].T @ moved) == pytest.approx(stretches.sum() - 2)
+        else:
+            np.testing.assert_allclose(found[k], expected, atol=1e-9)
+    assert is_rotation(found, 1e-10)
+    assert mirrored or rate < 1, "the test would see no difference"
+
+
+def test_a_gradient_that_is_no_number_moves_no_rotation() -> None:
+    own, shared, current = normal(3, 2, 24), normal(2, 24, seed=1), rotations(3, 24)
+    own[1, 0, 0] = np.nan
+    found = descend(*map(tensor, (own, shared, current)), 0.05).numpy()
+    np.testing.assert_array_equal(found[1], current[1])
+    assert np.abs(found[0] - current[0]).max() > 1e-3
 
 
 def test_thirty_steps_of_rotograd_sgd_agree_with_a_transcription() -> None:

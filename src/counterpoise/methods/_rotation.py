@@ -20,6 +20,8 @@ def turn_back(rotation: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum("kij,kbi->kbj", rotation, gradients)
 
 
+RENEWED_EVERY = 1000
+"""Steps after which rotations are made orthogonal again; turns in a plane let rounding add up."""
 CONDITIONING = 1e-9
 """Share of the rotation as it is that is added to a matrix whose decomposition did not converge."""
 
@@ -66,3 +68,8 @@ def polar(matrix: Tensor, current: Tensor, proper: bool = False) -> Tensor:
         u[..., -1] *= torch.sign(torch.linalg.det(u @ vh))[..., None]
     nearest: Tensor = u @ vh
     return nearest
+
+
+def orthonormalised(rotation: Tensor) -> Tensor:
+    """Nearly orthogonal matrices made more so, by a step of Newton and Schulz."""
+    return 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)

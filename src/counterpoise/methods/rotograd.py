@@ -38,7 +38,13 @@ from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.methods._leader import LeaderOptions, initial_weights, update_weights
 from counterpoise.methods._norms import norms_of
-from counterpoise.methods._rotation import polar, turn, turn_back
+from counterpoise.methods._rotation import (
+    RENEWED_EVERY,
+    orthonormalised,
+    polar,
+    turn,
+    turn_back,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +59,6 @@ NUDGE = 0.2
 that breaks such a tie."""
 RANK_ONE_TOLERANCE = 1e-6
 """Share of a gradient's norm that rounding in float32 may leave outside its one direction."""
-RENEWED_EVERY = 1000
-"""Steps after which rotations are made orthogonal again; turns in a plane let rounding add up."""
 
 
 def target_rotation(own: Tensor, shared: Tensor, current: Tensor, tie_break: str) -> Tensor:
@@ -162,11 +166,6 @@ def _turned(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rate: fl
     less, much = (torch.cos(angle) - 1)[:, None], torch.sin(angle)[:, None]
     left = torch.stack([less * u + much * q, less * q - much * u], dim=2)
     return torch.baddbmm(current, left, torch.stack([u, q], dim=1) @ current)
-
-
-def orthonormalised(rotation: Tensor) -> Tensor:
-    """Nearly orthogonal matrices made more so, by a step of Newton and Schulz."""
-    return 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)
 
 
 def leaders_moves(

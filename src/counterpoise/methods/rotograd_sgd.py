@@ -7,7 +7,7 @@ at z^k_i and g_i = sum_k omega_k R_k^T g^k_i, both constants::
     R_k <- the rotation nearest to  R_k - alpha (2/B) sum_i (R_k g_i - g^k_i) g_i^T
 
 Weights omega_k move as RotoGrad's do. It costs one backward pass of the trunk, and a singular value
-decomposition of every R_k.
+decomposition for every R_k: of a d x d matrix or, where items are few, of one of 2 B + 1 rows.
 
 - There is no translation: the gradient of the second problem of Eq. 8 with respect to d_k is
   2 mean_i (R_k z_i + d_k - z^k_i) = 0 at the current d_k, which hence stays zero. Rotations are
@@ -29,7 +29,13 @@ from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
 from counterpoise.methods._leader import LeaderOptions, initial_weights, update_weights
 from counterpoise.methods._norms import norms_of
-from counterpoise.methods._rotation import polar, turn, turn_back
+from counterpoise.methods._rotation import (
+    RENEWED_EVERY,
+    orthonormalised,
+    polar,
+    turn,
+    turn_back,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,10 +55,33 @@ def descend(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tensor
     Returns:
         (K, d, d). A task without a usable gradient keeps its R_k.
     """
+    if 2 * (2 * len(shared) + 1) < current.shape[-1]:
+        return _in_span(own, shared, current, rate)
     slope = 2 / len(shared) * (current @ shared.mT - own.mT) @ shared
     usable = torch.isfinite(slope).flatten(1).all(1)[:, None, None]
     stepped = torch.where(usable, current - rate * slope, current)
     return torch.where(usable, polar(stepped, current, proper=True), current)
+
+
+def _in_span(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tensor:
+    """The same within the span of few gradients, for rotations that are orthogonal.
+
+    With S and P_k the rows g_i and R_k^T g^k_i, the step leads to R_k M_k, M_k = I + (2 alpha / B)
+    (P_k - S)^T S, whose nearest rotation is R_k times that of M_k; and M_k leaves as it is what is
+    across all rows. One such direction is taken in, as it is the one to turn where a reflection
+    stretches every other.
+    """
+    pulled = own @ current
+    rows = torch.cat([shared.expand_as(pulled), pulled, torch.zeros_like(pulled[:, :1])], 1)
+    usable = torch.isfinite(rows).flatten(1).all(1)[:, None, None]
+    basis, _ = torch.linalg.qr(torch.where(usable, rows, 0).mT)
+    same = torch.eye(basis.shape[-1]).to(basis).expand(len(basis), -1, -1)
+    away, along = (pulled - shared) @ basis, shared @ basis
+    inner = same + 2 * rate / len(shared) * away.mT @ along
+    usable = usable & torch.isfinite(inner).flatten(1).all(1)[:, None, None]
+    turned = polar(torch.where(usable, inner, same), same, proper=True)
+    less = torch.where(usable, turned - same, 0)
+    return torch.baddbmm(current, current @ basis, less @ basis.mT)
 
 
 class RotoGradSGD(Method):
@@ -110,5 +139,7 @@ class RotoGradSGD(Method):
         rate = self.leader.decayed(self.leader.rotation_learning_rate, signal)
         own, current = signal.task_gradients.double(), state["rotation"].double()
         turned = descend(batch * own, batch * shared.double(), current, rate)
+        if signal.step % RENEWED_EVERY == 0:
+            turned = orthonormalised(turned)
         following["rotation"] = turned.to(state["rotation"].dtype)
         return Combined(omega, shared=shared), following
