@@ -34,10 +34,10 @@ def norms_of(gradients: Tensor) -> Tensor:
     return norms
 
 
-def products_of(rows: Tensor) -> Tensor:
-    """(K, K) inner products of K rows (K, P), in float64, without a matrix of that size in it."""
-    total = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
+def products_with_sum(rows: Tensor, weights: Tensor) -> Tensor:
+    """(K,) inner products of K rows (K, P) with their sum by (K,) weights, in float64."""
+    total = rows.new_zeros(len(rows), dtype=torch.float64)
     for block in blocks_of(rows, CACHED // 4):
         wide = block.double()
-        total = total + wide @ wide.T
+        total = total + wide @ (weights @ wide)
     return total

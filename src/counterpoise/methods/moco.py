@@ -31,7 +31,7 @@ from pydantic import Field
 
 from counterpoise.lazy import torch
 from counterpoise.methods._base import Combined, Method, Signal, State
-from counterpoise.methods._norms import norms_of, products_of
+from counterpoise.methods._norms import norms_of, products_with_sum
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class MoCo(Method):
         tracked = signal.jacobian.mul_((beta * scales).to(signal.jacobian.dtype)[:, None])
         tracked.add_(state["tracked"], alpha=1 - beta)
         shares = state["shares"]
-        slope = products_of(tracked) @ shares + rule.rho * shares
+        slope = products_with_sum(tracked, shares) + rule.rho * shares
         shares = self._on_simplex(shares - gamma * slope)
         following = {"tracked": tracked, "shares": shares}
         trunk = shares.to(tracked.dtype) @ tracked

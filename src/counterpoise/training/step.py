@@ -402,7 +402,7 @@ def train_step(
         given = torch.einsum("...k,...kp->...p", mixing.to(jacobian.dtype), jacobian)
     if given is not None:
         written(parameters, given, axes)
-        finite = torch.isfinite(given).all(-1)
+        finite = torch.isfinite(_extremes(given, axes))
     elif rows is not None and not method.passes_again:
         for parameter, gradient in zip(parameters, rows.mixed(mixing), strict=True):
             parameter.grad = gradient
