@@ -3,8 +3,8 @@
     python -m benchmarks.memory resnet 224 4 db_mtl --options '{"depth": 18}'
 
 Noise of 14 binary tasks, Adam, one thread, memory as a workflow's jobs keep it; ``--freely`` as
-glibc does by itself. :func:`counterpoise.workflow.memory_mb` follows the figures in
-docs/measurements.md.
+the environment says, or glibc by itself. :func:`counterpoise.workflow.memory_mb` follows the
+figures in docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("batch", type=int)
     parser.add_argument("method")
     parser.add_argument("--options", type=json.loads, default={}, help="of the network, as JSON")
-    parser.add_argument("--freely", action="store_true", help="leave glibc's settings as they are")
+    parser.add_argument("--freely", action="store_true", help="by glibc's settings as they are")
     asked = parser.parse_args()
     if not (asked.freely or MEMORY.items() <= os.environ.items()):  # read when a process starts
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **MEMORY})

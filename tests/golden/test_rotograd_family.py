@@ -263,6 +263,15 @@ def test_few_items_turn_a_part_of_the_space_only(rate: float) -> None:
     assert mirrored or rate < 1, "the test would see no difference"
 
 
+def test_few_items_turn_replicates_side_by_side() -> None:
+    own, shared, current = normal(4 * 3, 2, 11), normal(4, 2, 11, seed=1), rotations(4 * 3, 11)
+    own[3, 0, 0] = np.nan
+    each = [tensor(own).reshape(4, 3, 2, 11), tensor(shared), tensor(current).reshape(4, 3, 11, 11)]
+    found = torch.vmap(lambda *one: descend(*one, 0.05))(*each)
+    expected = torch.stack([descend(*one, 0.05) for one in zip(*each, strict=True)])
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+
+
 def test_a_gradient_that_is_no_number_moves_no_rotation() -> None:
     own, shared, current = normal(3, 2, 24), normal(2, 24, seed=1), rotations(3, 24)
     own[1, 0, 0] = np.nan

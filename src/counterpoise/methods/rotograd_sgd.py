@@ -7,7 +7,8 @@ at z^k_i and g_i = sum_k omega_k R_k^T g^k_i, both constants::
     R_k <- the rotation nearest to  R_k - alpha (2/B) sum_i (R_k g_i - g^k_i) g_i^T
 
 Weights omega_k move as RotoGrad's do. It costs one backward pass of the trunk, and a singular value
-decomposition for every R_k: of a d x d matrix or, where items are few, of one of 2 B + 1 rows.
+decomposition for every R_k: of a d x d matrix or, where items are few, of one of 2 B + 1 rows,
+after which rounding adds up until the next thousandth step.
 
 - There is no translation: the gradient of the second problem of Eq. 8 with respect to d_k is
   2 mean_i (R_k z_i + d_k - z^k_i) = 0 at the current d_k, which hence stays zero. Rotations are
