@@ -31,12 +31,6 @@ SETTINGS = PLAN.project.config
 
 os.environ.update(job_environment(SETTINGS))
 
-# By its default limit of 100 jobs a second, Snakemake looks for jobs to start once a second more for
-# every job that has ended, until it is itself a third of a core. A limit that is asked for stays.
-limits = workflow.scheduling_settings
-if limits and (limit := limits.max_jobs_per_timespan) and limit.max_jobs == 100:
-    limits.max_jobs_per_timespan = None
-
 
 wildcard_constraints:
     source=r"[a-z0-9_.-]+",
