@@ -55,7 +55,7 @@ onstart:
         os.environ.update(warm.start())
         # By its default limit of 100 jobs a second, Snakemake looks for jobs to start once a second
         # more for every job that has ended, until it is itself a third of a core.
-        limiter = workflow.scheduler.job_rate_limiter
+        limiter = getattr(workflow.scheduler, "job_rate_limiter", None)
         if limiter and limiter.max_jobs == 100:
             workflow.scheduler.job_rate_limiter = None
 
