@@ -19,6 +19,23 @@ from tests.checkouts import ROOT, Checkout, jobs
 
 RESULTS = ("weights.safetensors", "history.parquet", "predictions.parquet", "scores-*.json")
 REPORTING = {"tables": 1, "claims": 1, "report": 1, "gate": 1}
+SNAKEMAKE_COUNTING_TIMERS = """
+import sys, threading
+from snakemake.cli import main
+
+started = []
+
+class Counted(threading.Timer):
+    def start(self):
+        started.append(self)
+        super().start()
+
+threading.Timer = Counted
+try:
+    main(sys.argv[1:])
+finally:
+    print("timers:", len(started))
+"""
 
 
 def test_the_default_target_makes_every_result_and_the_report(finished: Checkout) -> None:
@@ -43,6 +60,16 @@ def test_results_without_metadata_are_not_made_again(finished: Checkout, tmp_pat
         when = 1.7e9 + rng.random() * 1e6
         os.utime(path, (when, when))
     assert not {"prepare", "split", "train", "evaluate"} & set(clone.planned())
+
+
+def test_a_run_starts_no_timers(finished: Checkout, tmp_path: Path) -> None:
+    """Snakemake's own, one for each look for jobs, would in time cost more than the jobs."""
+    clone = Checkout(Path(shutil.copytree(finished.root, tmp_path / "clone", symlinks=True)))
+    shutil.rmtree(clone.root / "reports")
+    words = ["--cores", "2", "--config", "tier=smoke", "--", "all"]
+    done = clone.run(sys.executable, "-c", SNAKEMAKE_COUNTING_TIMERS, *words)
+    assert "timers: 0" in done.stdout, done.stdout + done.stderr[-2000:]
+    assert (clone.root / "reports" / "smoke" / "index.html").is_file()
 
 
 def test_a_deleted_cell_is_made_again_with_what_depends_on_it(
