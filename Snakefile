@@ -1,7 +1,7 @@
 """counterpoise: rebuild the tables, figures and claims of five papers.
 
     snakemake --cores all                                    the demo: offline, minutes
-    snakemake --cores all --config tier=sample mirror=DIR    real data, reduced
+    snakemake --cores all --config tier=mnist-reduced        real data, reduced
     snakemake --cores all --config tier=paper                the published protocols
 
 Everything that these rules know comes from counterpoise.plan; they only declare.

@@ -160,7 +160,7 @@ def download(
     mirror: Annotated[
         str | None,
         typer.Option(
-            help="Folder or https address to try first.",
+            help="Folder to take all files from, or https address to try first.",
             envvar="COUNTERPOISE_MIRROR",
             show_default=CHOSEN,
         ),
@@ -422,7 +422,8 @@ def status(
 def plan(tier: Tier = None) -> None:
     """List the cells of a tier and say which are done; last, those that only set options.
 
-    The last line has how many there are, and the time that the whole tier stays within.
+    The last line has how many there are, and the time that the whole tier is meant to take
+    at most.
     """
     from counterpoise.transfer.pace import duration
 
@@ -433,8 +434,8 @@ def plan(tier: Tier = None) -> None:
         typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
     searched = f", {len(tried)} of them to choose options by" if tried else ""
     minutes = made.tier.budget_minutes
-    within = f", all within {duration(60 * minutes)} on two cores" if minutes is not None else ""
-    typer.echo(f"{len(last) + len(tried)} cells in tier {made.tier_name}{searched}{within}")
+    limit = "" if minutes is None else f", at most {duration(60 * minutes)} on two cores by design"
+    typer.echo(f"{len(last) + len(tried)} cells in tier {made.tier_name}{searched}{limit}")
 
 
 @app.command(rich_help_panel=PEOPLE)

@@ -124,7 +124,9 @@ def test_a_wrong_word(run, config_copy: Path, words: list[str], parts: list[str]
 def test_what_is_not_said_is_as_the_configuration_says(run, config_copy: Path) -> None:
     edit(config_copy / "config/config.yaml", "tier: demo", "tier: smoke")
     edit(config_copy / "config/config.yaml", "mirror: null", "mirror: nowhere")
-    assert "cells in tier smoke, all within 60 s on two cores" in run(config_copy, "plan").out
+    assert (
+        "cells in tier smoke, at most 60 s on two cores by design" in run(config_copy, "plan").out
+    )
     check_error(run(config_copy, "download", "mnist"), "nowhere", "does not exist")
 
 

@@ -29,7 +29,7 @@ def fetch_source(
 
     Args:
         marker: ``data/raw/SOURCE-RAW/source.json``.
-        mirror: folder or address that the files are in, tried first.
+        mirror: folder that all files are taken from, or address that is tried first.
         prepared: bytes that images prepared from them will take, by pixels along a side.
 
     Raises:

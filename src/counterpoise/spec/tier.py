@@ -59,8 +59,8 @@ class Tier(Model):
     title: Text
     description: Text
     budget_minutes: Annotated[int, Field(ge=1)] | None = None
-    """Wall time on two cores that it stays within, as `counterpoise plan` tells;
-    docs/measurements.md has the figure."""
+    """Wall time on two cores that it is meant to take at most, as `counterpoise plan` tells;
+    docs/measurements.md has what it took, where that was measured."""
     datasets: dict[Name, Reduction] = {}
     like: Name | None = None
     """Another tier whose datasets this one has, for some of its runs by themselves."""
