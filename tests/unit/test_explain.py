@@ -380,7 +380,9 @@ def test_an_explanation_scores_all_maps_of_the_same_pictures(tmp_path: Path) -> 
         ways=("grad_cam",),
     )  # fmt: skip
     for name in ("first", "again"):
+        torch.backends.cudnn.allow_tf32 = True  # torch's default
         explain(job, spec, tmp_path / f"{name}.parquet", "cpu")
+        assert not torch.backends.cudnn.allow_tf32
     scores = pd.read_parquet(tmp_path / "first.parquet")
     assert scores.equals(pd.read_parquet(tmp_path / "again.parquet"))
     assert list(scores["way"].unique()) == list(spec.maps) and set(scores["seed"]) == {0}

@@ -66,6 +66,8 @@ def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> 
         UserError: no picture of a finding has a box, or the network has no maps to look at.
     """
     torch.set_num_threads(1)
+    # Maps tell small differences, whatever the training was content with.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     with own_gpu(device_of(device)) as where:
         _explain(job, spec, target, where)
 
