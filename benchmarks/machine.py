@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from counterpoise.code import library_version
+from counterpoise.errors import UserError
 from counterpoise.provenance import commit, processor
 
+LIBRARIES = ("torch", "torchvision", "torchjd")
 RATES = {
     "H200": {"float32": 67e12, "tf32": 495e12, "bfloat16": 990e12},
     "H100 80GB HBM3": {"float32": 67e12, "tf32": 495e12, "bfloat16": 990e12},
@@ -37,6 +39,14 @@ def rate_of(device: torch.device, precision: str) -> float | None:
     return known[0].get(precision) if known else None
 
 
+def _version(library: str) -> str:
+    """An optional library may be absent: only the arms that need it are then."""
+    try:
+        return library_version(library)
+    except UserError:
+        return "absent"
+
+
 def facts(device: torch.device) -> dict[str, Any]:
     """Hardware, versions and commit."""
     found = {
@@ -44,7 +54,7 @@ def facts(device: torch.device) -> dict[str, Any]:
         "processor": processor(),
         "python": platform.python_version(),
         "commit": commit(Path(__file__).parent)["id"],
-        **{name: library_version(name) for name in ("torch", "torchvision", "torchjd")},
+        **{name: _version(name) for name in LIBRARIES},
     }
     if device.type == "cuda":
         driver = getattr(torch.version, "cuda", None)

@@ -23,6 +23,8 @@ from benchmarks.speed import PARTS
 from benchmarks.tables import Table
 from counterpoise import registry
 
+GPU_TESTS = ("tests/unit/test_gpu.py", "tests/unit/test_prefetch.py")
+"""Those that hold tests that need a GPU."""
 TOGETHER = 8
 """Methods that are timed in turn with each other."""
 FIRST = ("imtl_g", "upgrad", "db_mtl")
@@ -52,7 +54,7 @@ class Piece:
 def gpu_tests(given: argparse.Namespace) -> Iterator[Table]:
     """Whether first steps on the GPU are those of the CPU."""
     root = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/unit/test_gpu.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *GPU_TESTS]
     left = None if math.isinf(given.until) else given.until - time.monotonic()
     try:
         ended = subprocess.run(

@@ -71,7 +71,7 @@ def clock(device: torch.device) -> float:
 
 def reason(error: Exception) -> str:
     """In a line, why an arm cannot be measured."""
-    if isinstance(error, (Absent, ImportError)):
+    if isinstance(error, (Absent, ImportError)) or isinstance(error.__cause__, ImportError):
         return f"absent: {error}"
     if isinstance(error, Ended):
         return f"ended: {error}"
@@ -87,6 +87,19 @@ def forget(device: torch.device) -> None:
     gc.collect()
     if on_gpu(device):
         torch.cuda.empty_cache()
+
+
+def take_workspaces(device: torch.device) -> None:
+    """Have a GPU's libraries take now what they take at their first products and keep.
+
+    They would be counted as memory of whichever arm comes first.
+    """
+    if not on_gpu(device):
+        return
+    for kind in (torch.float32, torch.float64):
+        layer = torch.nn.Linear(64, 64, device=device, dtype=kind)
+        layer(torch.ones(64, 64, device=device, dtype=kind, requires_grad=True)).sum().backward()
+    torch.cuda.synchronize(device)
 
 
 def first_calls(make: Callable[[], Step], device: torch.device) -> tuple[Step, int | None]:

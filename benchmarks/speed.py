@@ -49,7 +49,7 @@ from benchmarks.arms import (
 )
 from benchmarks.loading import loading
 from benchmarks.machine import described
-from benchmarks.ratios import Makers, Spent, Step, exponent, ratio
+from benchmarks.ratios import Makers, Spent, Step, exponent, ratio, take_workspaces
 from benchmarks.tables import NONE, Table, compared, milliseconds
 from benchmarks.work import Work
 from counterpoise import registry
@@ -376,6 +376,7 @@ def prepare(given: argparse.Namespace) -> None:
     given.words += [f"--precision={given.precision}"]
     torch.set_num_threads(1)
     set_precision(given.precision)
+    take_workspaces(given.device)
     folder = given.libmtl or libmtl.folder_on_path()
     if folder:
         libmtl.load(folder)

@@ -45,6 +45,7 @@ class Checkout:
         kept |= {"PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
         kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
         kept["HOME"] = str(self.root)
+        kept["CUDA_VISIBLE_DEVICES"] = ""  # results of a GPU are not the same to the last byte
         return kept | dict(self.variables)
 
     def run(self, *command: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ import torch
 from benchmarks import libmtl, loading, machine, ratios, speed, tables
 from benchmarks.ratios import Absent, Ended, OutOfTime, Spent, interleaved
 from benchmarks.work import Work
+from counterpoise.errors import UserError
 from counterpoise.workflow import MEMORY
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 1)
@@ -106,6 +107,12 @@ def raising(error: Exception, after: int = 0):
     return make
 
 
+def raising_from(cause: Exception, error: Exception):
+    """Makes a step that raises the second because of the first."""
+    error.__cause__ = cause
+    return raising(error)
+
+
 def test_what_does_not_fit_or_is_not_there_is_a_row_and_the_others_go_on():
     arms = {
         "fits": lambda: lambda: math.factorial(2000),
@@ -114,6 +121,7 @@ def test_what_does_not_fit_or_is_not_there_is_a_row_and_the_others_go_on():
         "host": raising(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")),
         "elsewhere": raising(Absent("no checkout of LibMTL")),
         "library": raising(ModuleNotFoundError("No module named 'torchjd'")),
+        "solver": raising_from(ImportError("quadprog"), UserError("not installed")),
         "diverged": raising(Ended("non-finite loss")),
         "broken": raising(ValueError("a | b\nc")),
     }
@@ -125,6 +133,7 @@ def test_what_does_not_fit_or_is_not_there_is_a_row_and_the_others_go_on():
         "host": "out of memory",
         "elsewhere": "absent: no checkout of LibMTL",
         "library": "absent: No module named 'torchjd'",
+        "solver": "absent: not installed",
         "diverged": "ended: non-finite loss",
         "broken": "failed: ValueError: a / b",
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -160,6 +162,21 @@ def test_pieces_on_a_gpu_are_all_that_is_asked_for():
         mine = [p.given for p in found if p.part == "methods" and p.given["work"] == [network]]
         every = [method for given in mine for method in given["method"]]
         assert sorted(every) == sorted(registry.names("methods"))
+
+
+def test_a_library_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(machine, "LIBRARIES", ("torch", "no-such-library"))
+    assert machine.facts(torch.device("cpu"))["no-such-library"] == "absent"
+
+
+def test_all_tests_that_need_a_gpu_are_run():
+    root = Path(__file__).parents[2]
+    marked = {
+        str(file.relative_to(root))
+        for file in (root / "tests").rglob("test_*.py")
+        if re.search(r"^\s*(@pytest|pytest)\.mark\.gpu\b", file.read_text(), re.MULTILINE)
+    }
+    assert marked == set(pieces.GPU_TESTS)
 
 
 def test_tests_on_the_gpu_are_a_row():
