@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from counterpoise.files import read_json
 from counterpoise.methods._base import Method
-from counterpoise.spec.cell import Augment, Cell, Component
+from counterpoise.spec.cell import Augment, Cell, Component, Protocol
 from counterpoise.training.engine import Interrupted, Replicate
+from counterpoise.training.job import train
 from counterpoise.training.modules import Network
-from counterpoise.training.problem import Problem
+from counterpoise.training.problem import Job, Problem
 from counterpoise.training.replicates import Together, fit_together
 
-from ..support import gone_astray, hidden, small_cell, small_problem
+from ..support import computed_split, gone_astray, hidden, small_cell, small_problem
 
 DEVICE = "cuda"
 pytestmark = [
@@ -145,6 +150,55 @@ def test_a_stopped_run_goes_on(optimizer: str, together: bool, tmp_path: Path) -
             assert replicate.resume() and replicate.step == 4
         for replicate, one in zip(run(resumed, False), expected, strict=True):
             assert gone_astray(replicate, one, CLOSE) == []
+
+
+@BOTH
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_a_step_that_is_not_finite_is_not_made(
+    optimizer: str, together: bool, tmp_path: Path
+) -> None:
+    """Under Adam the device holds it back by itself, and the host hears of it later."""
+    cell = cell_of("uniform", optimizer)
+    ended = made(problem_on(cell, DEVICE), tmp_path / "ended")
+    for one in [Together(ended)] if together else ended:
+        *rest, last = one.losses
+        spoilt = chain([1.0, 1.0], repeat(math.inf))
+        one.losses = (*rest, lambda *x, last=last, spoilt=spoilt: last(*x) * next(spoilt))
+        one.run(lambda _: None, never)
+    for replicate, good in zip(
+        ended, made(problem_on(cell, DEVICE), tmp_path / "good"), strict=True
+    ):
+        order = good.begin_epoch()
+        good._step(order[:16])
+        good._step(order[16:32])
+        assert replicate.trouble is not None and replicate.trouble["step"] == 2
+        assert gone_astray(replicate, good, CLOSE) == []
+
+
+@pytest.mark.parametrize("replicates", ["alone", "together"])
+def test_a_whole_job_is_that_of_the_cpu(replicates: str, tmp_path: Path) -> None:
+    options = {"problem": "negation"}
+    split = computed_split("toy", "formula", options, tmp_path / "made")
+    cell = Cell(
+        dataset="toy", source="formula", dataset_options=options,
+        network=Component(name="mlp"), method=Component(name="gradnorm"),
+        tasks=("label", "negated"), seeds=(0, 1),
+        protocol=Protocol(optimizer="sgd", epochs=2, batch_size=64, learning_rate=0.01),
+    )  # fmt: skip
+    weights, records = [], []
+    for device in ("cpu", DEVICE):
+        work, out = tmp_path / device / "work", tmp_path / device / "out"
+        train(
+            Job(tmp_path, cell, "name", "digest", split, work, out), device, replicates=replicates
+        )
+        weights.append(load_file(out / "weights.safetensors"))
+        records.append(read_json(out / "record.json"))
+        assert {seed["status"] for seed in records[-1]["seeds"].values()} == {"finished"}
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        assert torch.allclose(weights[1][name], value, rtol=1e-3, atol=1e-3), name
+    assert records[1]["device"] == torch.cuda.get_device_name()
+    assert records[1]["device_peak_memory_mib"] > 0
 
 
 @pytest.fixture
