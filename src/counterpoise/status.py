@@ -19,8 +19,8 @@ from counterpoise.locks import is_held
 from counterpoise.transfer.pace import duration
 
 TOLD: dict[str, type | UnionType] = {
-    "cell": str, "started": float | int, "updated": float | int, "before": int, "done": int,
-    "total": int, "message": str,
+    "cell": str, "pid": int, "started": float | int, "updated": float | int, "before": int,
+    "done": int, "total": int, "message": str,
 }  # fmt: skip
 """What a training tells of itself."""
 
@@ -60,7 +60,8 @@ def _left(progress: dict[str, Any]) -> str:
 def _view(root: Path) -> Group:
     table = Table(title=None, box=None, header_style="bold", pad_edge=False)
     for column, justify in (("tier", "left"), ("cell", "left"), ("epochs", "right"),
-                            ("left", "right"), ("state", "left"), ("last", "left")):  # fmt: skip
+                            ("left", "right"), ("state", "left"), ("process", "right"),
+                            ("last", "left")):  # fmt: skip
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     all_progress = read_progress(root)
     for progress in all_progress:
@@ -70,6 +71,7 @@ def _view(root: Path) -> Group:
             f"{progress['done']}/{progress['total']}",
             _left(progress),
             "running" if progress["running"] else "stopped",
+            str(progress["pid"]) if progress["running"] else "-",
             progress["message"],
         )
     if not all_progress:
