@@ -55,7 +55,6 @@ def measured(monkeypatch):
     return names
 
 
-@pytest.mark.slow
 def test_all_is_measured_by_one_command(run):
     assert run("--part", "methods", "rivals", "--method", "uw") == 0
     told = (run.folder / "speed.md").read_text()
