@@ -6,14 +6,13 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -138,59 +137,35 @@ def checkout(tmp_path: Path) -> Checkout:
     return make_checkout(tmp_path / "checkout")
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout whose smoke tier is done; do not change it, copy it."""
-    # A folder as people name them: every workflow test on it also tests that.
-    made = make_checkout(tmp_path_factory.mktemp("finished") / "Röntgen 数据")
-    made.snakemake("all")
+def _made(folder: Path, tier: str) -> Checkout:
+    """A checkout whose tier is done. Of pytest's workers one makes it, and the others wait."""
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        made = Checkout(folder) if folder.exists() else make_checkout(folder)
+        made.snakemake("all", tier=tier)  # nothing to be done where another worker was first
     return made
 
 
-def needs_demo(item: pytest.Item) -> bool:
-    return "demo" in getattr(item, "fixturenames", ())
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """What all of pytest's workers see, and no other run of pytest."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def finished(shared_folder: Path) -> Checkout:
+    """A checkout whose smoke tier is done; do not change it, copy it."""
+    # A folder as people name them: every workflow test on it also tests that.
+    return _made(shared_folder / "Röntgen 数据", "smoke")
+
+
+@pytest.fixture(scope="session")
+def demo(shared_folder: Path) -> Checkout:
+    """A checkout whose demo is done: the one time that the whole demo runs."""
+    return _made(shared_folder / "demo", "demo")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The demo's tests come last: it is made meanwhile."""
-    items.sort(key=needs_demo)
-
-
-@dataclass(frozen=True)
-class Making:
-    """The demo while other tests run, which need one core."""
-
-    checkout: Checkout
-    process: subprocess.Popen[bytes]
-    output: Path
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _demo_in_the_making(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Making | None]:
-    """Starts the whole demo, once, if a test wants it; the other tests go first on the cores."""
-    if not any(map(needs_demo, request.session.items)):
-        yield None
-        return
-    folder = tmp_path_factory.mktemp("demo")
-    checkout = make_checkout(folder / "checkout")
-    command = ("nice", "snakemake", "--cores", "2", "--config", "tier=demo", "--", "all")
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=checkout.root, env=checkout.environment, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        yield Making(checkout, process, folder / "output")
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-
-
-@pytest.fixture(scope="session")
-def demo(_demo_in_the_making: Making) -> Checkout:
-    """A checkout whose demo is done: the one time that the whole demo runs."""
-    made = _demo_in_the_making
-    assert made.process.wait() == 0, made.output.read_text(encoding="utf-8")[-4000:]
-    return made.checkout
+    """The demo's tests come last: it takes all cores."""
+    items.sort(key=lambda item: "demo" in getattr(item, "fixturenames", ()))
