@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from itertools import takewhile
+
+_DEVICE = re.compile(r"[0-9]+$|GPU-|MIG-")
 
 
 def count_gpus() -> int:
-    """NVIDIA GPUs that this process may use; zero where there is no driver."""
+    """NVIDIA GPUs that this process may use: as the environment says, or else the driver."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+        # As CUDA reads it: the list ends at the first part that names no device.
+        parts = takewhile(_DEVICE.match, map(str.strip, visible.split(",")))
+        return sum(1 for _ in parts)
     try:
         listed = subprocess.run(
             ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20, check=True

@@ -32,6 +32,7 @@ from counterpoise.spec.cell import Candidate, Component, Pretrained
 from counterpoise.spec.paper import (
     SINGLE_TASK,
     BarsFigure,
+    DecisionFigure,
     Figure,
     Paper,
 )
@@ -188,8 +189,11 @@ class Plan:
         made = self.papers[paper]
         if named := self.explanations_of_figure(paper, figure):
             return [made.explanation(name) for name in named]
+        cells = self.cells_of_figure(paper, figure)
+        points = isinstance(_figure(made.paper, figure).content, DecisionFigure)
+        data = sorted({cell.data.split for cell in cells}) if points else []
         names = ("history.parquet", "predictions.parquet")
-        return _files(self.cells_of_figure(paper, figure), names) or [made.tables]
+        return _files(cells, names) + data or [made.tables]
 
     def inputs_of_views(self, paper: str) -> list[str]:
         """Files that the views of a paper's experiments are drawn from."""

@@ -212,9 +212,14 @@ def damage_to(folder: Path) -> list[str]:
     return wrong
 
 
-def stale_cells(folder: Path, plan: Plan) -> tuple[int, int]:
-    """Cells of a reference that its tier would train anew, and all that it has."""
+def stale_cells(folder: Path, plan: Plan | None) -> tuple[int, int]:
+    """Cells of a reference that its tier would train anew, and all that it has.
+
+    Args:
+        plan: of its tier; None if there is no such tier any more.
+    """
     cells = {
         str(p.parent.relative_to(folder / "cells")) for p in folder.glob("cells/*/*/record.json")
     }
-    return len(cells - plan.trainings.keys()), len(cells)
+    planned = plan.trainings if plan is not None else {}
+    return len(cells - planned.keys()), len(cells)

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
 from counterpoise import registry
+from counterpoise.checks.catalogue import RENAME, misnamed
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import write_text
 from counterpoise.spec.dataset import Dataset
@@ -231,14 +233,15 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     """Write the file of a dataset that is a folder of images with a table of labels.
 
     Raises:
-        UserError: the name will not do, or is taken; a label is empty, there twice, or no column of
-            the table, if that is there already.
+        UserError: the name will not do, or is taken; a label is empty, there twice, no name of a
+            task, or no column of the table, if that is there already.
     """
     path = root / "config" / "datasets" / f"{_as_name(root, name, ['papers'])}.yaml"
     wrong = [label for label in labels if not label or labels.count(label) > 1]
     if wrong:
         what = f"the label {wrong[0]!r} is there twice" if wrong[0] else "a label is empty"
         raise UserError(what, where="--labels", remedy="name each column once, with commas between")
+    _check_names(labels)
     _check_columns(root, folder, table, labels)
     taken = name in registry.names("datasets")
     if path.exists() or taken:
@@ -256,6 +259,19 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     )
     write_text(path, text)
     return path
+
+
+def _check_names(labels: list[str]) -> None:
+    """Look whether tasks can be called as the labels are."""
+    module = registry.find("datasets", "image_folder")
+    try:
+        tasks = module.tasks(module.Options(labels=labels))
+    except ValidationError as error:
+        what = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(what, where="--labels", remedy=RENAME) from error
+    for what in map(misnamed, tasks):
+        if what:
+            raise UserError(what, where="--labels", remedy=RENAME)
 
 
 def _check_columns(root: Path, folder: str, table: str, labels: list[str]) -> None:

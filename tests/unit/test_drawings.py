@@ -13,7 +13,7 @@ import pytest
 from counterpoise.files import write_json
 from counterpoise.plan import load_plan
 from counterpoise.reproduction.drawings import bars, courses, history
-from counterpoise.reproduction.drawings._maps import show_map, show_overlay, show_scale
+from counterpoise.reproduction.drawings._maps import maps_of, show_map, show_overlay, show_scale
 from counterpoise.reproduction.drawings.bars import _number
 from counterpoise.reproduction.figures import _describe
 from counterpoise.reproduction.panels import grid
@@ -28,7 +28,7 @@ from counterpoise.spec.paper import (
     Table,
 )
 
-from ..support import TIERS
+from ..support import TIERS, error_of
 
 REGION = np.zeros((8, 8), bool)
 REGION[2:5, 3:6] = True
@@ -45,6 +45,21 @@ def test_an_empty_map_says_so_and_shows_the_picture() -> None:
         assert np.ptp(plain, axis=2).max() == 0, "grey only"
         changed = (plain != pointed).any(axis=2)
         assert changed.diagonal().all() and changed.sum() == 8, "only where it points"
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
+def test_maps_that_cannot_be_read_are_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "maps.npz"
+    np.savez_compressed(path, pictures=np.arange(4000.0))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content[:-300] if damage == "cut" else content)
+    if damage == "missing":
+        path.unlink()
+    explained = SimpleNamespace(explanation=lambda name: "maps.json")
+    plan: Any = SimpleNamespace(papers={"paper": explained})
+    error = error_of(lambda: maps_of(tmp_path, plan, "paper", "first"))
+    assert error.where == str(path) and "run `snakemake` again" in error.remedy
 
 
 def test_maps_with_their_scale_stay_small_on_the_page() -> None:

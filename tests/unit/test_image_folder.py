@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 
 from counterpoise import prepared, registry
 from counterpoise.checks import check_study
+from counterpoise.checks.catalogue import NO_TASKS
 from counterpoise.datasets import image_folder
 from counterpoise.datasets._folder import NOTE
 from counterpoise.datasets.image_folder import Options
@@ -30,7 +32,7 @@ from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document
 from counterpoise.spec.study import OWN, Study
 
-from ..support import ROOT, error_of, files_in
+from ..support import ROOT, edit, error_of, files_in
 
 HEADER = "file,patient,Mass,Pleural Effusion,view"
 ROWS = (
@@ -266,6 +268,32 @@ def test_a_dataset_and_its_study_are_a_file_each(config_copy: Path, folder: Path
     assert "there is a dataset" in error.what
     error = error_of(lambda: new_dataset(config_copy, "../x", "x", "y", ["z"]))
     assert "will not do" in error.what
+
+
+@pytest.mark.parametrize(
+    ("label", "what"),
+    [
+        ("All", "'all' of task 'All' has a meaning of its own"),
+        ("Type", "'type' of task 'Type' has a meaning of its own"),
+        ("Patient", "a label cannot be called 'patient'"),
+        ("x" * 65, "longer than 64 signs"),
+    ],
+)
+def test_a_label_that_names_no_task(config_copy: Path, label: str, what: str) -> None:
+    """It would end the training, or take the place of something else in the results."""
+    error = error_of(lambda: new_dataset(config_copy, "our", "x", "y", ["Mass", label]))
+    assert what in error.what and "rename" in error.remedy
+    path = new_dataset(config_copy, "our", "x", "y", ["Mass", "Other"])
+    line = edit(path, "Other", label)
+    (error,) = error_of(lambda: load_project(config_copy)).errors
+    place, _, told = error.where.rpartition(":")
+    assert what in error.what and place == str(path) and line - 2 <= int(told) <= line
+
+
+def test_names_of_torchs_own_are_no_tasks() -> None:
+    """All that its class has, which may grow with torch."""
+    own = {name for name in dir(torch.nn.ModuleDict()) if re.fullmatch(r"[a-z0-9][a-z0-9_]*", name)}
+    assert own <= NO_TASKS
 
 
 def test_a_folder_starts_from_the_checkout_wherever_one_stands(

@@ -613,6 +613,10 @@ def test_a_figure_needs_the_cells_that_it_shows(demo_plan: Plan) -> None:
         key for name in shown for key in runs["rotograd", "reduced", name].cells.values()
     }
     assert demo_plan.cells_of_figure("thoracic", "figure-1") == []
+    paper = demo_plan.papers["rotograd"].paper
+    (shown,) = (f.id for f in paper.figures if f.content.kind == "decision")
+    data = {cell.data.split for cell in demo_plan.cells_of_figure("rotograd", shown)}
+    assert data <= set(demo_plan.inputs_of_figure("rotograd", shown)), "it shows the points"
 
 
 def test_a_paper_needs_the_cells_of_its_runs(demo_plan: Plan) -> None:

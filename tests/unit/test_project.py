@@ -86,6 +86,19 @@ MISTAKES = {
         "neither a printed number nor a margin", "`margin`"),
     "run of an explanation": ("papers/thoracic.yaml", "experiment: resnet152\n", "experiment: resnet125\n",
                               "unknown experiment 'resnet125'", "did you mean 'resnet152'?"),
+    "figure of other data": (
+        ROTOGRAD, "{kind: trajectories, experiment: toy_conflict,",
+        "{kind: trajectories, experiment: toy_negation,",
+        "cannot show experiment 'toy_negation', whose data are not the toy problem with tasks first",
+        "name another experiment"),
+    "curves of other tasks": (
+        ROTOGRAD, "{kind: roc, experiment: chest, runs: [uniform, rotograd, single_task]}",
+        "{kind: roc, experiment: reduced, runs: [uniform]}",
+        "cannot show experiment 'reduced', whose tasks do not all have an AUROC", "another"),
+    "calibration of one finding": (
+        ROTOGRAD, "{kind: roc, experiment: chest, runs: [uniform, rotograd, single_task]}",
+        "{kind: reliability, lines: [{experiment: reduced, run: uniform}]}",
+        "cannot show experiment 'reduced', which does not have several findings", "another"),
     "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",
                                   "no tier 'sampel'", "did you mean 'sample'?"),
     "tier that is taken": (TIERS, "  smoke:\n", "  own:\n", "tier 'own' is that of comparisons",

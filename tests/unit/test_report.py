@@ -376,6 +376,8 @@ def test_files_that_a_report_no_longer_writes_go(tmp_path: Path) -> None:
     write_folder(tmp_path, {"kept.csv": csv_text(("a", "b"), [(1, None)])}, (".csv", ".tex"))
     assert files_in(tmp_path) == ["kept.csv", "notes.txt"]
     assert (tmp_path / "kept.csv").read_text(encoding="utf-8") == "a,b\n1,\n"
+    write_folder(tmp_path / "none", {}, (".csv",))
+    assert (tmp_path / "none").is_dir(), "Snakemake asks for the folder"
 
 
 # Rows of several groups --------------------------------------------------------------------------

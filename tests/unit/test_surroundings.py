@@ -62,7 +62,10 @@ def test_jobs_run_with_the_interpreter_that_runs_the_workflow() -> None:
     assert Path(first) == Path(sys.executable).parent
 
 
-@pytest.mark.parametrize(("visible", "count"), [("0,2", 2), ("", 0), ("-1", 0), ("GPU-abc", 1)])
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [("0,2", 2), ("", 0), ("-1", 0), ("GPU-abc", 1), ("0, 1", 2), ("0,-1,1", 1), ("NoDevFiles", 0)],
+)  # fmt: skip
 def test_visible_gpus(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert count_gpus() == count

@@ -5,15 +5,36 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from counterpoise import registry
 from counterpoise.errors import UserError, nearest
+from counterpoise.spec.base import Name
 from counterpoise.spec.cell import Component, Pretrained
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document, Path_, validation_errors
-from counterpoise.spec.paper import SINGLE_TASK, Experiment
+from counterpoise.spec.paper import ALL_TASKS, SINGLE_TASK, Experiment
 from counterpoise.tasks import Task
+
+_MODULE_DICT = """
+    add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double
+    dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu items keys load_state_dict modules mtia named_buffers named_children
+    named_modules named_parameters parameters pop register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu
+    zero_grad
+"""
+NO_TASKS = frozenset({ALL_TASKS, *_MODULE_DICT.split()})
+"""Names that no task can have: that of all tasks together, and those which torch's ``ModuleDict``,
+which holds the heads, keeps for itself."""
+
+RENAME = "call it otherwise; of a label, rename its column"
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 def unknown(
@@ -86,18 +107,44 @@ def check_entry(
 def check_dataset(dataset: Dataset, document: Document) -> list[UserError]:
     """Problems of a dataset: its module, its options and those of its sources."""
     try:
-        model = registry.find("datasets", dataset.reader or dataset.id).Options
+        module = registry.find("datasets", dataset.reader or dataset.id)
     except UserError as error:
         key = "id" if dataset.reader is None else "reader"
         return [UserError(error.what, where=document.where((key,)), remedy=error.remedy)]
-    errors = check_options(model, dataset.options, document, ("options",))
+    model = module.Options
+    own = check_options(model, dataset.options, document, ("options",))
+    errors = [*own]
     for name, source in dataset.sources.items():
-        merged = {**dataset.options, **source.options}
-        errors += check_options(model, merged, document, ("sources", name, "options"))
+        if not own:
+            at_options = ("sources", name, "options") if source.options else ("options",)
+            merged = {**dataset.options, **source.options}
+            errors += check_options(model, merged, document, at_options) or check_task_names(
+                module.tasks(model(**merged)), document, at_options
+            )
         if (maker := source.generator) is not None:
             at = ("sources", name, "generator")
             errors += check_entry("generators", maker.name, maker.options, document, at)
-    return errors
+    return unique(errors)
+
+
+def misnamed(task: Task) -> str:
+    """Why a task cannot be called so, as one of a column of labels may not; empty if it can."""
+    try:
+        _NAME.validate_python(task.name)
+    except ValidationError:
+        long = len(task.name) > 64
+        why = "is longer than 64 signs" if long else "has other signs than a-z, 0-9, _ . -"
+    else:
+        if task.name not in NO_TASKS:
+            return ""
+        why = "has a meaning of its own"
+    return f"the name {task.name!r} of task {task.label!r} {why}"
+
+
+def check_task_names(tasks: Sequence[Task], document: Document, at: Path_) -> list[UserError]:
+    """Tasks whose names cannot be used."""
+    where = document.where(at)
+    return [UserError(what, where=where, remedy=RENAME) for what in map(misnamed, tasks) if what]
 
 
 def check_pretrained(

@@ -10,6 +10,7 @@ from counterpoise import registry
 from counterpoise.checks.catalogue import (
     check_entry,
     check_pretrained,
+    check_task_names,
     no_weights,
     not_stages,
     tasks_of,
@@ -35,6 +36,10 @@ def check_experiment(
         return wrong
     if wrong := check_entry("datasets", dataset, experiment.dataset_options, document, at):
         return wrong  # its tasks follow from them
+    if experiment.dataset_options:
+        at_options = (*at, "dataset_options")
+        if wrong := check_task_names(tasks_of(experiment), document, at_options):
+            return wrong
     network = experiment.network
     own = check_entry("networks", network.name, network.options, document, (*at, "network"))
     errors = [*own]

@@ -19,15 +19,21 @@ from counterpoise.spec.paper import (
     BarsFigure,
     ClaimTest,
     CompareTest,
+    DecisionFigure,
     Experiment,
+    Figure,
+    FigureContent,
     Paper,
     Quantity,
+    ReliabilityFigure,
+    RocFigure,
     SaliencyFigure,
     Table,
+    TrajectoriesFigure,
     parse_printed,
     references,
 )
-from counterpoise.tasks import TOGETHER
+from counterpoise.tasks import TOGETHER, Task
 
 
 def check_paper(
@@ -136,13 +142,49 @@ def _check_figures(paper: Paper, document: Document) -> list[UserError]:
     tables = {table.id: table for table in paper.tables}
     for f, figure in enumerate(paper.figures):
         at = ("figures", f, "content")
-        for experiment, run in figure.lines:
-            errors += _check_named_run(paper, experiment, run, document, at, at)
+        wrong = [
+            error
+            for experiment, run in figure.lines
+            for error in _check_named_run(paper, experiment, run, document, at, at)
+        ]
+        errors += wrong or _check_fit(paper, figure, document, at)
         if isinstance(figure.content, BarsFigure):
             name = figure.content.table
             wrong = unknown("unknown table", name, tables, document, at)
             errors += wrong or _check_bars(tables[name], document, at)
     return errors
+
+
+def _check_fit(paper: Paper, figure: Figure, document: Document, at: Path_) -> list[UserError]:
+    """Problems of figures that not every dataset has."""
+    return [
+        UserError(
+            f"figure {figure.id!r} cannot show experiment {name!r}, {lack}",
+            where=document.where(at),
+            remedy="name another experiment, or take the figure out",
+        )
+        for name in dict.fromkeys(experiment for experiment, _ in figure.lines)
+        if (lack := _lacking(figure.content, paper.experiments[name]))
+    ]
+
+
+def _lacking(content: FigureContent, experiment: Experiment) -> str:
+    """What an experiment has not that a figure of it needs; empty if there is nothing."""
+    tasks = tasks_of(experiment)
+    if isinstance(content, RocFigure):
+        return "whose tasks do not all have an AUROC" * any("auroc" not in t.metrics for t in tasks)
+    if isinstance(content, ReliabilityFigure):
+        return "which does not have several findings" * (sum(map(_is_finding, tasks)) < 2)
+    if isinstance(content, TrajectoriesFigure | DecisionFigure):
+        names = ("label", "negated") if isinstance(content, DecisionFigure) else ("first", "second")
+        if experiment.dataset == "toy" and {task.name for task in tasks} >= set(names):
+            return ""
+        return f"whose data are not the toy problem with tasks {' and '.join(names)}"
+    return ""
+
+
+def _is_finding(task: Task) -> bool:
+    return task.classes == 2 and task.outputs == 1
 
 
 def _check_bars(table: Table, document: Document, at: Path_) -> list[UserError]:
@@ -275,7 +317,7 @@ def _check_quantity(
         if quantity.history is not None:
             continue
         metrics = tasks[task].metrics
-        binary = [t for t in tasks.values() if t.classes == 2 and t.outputs == 1]
+        binary = [t for t in tasks.values() if _is_finding(t)]
         if quantity.task == ALL_TASKS and len(binary) > 1 and quantity.metric in TOGETHER:
             continue
         if quantity.metric not in metrics:

@@ -52,6 +52,10 @@ _PARTS = {
 """What a column of parts may call them."""
 
 
+_TAKEN = {"name", "patient", "part", "images", "patients", DAMAGED}
+"""What stands beside the labels, by the same kind of name, in the index and among its counts."""
+
+
 class Options(base.Options):
     """What the table's columns mean, and how images are divided."""
 
@@ -96,6 +100,8 @@ class Options(base.Options):
         names = [name_of(label) for label in self.labels]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"labels give the name {twice[0]!r} twice")
+        if taken := sorted(set(names) & _TAKEN):
+            raise ValueError(f"a label cannot be called {taken[0]!r}; rename its column")
         if stray := sorted(set(self.uncertain_of) - set(self.labels)):
             raise ValueError(f"uncertain_of names {stray[0]!r}, which is no label")
         try:

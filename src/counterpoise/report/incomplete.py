@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import UserError
-from counterpoise.files import read_json
+from counterpoise.files import read_json, read_parquet
 from counterpoise.plan import Plan
 from counterpoise.report.cell_files import CellFiles, missing_of_run
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.tables import make_entry, planned_entry, tables_of
 from counterpoise.spec.paper import DELTA_M, Column, Paper, Row, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class FoundScores(Scores):
@@ -32,6 +35,13 @@ class FoundScores(Scores):
     def record(self, key: str) -> Any:
         """The training record of a cell."""
         return _there(self._cells[key], self._cells[key].record)
+
+    def history(self, key: str) -> pd.DataFrame | None:
+        """The history that lies beside the record."""
+        if key not in self._histories:
+            path = self._cells[key].scored.with_name("history.parquet")
+            self._histories[key] = read_parquet(path, "history") if path.is_file() else None
+        return self._histories[key]
 
 
 def _there(files: CellFiles, found: dict[str, Any] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoise.files import write_text
+from counterpoise.files import make_folder, write_text
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -21,7 +21,11 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def write_folder(folder: Path, files: dict[str, str], suffixes: Sequence[str]) -> None:
-    """Write files by name; others of these kinds, which an earlier report has left, go."""
+    """Write files by name; others of these kinds, which an earlier report has left, go.
+
+    The folder is there afterwards, though it may be empty: Snakemake asks for it.
+    """
+    make_folder(folder)
     for name, text in files.items():
         write_text(folder / name, text)
     for path in folder.glob("*.*"):

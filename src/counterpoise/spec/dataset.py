@@ -104,7 +104,7 @@ class Dataset(Model):
     reader: Name | None = None
     """Module of ``counterpoise.datasets`` that reads it; the one of its own name if absent."""
     card: Card
-    sources: dict[Name, DataSource]
+    sources: Annotated[dict[Name, DataSource], Field(min_length=1)]
     options: dict[str, Any] = {}
     split_seed: Annotated[int, Field(ge=0)] = 0
     counts: dict[str, Annotated[int, Field(ge=0)]] = {}

@@ -470,7 +470,7 @@ class LimitTest(Model):
 
     kind: Literal["limit"]
     claimed: Finite
-    trivial: tuple[Ref, ...]
+    trivial: Annotated[tuple[Ref, ...], Field(min_length=1)]
     """Numbers whose mean, as a share of one, is what the trivial predictor gets wrong."""
 
 

@@ -44,8 +44,8 @@ def _references(root: Path, plans: dict[str, Plan]) -> tuple[list[str], bool]:
             lines += [f"          {reason}" for reason in wrong]
             lines.append("          What to do: `git checkout` the folder")
             continue
-        plan = plans.get(read_json(folder / "reference.json")["tier"])
-        stale, cells = stale_cells(folder, plan) if plan else (0, 0)
+        tier = read_json(folder / "reference.json")["tier"]
+        stale, cells = stale_cells(folder, plans.get(tier))
         older = f", {stale} made by older code or settings" if stale else ""
         lines.append(f"sound     {FOLDER}/{folder.name}: {cells} cells{older}")
     return lines, whole

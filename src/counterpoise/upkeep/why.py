@@ -188,10 +188,14 @@ def explain(root: Path, plan: Plan, word: str) -> Iterator[str]:
         yield from _where_to_look(plan, training, found, nearest_made.commit)
 
 
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def _of_scores(root: Path, training: Training) -> Iterator[str]:
     if (root / training.scores).is_file():
         return
-    others = sorted((root / training.folder).glob("scores-*.json"))
+    others = sorted((root / training.folder).glob("scores-*.json"), key=_age)
     yield "  its scores are not made yet" + ("; since the last ones:" if others else "")
     for path in others[-1:]:
         scores = read_json(path)
