@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from counterpoise.code import library_version
-from counterpoise.errors import UserError
 from counterpoise.provenance import commit, processor
 
 LIBRARIES = ("torch", "torchvision", "torchjd")
@@ -39,14 +38,6 @@ def rate_of(device: torch.device, precision: str) -> float | None:
     return known[0].get(precision) if known else None
 
 
-def _version(library: str) -> str:
-    """An optional library may be absent: only the arms that need it are then."""
-    try:
-        return library_version(library)
-    except UserError:
-        return "absent"
-
-
 def facts(device: torch.device) -> dict[str, Any]:
     """Hardware, versions and commit."""
     found = {
@@ -54,7 +45,8 @@ def facts(device: torch.device) -> dict[str, Any]:
         "processor": processor(),
         "python": platform.python_version(),
         "commit": commit(Path(__file__).parent)["id"],
-        **{name: _version(name) for name in LIBRARIES},
+        # Without an optional library only the arms that need it are left out.
+        **{name: library_version(name, optional=True) for name in LIBRARIES},
     }
     if device.type == "cuda":
         driver = getattr(torch.version, "cuda", None)

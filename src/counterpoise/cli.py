@@ -204,8 +204,7 @@ def download(
     marker = root / raw_marker(source, raw_digest(source, found[source], root))
     prepared = {}
     if tier is not None and found[source].files:
-        made = _plan(tier, papers=papers)
-        every = [*made.trainings.values(), *made.preliminary.values()]
+        every = _plan(tier, papers=papers).every.values()
         prepared = to_prepare(root, source, [training.data for training in every])
     fetch_source(source, found[source], marker, mirror, prepared)
 
@@ -225,7 +224,7 @@ def _data(folder: str) -> Data:
         except UserError as error:  # its data may be the ones
             unplanned[tier] = error
             continue
-        for training in (*made.trainings.values(), *made.preliminary.values()):
+        for training in made.every.values():
             if training.data.digest == digest:
                 return training.data
     if first in unplanned:

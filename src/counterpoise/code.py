@@ -124,9 +124,18 @@ def code_digests(modules: Iterable[str], without: frozenset[str] = frozenset()) 
 
 
 @cache
-def library_version(name: str) -> str:
-    """Installed version of a library, without a local build label such as ``+cu130``."""
+def library_version(name: str, *, optional: bool = False) -> str:
+    """Installed version of a library, without a local build label such as ``+cu130``.
+
+    Args:
+        optional: it may be "absent".
+
+    Raises:
+        UserError: it is not installed, and should be.
+    """
     try:
         return importlib.metadata.version(name).split("+")[0]
     except importlib.metadata.PackageNotFoundError as error:
+        if optional:
+            return "absent"
         raise UserError(f"{name} is not installed", remedy="run `make environment`") from error

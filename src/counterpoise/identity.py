@@ -141,14 +141,7 @@ def _versions(
     """
     own: tuple[str, ...] = getattr(module, "LIBRARIES", ())
     found = {name: library_version(name) for name in common}
-    for name in own:
-        try:
-            found[name] = library_version(name)
-        except UserError:
-            if not optional:
-                raise
-            found[name] = "absent"
-    return found
+    return found | {name: library_version(name, optional=optional) for name in own}
 
 
 def plan_data(place: Place) -> Data:

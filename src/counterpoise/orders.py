@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +95,9 @@ def _holds(training: Training) -> bool:
         and data.options == data.identity["options"] == training.cell.dataset_options
         and (data.dataset, data.source) == (training.cell.dataset, training.cell.source)
         and _are_here({**identity["code"], **training.scoring_code}, module_digest)
-        and _are_here(identity["libraries"], _version)
+        and _are_here(identity["libraries"], partial(library_version, optional=True))
     )
 
 
 def _are_here(expected: dict[str, str], found: Any) -> bool:
     return all(found(name) == value for name, value in expected.items())
-
-
-def _version(name: str) -> str:
-    try:
-        return library_version(name)
-    except UserError:
-        return "absent"

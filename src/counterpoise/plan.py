@@ -28,7 +28,8 @@ from counterpoise.identity import (
 from counterpoise.layout import CELL_FILES, Data, PaperPlan, RunMark, RunPlan, Training
 from counterpoise.project import Project, load_project
 from counterpoise.spec.augment import Augment
-from counterpoise.spec.cell import Candidate, Component, Pretrained
+from counterpoise.spec.cell import Candidate, Cell, Component, Pretrained
+from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.paper import (
     SINGLE_TASK,
     BarsFigure,
@@ -105,10 +106,14 @@ class Plan:
         return f"reports/{self.tier_name}/gate.json"
 
     @property
+    def every(self) -> dict[str, Training]:
+        """All cells by key: those that runs show, and before them those that others start from."""
+        return {**self.preliminary, **self.trainings}
+
+    @property
     def data_files(self) -> list[str]:
         """Splits of all data that the tier's cells use."""
-        every = (*self.trainings.values(), *self.preliminary.values())
-        return sorted({training.data.split for training in every})
+        return sorted({training.data.split for training in self.every.values()})
 
     @property
     def cell_files(self) -> list[str]:
@@ -132,7 +137,7 @@ class Plan:
             UserError: the plan has no such cell.
         """
         key = f"{name}/{digest}"
-        planned = {**self.preliminary, **self.trainings}
+        planned = self.every
         if key in planned:
             return planned[key]
         if same := [training.key for training in planned.values() if training.name == name]:
@@ -156,9 +161,13 @@ class Plan:
             raise UserError(f"no paper {name!r} in this plan", remedy=nearest(name, self.papers))
         return self.papers[name]
 
+    def source_of(self, cell: Cell) -> DataSource:
+        """Where a cell's data come from."""
+        return self.project.datasets[cell.dataset].sources[cell.source]
+
     def data(self, digest: str) -> Data:
         """Prepared data by digest."""
-        for training in (*self.trainings.values(), *self.preliminary.values()):
+        for training in self.every.values():
             if training.data.digest == digest:
                 return training.data
         raise UserError(f"tier {self.tier_name} uses no data with digest {digest}")
@@ -414,7 +423,7 @@ def _named(component: Component) -> str:
 def _titles(plan: Plan, run: RunPlan) -> dict[str, bool]:
     """What data a run is on, and whether they stand in for others, as exhibits say it."""
     cells = [plan.trainings[key].cell for key in run.cells.values()]
-    sources = [plan.project.datasets[cell.dataset].sources[cell.source] for cell in cells]
+    sources = [plan.source_of(cell) for cell in cells]
     return {source.title: source.stand_in for source in sources}
 
 

@@ -307,7 +307,7 @@ def test_a_training_knows_its_siblings(
 ) -> None:
     """Each with its own folders, of the cells that a workflow has planned."""
     plan = load_plan(config_copy, {"tier": "demo", "papers": "all", "methods": "all"})
-    write_orders(config_copy, "demo", [*plan.preliminary.values(), *plan.trainings.values()])
+    write_orders(config_copy, "demo", plan.every.values())
     cells = plan.runs["rotograd", "reduced", "single_task"].cells
     found: list[Any] = []
 

@@ -201,6 +201,7 @@ def test_library_versions_have_no_build_label() -> None:
 
     assert library_version("torch") == torch.__version__.split("+")[0]
     assert "is not installed" in error_of(lambda: library_version("no-such-library")).what
+    assert library_version("no-such-library", optional=True) == "absent"
 
 
 def test_layers_are_kept() -> None:

@@ -562,14 +562,6 @@ def test_items_are_known_by_what_they_are(dataset: None) -> None:
     assert name != names_of(frame, cell.model_copy(update={"source": "y"}))
 
 
-def test_a_record_that_says_nothing_of_the_training_part(dataset: None, tmp_path: Path) -> None:
-    files = files_of(tmp_path, {})
-    evaluate(cell_of("mass"), *files)
-    found = read_json(files[2])
-    assert found["constant"] is None and found["skill"] == {"validation": None}
-    assert found["resamples"]["test"]["tasks"]["mass"]["draws"]["auroc"]
-
-
 def test_a_finding_that_no_item_has_still_has_an_accuracy_with_its_items(dataset: None) -> None:
     frame = frame_of(0).assign(**{"target.hernia": 0})
     cell = cell_of("mass", "hernia")

@@ -16,7 +16,7 @@ from counterpoise.plan import Plan
 
 
 def every(plan: Plan) -> list[Training]:
-    return [*plan.preliminary.values(), *plan.trainings.values()]
+    return [*plan.every.values()]
 
 
 def test_a_job_gets_the_planned_cell(demo_plan: Plan, tmp_path: Path) -> None:

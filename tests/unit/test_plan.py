@@ -436,7 +436,11 @@ def test_the_version_of_a_library_is_part_of_a_result(
     from counterpoise import identity
 
     known = identity.library_version
-    monkeypatch.setattr(identity, "library_version", lambda n: "0" if n == "torch" else known(n))
+
+    def other(name: str, **how: bool) -> str:
+        return "0" if name == "torch" else known(name, **how)
+
+    monkeypatch.setattr(identity, "library_version", other)
     assert changed(digests(demo_plan), digests(plan_of())) == set(digests(demo_plan))
 
 
@@ -689,7 +693,7 @@ def test_a_cell_has_the_same_files_wherever_they_are_named() -> None:
 def test_a_cell_of_another_digest_is_named_by_what_it_is_now() -> None:
     """Whatever else is near it in letters, and if it only sets options of another."""
     plan = plan_of(tier="chest-reduced")
-    planned = {**plan.preliminary, **plan.trainings}
+    planned = plan.every
     names = [training.name for training in planned.values()]
     for training in planned.values():
         if names.count(training.name) > 1:

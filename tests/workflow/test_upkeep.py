@@ -186,9 +186,11 @@ def test_an_option_of_the_data_is_named_once(clone: Checkout) -> None:
 
 def test_a_library_is_named(clone: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     real = identities.library_version
-    monkeypatch.setattr(
-        identities, "library_version", lambda name: "9.9" if name == "torch" else real(name)
-    )
+
+    def other(name: str, **how: bool) -> str:
+        return "9.9" if name == "torch" else real(name, **how)
+
+    monkeypatch.setattr(identities, "library_version", other)
     said = told(clone, one(clone, CELL).parent.name)
     assert "library torch: " in said and "-> 9.9" in said and said.count("->") == 1
 

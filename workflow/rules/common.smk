@@ -18,11 +18,7 @@ try:
     PLAN = load_plan(Path.cwd(), dict(config))
     # The report depends on this list, which changes only when something that it is made of does.
     write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))
-    write_orders(
-        Path.cwd(),
-        PLAN.tier_name,
-        [*PLAN.preliminary.values(), *PLAN.trainings.values()],
-    )
+    write_orders(Path.cwd(), PLAN.tier_name, PLAN.every.values())
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -37,6 +37,7 @@ from counterpoise.evaluation.resampling import (
 from counterpoise.files import read_json, read_parquet, sha256_file, write_sealed
 from counterpoise.metrics import Metric, metric, weighted_mean
 from counterpoise.spec.cell import Cell
+from counterpoise.spec.paper import ALL_TASKS
 from counterpoise.tasks import Task
 
 Training = dict[str, list[float]]
@@ -81,10 +82,6 @@ def _finite(frames: list[pd.DataFrame], task: Task) -> list[tuple[np.ndarray, np
     return [(outputs, targets) for outputs, targets in arrays if np.isfinite(outputs).all()]
 
 
-TOGETHER = "all"
-"""In place of a task: the scores of all findings together."""
-
-
 def _binary(cell: Cell) -> list[str]:
     """The cell's findings, tasks of one logit and two classes, if it has several."""
     names = [task.name for task, _ in _tasks(cell) if task.classes == 2 and task.outputs == 1]
@@ -120,7 +117,7 @@ def _all_findings(predictions: pd.DataFrame, cell: Cell) -> dict[str, dict[str, 
 def score(predictions: pd.DataFrame, cell: Cell) -> dict[str, Any]:
     """Scores as ``{seed: {part: {task: {metric: value}}}}``; an undefined score is None.
 
-    Several findings have beside their own scores those of all together, under :data:`TOGETHER`.
+    Several findings have beside their own scores those of all together, under :data:`ALL_TASKS`.
     """
     scores: dict[str, Any] = {}
     for (seed, part), frame in predictions.groupby(["seed", "part"], sort=True):
@@ -138,7 +135,7 @@ def score(predictions: pd.DataFrame, cell: Cell) -> dict[str, Any]:
             for part, values in parts.items():
                 data = together.get(seed, {}).get(part)
                 known = joint_scores(data) if data is not None else dict.fromkeys(JOINT)
-                values[TOGETHER] = known
+                values[ALL_TASKS] = known
     return scores
 
 
@@ -166,7 +163,7 @@ def constant_scores(predictions: pd.DataFrame, cell: Cell, training: Training) -
             targets = _matrix(frame, names, "target")
             every = np.tile(logits, (len(targets), 1))
             # Of one logit for all items every threshold calls all positive or none.
-            values[TOGETHER] = joint_scores(findings(every, targets, logits))
+            values[ALL_TASKS] = joint_scores(findings(every, targets, logits))
     return scores
 
 
@@ -393,19 +390,17 @@ def evaluate(
 ) -> None:
     """Write the scores of a cell with the digests of the predictions and code they come from.
 
-    Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`, None where
-    the record does not tell of the training part; ``resamples`` ``{"test": {"items": ...,
-    "factors": ..., "tasks": ...}}`` as of :func:`names_of` and :func:`resampled`, each array as one
-    line of text; ``reliability``
-    of each seed and finding the bins of a diagram on the test part, ``[items, mean probability,
-    share of positives]``; ``skill``
+    Keys: ``scores`` as of :func:`score`; ``constant`` as of :func:`constant_scores`; ``resamples``
+    ``{"test": {"items": ..., "factors": ..., "tasks": ...}}`` as of :func:`names_of` and
+    :func:`resampled`, each array as one line of text; ``reliability`` of each seed and finding the
+    bins of a diagram on the test part, ``[items, mean probability, share of positives]``; ``skill``
     ``{"validation": ...}`` as of :func:`skill`.
 
     Raises:
         UserError: predictions or record are missing or damaged.
     """
     frame = read_predictions(predictions)
-    training: Training | None = read_json(record).get("training_targets")
+    training: Training = read_json(record)["training_targets"]
     seeds: dict[str, dict[str, pd.DataFrame]] = {
         part: {str(seed): rows for seed, rows in frame[frame["part"] == part].groupby("seed")}
         for part in ("validation", "test")
@@ -415,7 +410,7 @@ def evaluate(
     factors, draws = resampled(seeds["test"], cell, "test")
     together = {seed: p["test"] for seed, p in _all_findings(frame, cell).items() if "test" in p}
     if together:
-        draws[TOGETHER] = resampled_together(together, cell, first, "test")
+        draws[ALL_TASKS] = resampled_together(together, cell, first, "test")
     names = tuple(_binary(cell))
     write_sealed(
         target,
@@ -423,7 +418,7 @@ def evaluate(
             "code": code or {},
             "predictions": sha256_file(predictions),
             "scores": score(frame, cell),
-            "constant": constant_scores(frame, cell, training) if training else None,
+            "constant": constant_scores(frame, cell, training),
             "resamples": {
                 "test": {
                     "items": items,
@@ -434,8 +429,6 @@ def evaluate(
             "reliability": {seed: diagram(data, names) for seed, data in together.items()},
             "skill": {
                 "validation": skill([*seeds["validation"].values()], cell, training, "validation")
-                if training
-                else None
             },
         },
     )

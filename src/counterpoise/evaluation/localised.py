@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 
 from counterpoise.evaluation.measured import Draws, Measured, combined
 from counterpoise.evaluation.resampling import item_weights, schemes_of, units_of
 from counterpoise.metrics import weighted_mean
-from counterpoise.spec.paper import CENTRE
+from counterpoise.spec.paper import CENTRE, Localisation
 
-SCORES = ("pointing", "energy", "overlap.0.25", "overlap.0.5", "overlap.0.75", "empty")
+SCORES = get_args(Localisation)
 
 Localised = dict[str, dict[str, Measured]]
 """By way of making maps, and by score."""

@@ -142,7 +142,7 @@ def reference_cells(reference: Reference) -> list[ReferenceCell]:
 
 def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
     training, cell = files.training, files.training.cell
-    source = plan.project.datasets[cell.dataset].sources[cell.source]
+    source = plan.source_of(cell)
     kind = ", stand-in data" if source.stand_in else ""
     facts = [
         ("method", named(_method(files))),

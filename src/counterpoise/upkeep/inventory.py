@@ -84,7 +84,7 @@ def planned_units(plans: dict[str, Plan]) -> dict[str, Kind]:
     """Every unit that some plan names."""
     units: dict[str, Kind] = {}
     for plan in plans.values():
-        for training in (*plan.preliminary.values(), *plan.trainings.values()):
+        for training in plan.every.values():
             units[training.folder] = "cell"
             units[training.work] = "work"
             units[str(Path(training.data.raw).parent)] = "raw"

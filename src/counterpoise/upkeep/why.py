@@ -140,7 +140,7 @@ def find_cells(plan: Plan, made: list[Made], word: str) -> list[Training]:
         UserError: there is none.
     """
     name, digest = _cell_of(word)
-    planned = {**plan.preliminary, **plan.trainings}
+    planned = plan.every
     if f"{name}/{digest}" in planned:
         return [planned[f"{name}/{digest}"]]
     old = [one for one in made if one.key == f"{name}/{digest}"]

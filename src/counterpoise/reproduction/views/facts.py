@@ -212,7 +212,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
 def stand_in(plan: Plan, run: RunPlan) -> str:
     """Network and data of a run in words, with its scale; empty where neither is another's."""
     cell = plan.trainings[next(iter(run.cells.values()))].cell
-    source = plan.project.datasets[cell.dataset].sources[cell.source]
+    source = plan.source_of(cell)
     if not (source.stand_in or run.other_network):
         return ""
     usual = registry.find("networks", cell.network.name).Options().model_dump(mode="json")
