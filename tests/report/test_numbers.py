@@ -192,7 +192,7 @@ def test_each_number_leads_to_all_that_it_was_made_from(
                 f"{fixed(record['peak_memory_mib'], 0)} MiB", duration(record["seconds"]),
             ):  # fmt: skip
                 assert " ".join(words.split()) in text, (key, words)
-            dirty = "with changes that are not committed" in text
+            dirty = "with uncommitted changes" in text
             assert dirty == bool(record["commit"]["dirty"])
             table = cards[run["link"]].find(".//tbody")
             assert table is not None

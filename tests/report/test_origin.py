@@ -58,7 +58,7 @@ def test_results_of_older_code_are_shown_and_marked_as_stale(clone: Checkout) ->
     assert {(n["link"], n["column"]) for n in stale} == shown, "numbers of its history, too"
     for number in stale:
         assert number["ours"] == before[number["link"], number["column"]]
-    assert "shown is the older result 000000000000" in page
+    assert "the older result 000000000000 is shown" in page
     assert clone.run("counterpoise", "gate", "--tier", "smoke").returncode == 1
 
 
@@ -79,10 +79,12 @@ def test_a_reference_is_shown_beside_ours_and_grows_stale(clone: Checkout) -> No
     assert f", tier smoke, with {len(said)}\N{NO-BREAK SPACE}printed numbers: " in page
     assert "<dt>Cost</dt><dd>2\N{NO-BREAK SPACE}cells with 2\N{NO-BREAK SPACE}seeds, " in page
     assert (
-        'Committed runs of <a href="#reference:small">small</a>, a tendency: <span class="tag'
+        'Committed runs from <a href="#reference:small">small</a>, a tendency: <span class="tag'
         in page
     )
-    assert page.count("Beside ours: ") == len({(n["paper"], n["table"]) for n in ours.values()})
+    assert page.count("Shown beside ours: ") == len(
+        {(n["paper"], n["table"]) for n in ours.values()}
+    )
     assert results["references"]["small"]["note"] == "A *test*."
     header = (clone.root / "reports/smoke/tables/rotograd-table-3.csv").read_text().splitlines()[0]
     assert header.endswith("small_mean,small_sd,small_n,small_state,small_marks")

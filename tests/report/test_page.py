@@ -170,7 +170,7 @@ def test_it_prints_as_a_document(visit: Any) -> None:
     whole = " ".join(texts)
     for words in ("Do the printed numbers hold?", "does not hold", "stand-in data", "Evidence"):
         assert words in whole
-    for words in ("Skip to the content", "Which word", "Find rows", "sha256"):
+    for words in ("Skip to content", "Which word", "Find rows", "sha256"):
         assert words not in whole
     assert f"{len(pages)} of {len(pages)}" in texts[-1], "pages are numbered"
     colours = page.evaluate(

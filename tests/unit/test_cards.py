@@ -24,8 +24,8 @@ def made(demo_plan: Plan) -> dict[str, Card]:
 def test_every_method_says_what_it_is_held_to_and_how_exactly(made: dict[str, Card]) -> None:
     for name in registry.names("methods"):
         facts = dict(made[name].facts)
-        assert facts["Paper"] and facts["Held to"], name
-    held = dict(made["gls"].facts)["Held to"]
+        assert facts["Paper"] and facts["Tested against"], name
+    held = dict(made["gls"].facts)["Tested against"]
     assert held[0].startswith("autograd on the written loss: largest relative error ")
     assert any(float(text.split()[-1]) < 1e-6 for text in held)
     assert made["single_task"].facts == ()

@@ -199,7 +199,7 @@ def test_only_a_tendency_is_called_one() -> None:
     assert "tendency" not in reason_of(found)
     lesser = cell(None, LOW, marks=("leaking", "other_network"))
     found = judged(compare("better"), a=cell(None, HIGH), b=lesser)
-    assert reason_of(found) == "Our runs show a tendency only (leaking): holds."
+    assert reason_of(found) == "Our runs show only a tendency (leaking): holds."
 
 
 def test_a_claim_on_calibrated_rows_says_so() -> None:
@@ -221,7 +221,7 @@ def test_numbers_that_are_not_the_authors_own_contradict_no_claim_alone(mark: st
     assert found["printed"]["word"] == "does not hold" and found["printed"]["marks"] == [mark]
     alone = judged(compare("better"), a=cell(1.0, marks=(mark,)), b=cell(2.0))
     assert (alone["word"], alone["basis"]) == ("inconclusive", NONE)
-    assert "some at second hand or read off a plot, contradict" in alone["reason"]
+    assert "some second-hand or read off a plot, contradict" in alone["reason"]
 
 
 def test_first_hand_numbers_contradict_whatever_stands_beside_them() -> None:
@@ -255,7 +255,7 @@ def test_a_run_with_a_bad_end_is_no_evidence() -> None:
     found = judged(compare("better"), a=cell(2.0, HIGH), b=cell(1.0, LOW, trouble="diverged"))
     assert (found["word"], found["basis"]) == ("inconclusive", FAILED)
     assert found["runs"]["missing"] == ["t/b/c"]
-    assert "bad end" in found["reason"] and "not run" not in found["reason"]
+    assert "has failed" in found["reason"] and "not run" not in found["reason"]
 
 
 def by_seed(entry: Entry, *seeds: str) -> Entry:
@@ -495,7 +495,7 @@ def test_a_change_that_is_not_printed_is_that_of_our_runs(
     assert judged(test, a=cell(None, START), b=cell())["runs"]["missing"] == ["t/b/c"]
     zero = judged(test, a=cell(None, [0.0, 0.0, 0.0]), b=cell(None, end))
     assert (zero["word"], zero["basis"]) == ("inconclusive", FULL)
-    assert zero["reason"] == "t/a/c to t/b/c: no seed has such a change"
+    assert zero["reason"] == "t/a/c to t/b/c: no seed yields such a change"
 
 
 def test_beside_a_printed_change_ours_is_shown_and_has_no_say() -> None:

@@ -85,7 +85,7 @@ def test_a_figure_is_described_by_its_rows(rows: int, told: str) -> None:
     content = SchematicFigure(kind="schematic")
     figure = Figure(id="f", title="t", place="p", trend="It falls.", content=content)
     described = _describe(figure, [{"a": 1, "b": 2}] * rows)
-    assert described.startswith(told) and described.endswith("The paper: It falls.")
+    assert described.startswith(told) and described.endswith("The paper shows: It falls.")
 
 
 @pytest.mark.parametrize(

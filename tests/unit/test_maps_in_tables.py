@@ -84,7 +84,7 @@ def test_a_finding_has_its_own_numbers(planned: Plan, config_copy: Path) -> None
         found = ours(every)
         assert isinstance(found, Measured)
         assert found.values == pytest.approx({"0": rows["energy"].mean()})
-    assert ours("hernia") == "no test picture of this tier has a box of the finding"
+    assert ours("hernia") == "no test picture in this tier has a box for the finding"
 
 
 def test_tables_wait_for_the_maps_that_they_show(planned: Plan) -> None:

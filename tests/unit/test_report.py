@@ -218,7 +218,7 @@ def test_what_printed_numbers_settle_needs_no_run(without_runs: tuple[Plan, Inpu
     files = without_runs[1].papers["db-mtl"]
     assert files.trends["figure-5"]["word"] == "holds"
     assert [ranked["datasets"] for ranked in files.rankings] == [5]
-    assert any("put together here" in notice.what for notice in files.notices)
+    assert any("assembled here" in notice.what for notice in files.notices)
 
 
 def test_the_papers_say_the_same_of_claims_whether_or_not_a_run_is_missing(
@@ -284,7 +284,9 @@ def test_a_reference_with_a_record_of_another_shape_is_named(config_copy: Path) 
     write_json(folder / "cells/one/0/record.json", {"seeds": {}})
     inputs = read_inputs(config_copy, plan)
     assert inputs.references == ()
-    assert inputs.unreadable == ("reports/reference/small: the record of one/0 has another form",)
+    assert inputs.unreadable == (
+        "reports/reference/small: the record of one/0 does not have the expected form",
+    )
 
 
 # Counts ------------------------------------------------------------------------------------------
@@ -313,7 +315,7 @@ def test_the_headline_counts_what_the_bars_count(without_runs: tuple[Plan, Input
     plan = replace(plan, papers={**plan.papers, "deepchest": replace(whole, paper=more)})
     inputs = replace(inputs, papers=papers)
     found = overview(plan, paper_views(plan, inputs), inputs)
-    said = re.search(r"(\d+) of (\d+)\s\S+ do not hold, all by", found.headline)
+    said = re.search(r"(\d+) of (\d+)\s\S+ do not hold, all judged by", found.headline)
     assert said is not None
     share = next(s for s in found.claims.shares if s.term.key == "does not hold")
     assert (int(said[1]), int(said[2])) == (share.number, found.claims.total)
@@ -330,12 +332,14 @@ def headline(without_runs: tuple[Plan, Inputs], **counts: int) -> str:
 
 def test_a_bad_end_is_no_number_of_ours(without_runs: tuple[Plan, Inputs]) -> None:
     said = headline(without_runs, marked=2, failed=3, missing=1)
-    assert said.startswith("2 of 6\N{NO-BREAK SPACE}printed numbers have one of ours beside them;")
-    assert "all are marked" in said and "Runs behind 3 came to a bad end." in said
+    assert said.startswith(
+        "2 of 6\N{NO-BREAK SPACE}printed numbers have a counterpart from our runs;"
+    )
+    assert "all are marked" in said and "Runs behind another 3 failed." in said
     judged = headline(without_runs, agrees=1, differs=1, failed=1)
     assert "2 were measured again: 1 agree and 1 differ." in judged
     open_ = headline(without_runs, marked=1, inconclusive=1)
-    assert "2 of 2" in open_ and "all are marked" not in open_ and "bad end" not in open_
+    assert "2 of 2" in open_ and "all are marked" not in open_ and "failed" not in open_
 
 
 def test_labels_without_a_published_count_have_an_empty_cell() -> None:

@@ -159,8 +159,10 @@ def test_the_same_in_all_seeds_and_unknown_items_tell_nothing_apart() -> None:
     )
     words = {row["run"]: row["word"] for row in drawn.data}
     assert words == {"same": f"open: {WITHOUT_SPREAD}", "apart": f"open: {WITHOUT_ITEMS}"}
-    assert "None is told apart" in drawn.note and f"Open, {WITHOUT_SPREAD}: same." in drawn.note
-    assert "fewer than three seeds the interval" not in drawn.note
+    assert (
+        "None is told apart from " in drawn.note and f"Open, {WITHOUT_SPREAD}: same." in drawn.note
+    )
+    assert "fewer than three seeds, the interval" not in drawn.note
 
 
 def test_the_frame_holds_intervals_that_are_wider_than_means_are_apart() -> None:
@@ -181,7 +183,7 @@ def test_an_interval_that_is_cut_off_is_counted() -> None:
     drawn = beside_equal(*narrow, vague)
     left, _ = drawn.canvas.axes[0].get_xlim()
     assert left > next(row["low"] for row in drawn.data if row["run"] == "vague")
-    assert "Triangles: 1 reach beyond the frame" in drawn.note
+    assert "Triangles: 1 beyond the frame" in drawn.note
 
 
 def test_weights_that_stay_equal_are_named_and_not_drawn(facts: Facts) -> None:
@@ -229,9 +231,9 @@ def test_runs_whose_score_falls_as_it_gets_better(facts: Facts) -> None:
     assert [name for name in errors if front_of[name].startswith("time")] == ["a", "bb", "dddd"]
     assert "upper edge: 1 far above it" in drawn.note
     axis = drawn.canvas.axes[0]
-    assert "less is better" in axis.get_ylabel() and 4.0 < axis.get_ylim()[1] < 100
+    assert "lower is better" in axis.get_ylabel() and 4.0 < axis.get_ylim()[1] < 100
     up = KINDS["tradeoff"].draw(Facts("E", TASKS, "mean AUROC", "a", runs))
-    assert up is not None and "less is better" not in up.canvas.axes[0].get_ylabel()
+    assert up is not None and "lower is better" not in up.canvas.axes[0].get_ylabel()
 
 
 def test_the_axis_says_that_above_zero_is_better(facts: Facts) -> None:
@@ -359,7 +361,7 @@ def test_a_task_without_a_score_leaves_the_others(config_copy: Path, lacking: st
         drawn = KINDS[kind].draw(facts)
         assert drawn is not None
         assert drawn.note.endswith(
-            "Means leave out what a run, or a seed of one, has no score of: Density."
+            "Means leave out tasks for which a run or a seed has no score: Density."
         )
 
 

@@ -26,11 +26,13 @@ LABEL_FILE = "label_file"
 """Option of a dataset that chooses among its files of labels."""
 EVIDENCE = Path(__file__).parent / "assets" / "methods.json"
 SIGNALS = {
-    "losses": "the losses only; costs no more than equal weights",
-    "features": "each task's gradient at the shared representation Z; costs one pass of each head",
+    "losses": "only the losses; costs no more than equal weights",
+    "features": "each task's gradient at the shared representation Z; costs one pass through each "
+    "head",
     "last_layer": "each task's gradient at the last shared layer",
-    "gramian": "inner products of the tasks' gradients; costs a backward pass of the trunk a task",
-    "jacobian": "the tasks' gradients; costs a backward pass of the trunk a task",
+    "gramian": "inner products of the tasks' gradients; costs one backward pass through the trunk "
+    "per task",
+    "jacobian": "the tasks' gradients; costs one backward pass through the trunk per task",
 }
 
 _LIMITS = {
@@ -133,7 +135,11 @@ def _facts(name: str, evidence: dict[str, Any]) -> tuple[tuple[str, list[str]], 
         what if error == "-" else f"{what}: largest relative error {error}"
         for what, error in told.get("oracles", [])
     ]
-    rows = (("Paper", [told.get("paper", "")]), ("Promises", [", ".join(kept)]), ("Held to", held))
+    rows = (
+        ("Paper", [told.get("paper", "")]),
+        ("Promises", [", ".join(kept)]),
+        ("Tested against", held),
+    )
     return tuple((title, values) for title, values in rows if any(values))
 
 
@@ -151,10 +157,10 @@ def method_cards(plan: Plan) -> list[Card]:
             anchor("method", SINGLE_TASK),
             SINGLE_TASK,
             "Single task",
-            "Not a method but a plan of trainings",
+            "Not a method but a training plan",
             blocks(
                 "One network per task, each trained alone with the same data order, protocol and "
-                "seeds as the multi-task runs. It is the reference of Δ_m."
+                "seeds as the multi-task runs. It is the reference for Δ_m."
             ),
             (),
             runs(SINGLE_TASK),
@@ -164,7 +170,9 @@ def method_cards(plan: Plan) -> list[Card]:
     for name in registry.names("methods"):
         method = registry.method(name)
         seen = " or ".join(SIGNALS.get(signal, signal) for signal in signals(method))
-        alone = f". One replicate at a time: {method.sequential}" if method.sequential else ""
+        alone = (
+            f". Trained one replicate at a time: {method.sequential}" if method.sequential else ""
+        )
         alone += f". The order of the tasks matters: {method.ordered}" if method.ordered else ""
         cards.append(
             Card(

@@ -56,7 +56,7 @@ def cell_card(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
     training, record = files.training, files.record
     troubles = []
     if files.missing is not None:
-        shown = f"; shown is the older result {files.older}" if files.older else ""
+        shown = f"; the older result {files.older} is shown" if files.older else ""
         troubles.append(f"{files.missing.what}{shown}; see {files.missing.log}")
     for seed, end in (record or {"seeds": {}})["seeds"].items():
         if bad := end["trouble"]:
@@ -113,7 +113,7 @@ def reference_cost(reference: Reference) -> str:
     tried = {point["key"]: point["seconds"] for r in records for point in r.get("search", [])}
     points = [seconds for key, seconds in tried.items() if key not in reference.records]
     if points:
-        said += f", and {duration(sum(points))} for {plural(len(points), 'point')} of searches"
+        said += f", and {duration(sum(points))} for {plural(len(points), 'search point')}"
     return f"{said}; {'; '.join(sorted({_hardware(record) for record in records}))}"
 
 
@@ -146,7 +146,7 @@ def _identity(plan: Plan, files: CellFiles) -> tuple[tuple[str, str], ...]:
     kind = ", stand-in data" if source.stand_in else ""
     facts = [
         ("method", named(_method(files))),
-        ("on losses weighted by", named(cell.weighting) if cell.weighting else ""),
+        ("losses weighted by", named(cell.weighting) if cell.weighting else ""),
         ("search", _search((files.record or {}).get("search", []))),
         ("single-task accuracies", _accuracies((files.record or {}).get("single_task", {}))),
         ("network", named(cell.network)),
@@ -174,7 +174,9 @@ def _search(tried: list[dict[str, Any]]) -> str:
         for point in tried
     ]
     cost = duration(sum(point["seconds"] for point in tried))
-    return f"{plural(len(tried), 'point')} by validation loss ({'; '.join(points)}), {cost} in all"
+    return (
+        f"{plural(len(tried), 'point')} by validation loss ({'; '.join(points)}), {cost} in total"
+    )
 
 
 def _accuracies(reached: dict[str, float]) -> str:
@@ -191,7 +193,7 @@ def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     made, version = record.get("environment", {}), record.get("commit", {})
     commit = version.get("id") or "not under version control"
     if version.get("dirty"):
-        commit += ", with changes that are not committed"
+        commit += ", with uncommitted changes"
     libraries = [f"{name} {number}" for name, number in sorted(made.get("libraries", {}).items())]
     device, threads = record.get("device"), plural(int(record.get("threads") or 1), "thread")
     machine = [str(device), str(made.get("processor", "")), str(made.get("system", "")), threads]
@@ -201,7 +203,7 @@ def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("split, sha256", record.get("data", {}).get("split", "unknown")),
         ("weights, sha256", weights_of(record)),
         ("software", ", ".join([f"Python {made.get('python', 'unknown')}", *libraries])),
-        ("cost", f"{duration(record['seconds'])} of training, memory at most: {_memory(record)}"),
+        ("cost", f"{duration(record['seconds'])} of training, peak memory {_memory(record)}"),
     )
 
 

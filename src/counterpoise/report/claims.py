@@ -159,7 +159,7 @@ def reason_of(result: dict[str, Any]) -> str:
     lesser = tendency(runs["marks"])
     if result["basis"] not in SETTLED and runs["word"] and lesser:
         marks = ", ".join(mark(name).word for name in lesser)
-        return f"Our runs show a tendency only ({marks}): {runs['word']}."
+        return f"Our runs show only a tendency ({marks}): {runs['word']}."
     if reason and "/" not in reason.split(" ", maxsplit=1)[0]:
         reason = reason[0].upper() + reason[1:]
     return reason if not reason or reason.endswith((".", "?", "!")) else f"{reason}."

@@ -90,9 +90,9 @@ def ranking_views(paper: Paper, files: PaperFiles) -> tuple[RankingView, ...]:
         RankingView(
             anchor("ranking", paper.id, entry["id"]),
             entry["title"],
-            f"{entry['datasets']} data sets; Friedman's test that all are alike: "
-            f"p = {significant(entry['p'], 2)}; mean ranks less than "
-            f"{fixed(entry['critical'], 1)} apart are not told apart (Nemenyi, 5 %)",
+            f"{entry['datasets']} data sets; Friedman's test that all methods are alike: "
+            f"p = {significant(entry['p'], 2)}; methods whose mean ranks differ by less than "
+            f"{fixed(entry['critical'], 1)} are not told apart (Nemenyi, 5 %)",
             tuple(
                 (
                     labels[entry["id"]][method["row"]],

@@ -75,7 +75,7 @@ def _lacks(drawn: FigureFiles) -> str:
     )
     if ours:
         return ""
-    return "Printed numbers; nothing of it is run." if printed else "Nothing of it is run."
+    return "Printed numbers only; none of it is run here." if printed else "None of it is run here."
 
 
 def with_drawing(view: FigureView, drawn: FigureFiles, marks: list[str]) -> FigureView:
@@ -105,10 +105,10 @@ def _marks(figure: Figure, drawn: FigureFiles, files: PaperFiles) -> list[str]:
 def _why_not(made: PaperPlan, figure: Figure) -> tuple[str, str]:
     content = figure.content
     if isinstance(content, SchematicFigure):
-        return "A drawing without data; there is nothing to rebuild.", ""
+        return "A drawing without data: there is nothing to rebuild.", ""
     if isinstance(content, UnavailableFigure):
         reason = content.reason.rstrip(".")
-        return f"Not made. {reason[0].upper()}{reason[1:]}.", ""
+        return f"Not rebuilt. {reason[0].upper()}{reason[1:]}.", ""
     if figure.id not in made.figure_digests:
         return f"Its runs are not part of tier {made.tier} with this configuration.", ""
     told = "Missing: the job that draws it has failed or has not run."

@@ -107,7 +107,10 @@ def _references(root: Path, plan: Plan) -> tuple[tuple[Reference, ...], tuple[st
         for key, record in reference.records.items()
         if not is_record(record)
     }
-    lines = [f"{FOLDER}/{name}: the record of {key} has another form" for name, key in odd.items()]
+    lines = [
+        f"{FOLDER}/{name}: the record of {key} does not have the expected form"
+        for name, key in odd.items()
+    ]
     return tuple(one for one in found if one.name not in odd), (*unreadable, *lines)
 
 
@@ -119,8 +122,8 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
     pulled = {key for key, files in cells.items() if files.pulled}
     if tables is None or not _complete(paper, tables):
         if paper.tables:
-            what = "its tables, put together here from the scores that exist"
-            told = f"{what}, without comparisons of methods"
+            what = "its tables, assembled here from the scores that exist"
+            told = f"{what}, without comparisons between methods"
             notices.append(Notice(told, made.log("tables")))
         tables = tables_from_scores(root, plan, paper, cells)
         rankings = [rank_printed(paper, ranked) for ranked in paper.rankings]

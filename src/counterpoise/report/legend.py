@@ -45,25 +45,28 @@ NUMBERS = _index(
         "inconclusive", "inconclusive", "wave", "unsure",
         "Neither of the two, or fewer than three seeds.",
     ),
-    Term("failed", "failed", "bang", "failed", "A run behind our number has come to a bad end."),
+    Term(
+        "failed", "failed", "bang", "failed",
+        "A run behind our number has diverged or could not go on.",
+    ),
     Term(
         "missing", "missing", "hole", "missing",
-        "This tier plans a number of ours, but the job that makes it has failed or has not run.",
+        "Our number is planned in this tier, but the job that makes it has failed or has not run.",
     ),
     Term(
         "marked", "no verdict", "flag", "marked",
-        "We have a number, but its marks say why it cannot be held against the printed one.",
+        "We have a number; its marks say why it cannot be judged against the printed one.",
     ),
     Term(
         "undefined", "undefined", "void", "none",
-        "There is a run of ours, but it gives no such number; the reason is given.",
+        "We have a run, but it does not yield this number; the reason is given.",
     ),
-    Term("not run", "not run", "dash", "none", "There is no number of ours; the reason is given."),
+    Term("not run", "not run", "dash", "none", "We have no number; the reason is given."),
 )  # fmt: skip
 """What may become of a printed number, in the order of the bars."""
 
 CLAIMS = _index(
-    Term("holds", "holds", "check", "good", "The evidence is as the sentence says."),
+    Term("holds", "holds", "check", "good", "The evidence agrees with the sentence."),
     Term(
         "does not hold", "does not hold", "cross", "bad",
         "The paper's own numbers, an argument or our full runs contradict the sentence.",
@@ -71,7 +74,7 @@ CLAIMS = _index(
     Term(
         "inconclusive", "inconclusive", "wave", "unsure",
         "The evidence so far does not decide. Runs on stand-in data, with a reduced protocol or "
-        "on a split that leaks show a tendency and leave a claim inconclusive.",
+        "on a split that leaks show only a tendency and leave a claim inconclusive.",
     ),
     Term(
         "not testable", "not testable", "question", "none",
@@ -97,21 +100,21 @@ MARKS = _index(
     ),
     Term(
         "leaking", "leaking", "flag", "marked",
-        "Images were divided and not patients, so that test images have near duplicates in "
-        "training. Scores are too good, and say nothing of new patients.",
+        "The split is by image, not by patient, so test images have near duplicates in training. "
+        "Scores are too good and say nothing about new patients.",
     ),
     Term(
-        "partial", "mean of some", "half", "marked",
+        "partial", "partial mean", "half", "marked",
         "A mean over findings that leaves out those without a score on these items.",
     ),
     Term(
         "calibrated", "calibrated", "target", "marked",
-        "The printed number helped to fix a choice that the paper leaves open, so it cannot be "
-        "tested by it.",
+        "The printed number helped to settle a choice that the paper leaves open, so our number "
+        "does not test it.",
     ),
     Term(
         "sensitivity", "other reading", "fork", "marked",
-        "The paper allows several readings. This is not the one named primary before the runs.",
+        "The paper allows several readings. This is not the one declared primary before the runs.",
     ),
     Term(
         "second_hand", "second-hand", "quote", "marked",
@@ -119,20 +122,20 @@ MARKS = _index(
     ),
     Term(
         "stale", "stale", "clock", "marked",
-        "Made by older code or settings than this checkout's.",
+        "Made with older code or settings than this checkout's.",
     ),
     Term(
         "pulled", "pulled", "inbox", "none",
-        "No log of its training lies here: it was pulled or copied from elsewhere, or trained by "
-        "hand. Its record says with which commit, and on what machine.",
+        "There is no log of its training here: it was pulled or copied from elsewhere, or trained "
+        "by hand. Its record names the commit and the machine.",
     ),
     Term("plot_read", "read off a plot", "plot", "marked", "The printed number is approximate."),
 )  # fmt: skip
 """Marks of a number."""
 
 RUNS = _index(
-    Term("finished", "finished", "check", "good", "All seeds have come to their end."),
-    Term("failed", "bad end", "bang", "failed", "A seed has diverged or stayed without a score."),
+    Term("finished", "finished", "check", "good", "All seeds have finished."),
+    Term("failed", "failed", "bang", "failed", "A seed has diverged or was left without a score."),
     Term(
         "stale",
         "stale",
@@ -140,7 +143,7 @@ RUNS = _index(
         "marked",
         "There is no result of this code and these settings; an older one is shown.",
     ),
-    Term("missing", "missing", "hole", "missing", "There is no result, or only a part of one."),
+    Term("missing", "missing", "hole", "missing", "There is no result, or only part of one."),
 )
 """States of a run."""
 

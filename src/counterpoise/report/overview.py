@@ -218,22 +218,23 @@ def _headline(numbers: dict[str, int], words: dict[str, int], contradicted: int)
         ]
     elif with_ours and with_ours == numbers["marked"]:
         parts = [
-            f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside "
-            "them; all are marked, so that none has a verdict."
+            f"{count(with_ours)} of {plural(total, 'printed number')} have a counterpart "
+            "from our runs; all are marked, so none has a verdict."
         ]
     else:
         parts = [
-            f"{count(with_ours)} of {plural(total, 'printed number')} have one of ours beside them."
+            f"{count(with_ours)} of {plural(total, 'printed number')} have a counterpart from "
+            "our runs."
         ]
     if numbers["failed"]:
-        parts.append(f"Runs behind {count(numbers['failed'])} came to a bad end.")
+        parts.append(f"Runs behind another {count(numbers['failed'])} failed.")
     claims = plural(sum(words.values()), "claim")
     if sum(words.values()) and not words["does not hold"]:
-        parts.append(f"None of {claims} is refuted.")
+        parts.append(f"None of the {claims} is refuted.")
     elif sum(words.values()):
         decided = "all" if contradicted == words["does not hold"] else count(contradicted)
         parts.append(
             f"{count(words['does not hold'])} of {claims} do not "
-            f"hold, {decided} by the papers' own numbers or by an argument."
+            f"hold, {decided} judged by the papers' own numbers or by an argument."
         )
     return " ".join(parts)

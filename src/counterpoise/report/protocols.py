@@ -20,8 +20,8 @@ class Setting:
     used: str
 
 
-_SELECTION = {"best_validation": "lowest mean validation loss", "last": "the last epoch"}
-_NORMALISATION = {"first_batch": "divided by the first batch's", "none": "as they are"}
+_SELECTION = {"best_validation": "lowest mean validation loss", "last": "last"}
+_NORMALISATION = {"first_batch": "divided by the first batch's", "none": "not normalised"}
 
 _SETTINGS: dict[str, Callable[[Protocol], str]] = {
     "epochs": lambda p: count(p.epochs),
@@ -38,7 +38,7 @@ _SETTINGS: dict[str, Callable[[Protocol], str]] = {
     "augmentation": lambda p: str(p.augment or "none"),
     "losses": lambda p: _NORMALISATION[p.loss_normalisation],
     "loss of binary tasks": lambda p: options_text(p.loss.model_dump()),
-    "epoch that is tested": lambda p: _SELECTION[p.selection],
+    "tested epoch": lambda p: _SELECTION[p.selection],
 }
 
 

@@ -30,7 +30,7 @@ QUESTIONS = {
         Question(
             "equal",
             "Which method beats equal weights?",
-            "Each method against the plain sum of losses, on the same seeds and test items.",
+            "Each method compared with the plain sum of losses, on the same seeds and test items.",
         ),
         Question(
             "tradeoff",
@@ -40,12 +40,12 @@ QUESTIONS = {
         Question(
             "gains",
             "Who pays for whom?",
-            "A better mean may hide a task that has been given up.",
+            "A better mean may hide a task that has been sacrificed.",
         ),
         Question(
             "weights",
             "Where do the weights go?",
-            "What a balancing method makes of equal weights as training goes on.",
+            "How each balancing method's task weights develop during training.",
         ),
         Question(
             "conflict",
@@ -54,8 +54,8 @@ QUESTIONS = {
         ),
         Question(
             "imbalance",
-            "Does balance follow from equal gradient norms?",
-            "Methods that even out gradient norms promise even outcomes.",
+            "Do equal gradient norms give balanced outcomes?",
+            "Methods that equalise gradient norms promise balanced outcomes.",
         ),
     )
 }

@@ -104,7 +104,7 @@ def split_view(
         parts=held,
         rows=rows,
         short=tuple(names[keys[k]] for k in order),
-        none=f"{none.count} of {count(total)} {what} ({none.percent}) have none of them.",
+        none=f"{none.count} of {count(total)} {what} ({none.percent}) have none of these labels.",
         people=_people(summary.get("people", {})),
         leak=leak,
     )
@@ -121,7 +121,7 @@ def _people(people: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
 def _told(told: dict[str, Any]) -> str:
     if "quartiles" in told:
         low, middle, high = (f"{value:g}" for value in told["quartiles"])
-        return f"median {middle}, middle half {low} to {high}"
+        return f"median {middle}, quartiles {low} and {high}"
     total = sum(told.values())
     return ", ".join(
         f"{word or 'not given'} {_portion(n, total).percent}" for word, n in told.items()
@@ -131,9 +131,9 @@ def _told(told: dict[str, Any]) -> str:
 def _leak(leak: dict[str, int]) -> str:
     seen = _portion(leak["seen"], leak["test"])
     return (
-        f"This split leaks. {count(leak['patients'])} patients are in several parts; {seen.count} "
-        f"of {count(leak['test'])} test images ({seen.percent}) are of patients who have images in "
-        "the training part."
+        f"This split leaks. {count(leak['patients'])} patients are in more than one part; "
+        f"{seen.count} of {count(leak['test'])} test images ({seen.percent}) are of patients who "
+        "also have images in the training part."
     )
 
 

@@ -132,17 +132,17 @@ def _correlation(test: CorrelationTest, numbers: Numbers) -> Evidence:
     sides = [[samples[ref].mean for ref in side] for side in zip(*settings, strict=True)]
     found, ahead = rank_correlation(*sides)
     if found.value is None:
-        return Evidence("inconclusive", ["too few settings that differ"], marks, missing)
+        return Evidence("inconclusive", ["too few distinct settings"], marks, missing)
     seeds = min(samples[ref].n for refs in settings for ref in refs)
     first = f"{test.across[0]} with {test.up[0]} and so on"
-    text = _sizes(f"rank correlation of {first}, {len(settings)} settings:", found)
-    steps = [f"{text}, expected {test.expect.replace('_', ', ')}, threshold {test.threshold:g}"]
+    text = _sizes(f"rank correlation of {first}, over {len(settings)} settings:", found)
+    steps = [f"{text}, expected {test.expect.replace('_', ' ')}, threshold {test.threshold:g}"]
     if found.interval is None or seeds < FEWEST_SEEDS or missing:
         text = f"{steps[0]} ({plural(seeds, 'seed')})"
         return Evidence("inconclusive", [text], marks, missing)
     words = [_strength(test, found.value, found.interval)]
     if ahead is not None and ahead.value is not None and ahead.interval is not None:
-        steps.append(_sizes(f"larger in size than that of {test.rival[0]} by", ahead))  # type: ignore[index]
+        steps.append(_sizes(f"stronger than that of {test.rival[0]} by", ahead))  # type: ignore[index]
         low, high = ahead.interval
         words.append("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive")
     elif ahead is not None:

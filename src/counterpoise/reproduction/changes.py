@@ -49,7 +49,7 @@ def our_change(
     sign = numbers.sign(test.end)
     found = combined(in_pairs(end, start), lambda values: _improvement(test, sign, values))
     if not found.values:
-        return "inconclusive", f"{test.start} to {test.end}: no seed has such a change"
+        return "inconclusive", f"{test.start} to {test.end}: no seed yields such a change"
     sample, interval = found.sample, interval_of(found.sample.mean, found.parts)
     text = _told(test, f"{test.start} to {test.end}", sample.mean)
     if interval is None or sample.n < FEWEST_SEEDS:

@@ -45,7 +45,7 @@ ARGUMENT, PRINTED, FULL, REDUCED, DEMO, LEAKING, FAILED, NONE = (
     "our reduced runs",
     "our runs on stand-in data",
     "our runs on a leaking split",
-    "our runs, which came to a bad end",
+    "our runs, which failed",
     "no runs yet",
 )
 
@@ -78,14 +78,14 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
         reason = "the paper's own numbers contradict the sentence"
         return _result("does not hold", PRINTED, reason, printed, runs)
     if runs.word is None:
-        basis, reason = NONE, "the rows that it needs are not run"
+        basis, reason = NONE, "the rows it needs are not run"
         if any(map(numbers.failed, runs.missing)):
-            basis, reason = FAILED, "a run that it needs has come to a bad end"
+            basis, reason = FAILED, "a run it needs has failed"
         reason += _beside(printed)
         return _result("inconclusive", basis, reason, printed, runs)
     lesser = tendency(runs.marks)
     if lesser:
-        reason = f"tendency only ({', '.join(lesser)}): {runs.word}"
+        reason = f"only a tendency ({', '.join(lesser)}): {runs.word}"
         return _result("inconclusive", TENDENCY[lesser[0]], reason, printed, runs)
     reason = _reason(runs)
     if "calibrated" in runs.marks:
@@ -99,7 +99,7 @@ def _beside(printed: Evidence) -> str:
     if printed.word not in ("holds", "does not hold"):
         return ""
     says = "agree with" if printed.word == "holds" else "contradict"
-    origin = ", some at second hand or read off a plot," if printed.marks else ""
+    origin = ", some second-hand or read off a plot," if printed.marks else ""
     part = ", as far as they are printed" if printed.missing else ""
     return f"; the paper's own numbers{origin} {says} the sentence{part}"
 

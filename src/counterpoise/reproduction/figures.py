@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def _describe(figure: Figure, data: list[dict[str, Any]]) -> str:
-    trend = f" The paper: {figure.trend}" if figure.trend else ""
+    shown = "How to read it" if figure.place == "ours" else "The paper shows"
+    trend = f" {shown}: {figure.trend}" if figure.trend else ""
     rows = plural(len(data), "row")
-    return f"Its {rows} of data, or the first of them, stand in the table below it.{trend}"
+    return f"Its {rows} of data, or the first of them, are in the table below it.{trend}"
 
 
 def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:

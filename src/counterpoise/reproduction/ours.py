@@ -273,7 +273,7 @@ def _together(
     """A score of all findings together, which one network must have answered."""
     cells = list(dict.fromkeys(run.cells.values()))
     if len(cells) > 1:
-        return None, "several networks, each with thresholds of its own"
+        return None, "several networks, each with its own thresholds"
     assert quantity.metric is not None
     if quantity.predictor == "constant":
         measured, trouble = scores.constant(cells[0], ALL_TASKS, quantity.metric), None
@@ -291,7 +291,7 @@ def _of_maps(scores: Scores, paper: str, quantity: Quantity) -> tuple[Ours | Non
     key = scores.plan.explained(paper, quantity.explanation).key
     found_of = scores.localised(paper, quantity.explanation, quantity.task or ALL_TASKS)
     if not found_of:
-        return None, "no test picture of this tier has a box of the finding"
+        return None, "no test picture in this tier has a box for the finding"
     found = found_of[quantity.maps][quantity.localisation]
     scale = 100.0 if quantity.percent else 1.0
     return Ours(found.scaled(scale), None, [key], scores.trouble([key])), ""
@@ -330,13 +330,13 @@ def _ours_of(
     if quantity.cost is not None:
         cells = list(dict.fromkeys(run.cells.values()))
         if len(cells) > 1:
-            return None, "several networks, each with a cost of its own"
+            return None, "several networks, each with its own cost"
         return Ours(scores.cost(cells[0], quantity.cost), None, cells, scores.trouble(cells)), ""
     assert quantity.task is not None
     if quantity.history in SPREADS:
         cells = list(dict.fromkeys(run.cells.values()))
         if len(cells) > 1:
-            return None, "several networks, whose gradients never meet"
+            return None, "several networks, which share no gradients"
         weighted = quantity.history == "weighted_norm_spread"
         found = scores.spread(cells[0], run.cells, weighted)
         return Ours(found.scaled(scale), None, cells, scores.trouble(cells)), ""

@@ -51,14 +51,14 @@ def _why_undefined(quantity: Quantity) -> str:
     """What leaves a run without a number."""
     if quantity.cost:
         return (
-            "undefined: no seed was measured alone, from its first step to its last "
-            "(COUNTERPOISE_REPLICATES=alone trains so)"
+            "undefined: no seed was timed alone from its first step to its last "
+            "(set COUNTERPOISE_REPLICATES=alone for that)"
         )
     if quantity.history:
-        return "undefined: the run has kept no such quantity"
+        return "undefined: the run did not record this quantity"
     if quantity.metric == DELTA_M:
-        return "undefined: no seed has all scores, ours and a reference other than zero"
-    return "undefined: the test items lack positives or negatives, or answers are no numbers"
+        return "undefined: no seed has all scores on both sides and a nonzero reference"
+    return "undefined: the test items lack positives or negatives, or outputs are not numbers"
 
 
 def planned_entry(

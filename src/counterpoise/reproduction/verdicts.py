@@ -1,16 +1,16 @@
 """Whether our number agrees with a printed one: one pure function.
 
-With D = ours - printed, its 95 % Welch interval CI and a margin m that is declared before the runs:
+With D = ours - printed, its 95 % Welch interval CI, and a margin m declared before the runs:
 
 - *agrees*: CI lies inside [-m, +m];
 - *differs*: CI excludes zero and |D| > m;
 - *inconclusive*: everything else, and always below three seeds;
-- *failed*: a run has come to a bad end;
-- *undefined*: a run of ours exists, but not this score of it;
-- *not run*: there is no number of ours.
+- *failed*: a run diverged or could not go on;
+- *undefined*: we have a run, but it lacks this score;
+- *not run*: we have no number.
 
-CI covers the seeds, ours and the paper's. Where the paper's test items are not ours, it covers both
-samples of items, too, theirs taken to be as large as ours. A marked number (stand-in data, reduced
+CI covers the seeds, ours and the paper's. Where the paper's test items are not ours, it also covers
+both samples of items, taking theirs to be as large as ours. A marked number (stand-in data, reduced
 protocol, calibrated, a sensitivity reading, a printed number that is not the paper's own
 measurement) gets no verdict.
 """
@@ -110,7 +110,7 @@ def judge(
             return Judgement("undefined", None, None, margin, "our run has no such score")
         return Judgement("not run", None, None, margin, "there is no run of ours")
     if printed is None:
-        return Judgement(None, None, None, margin, "nothing is printed to compare with")
+        return Judgement(None, None, None, margin, "no printed number to compare with")
     difference = ours.mean - float(printed.value)
     runs = repeats or ours.n
     both = [items, items] if other_items and items is not None else []
@@ -145,7 +145,7 @@ def _rule(
     if interval is None or margin is None:
         return "inconclusive", "no interval can be given"
     if lacks_items:
-        what = "measured on other items, and what the items add is not known"
+        what = "measured on other items, and what they add to the uncertainty is not known"
         return "inconclusive", what
     low, high = interval
     if -margin <= low and high <= margin:
@@ -154,11 +154,14 @@ def _rule(
     if clear and abs(difference) > margin:
         return "differs", f"interval excludes zero, difference beyond the margin of ±{margin:.3g}"
     if clear:
-        what = "interval excludes zero, but the difference is within the margin, the interval not"
+        what = (
+            "interval excludes zero, but the difference is within the margin "
+            "and the interval is not"
+        )
     elif abs(difference) > margin:
-        what = "difference beyond the margin, but the interval holds zero"
+        what = "difference beyond the margin, but the interval includes zero"
     else:
-        what = "interval reaches beyond the margin and holds zero"
+        what = "interval reaches beyond the margin and includes zero"
     return "inconclusive", f"{what} (±{margin:.3g})"
 
 
@@ -168,7 +171,7 @@ def _assumed(printed: Printed, repeats: int | None, other_items: bool, seeds: in
     if not _spread_over_runs(printed, repeats):
         taken.append("our spread stands in for the paper's")
     if repeats is None:
-        taken.append(f"the paper's runs are not stated, taken to be {seeds}")
+        taken.append(f"the paper's number of runs is not stated, taken to be {seeds}")
     if other_items:
-        taken.append("the paper's test items are others, taken to be as many as ours")
+        taken.append("the paper's test items are different ones, taken to be as many as ours")
     return f" ({'; '.join(taken)})" if taken else ""

@@ -80,7 +80,7 @@ def show_overlay(
     colours = mpl.colormaps[COLOUR_MAP](scaled)[..., :3]
     _show(axes, share * colours + (1 - share) * _grey(picture), region, title)
     if empty:
-        axes.set_xlabel("empty: nothing speaks for it")
+        axes.set_xlabel("empty: no evidence for it")
 
 
 def show_map(axes: Axes, found: np.ndarray, title: str, region: np.ndarray) -> None:

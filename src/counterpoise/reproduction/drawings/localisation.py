@@ -32,7 +32,7 @@ SHOWN = {"pointing": "pointing game", "energy": "energy inside", "overlap.0.5": 
 Look = tuple[str, str, str, float]
 """Name, colour, marker, and how far below its row it is drawn."""
 TRAINED: Look = ("the trained network", COLOURS[0], "o", -0.14)
-ANEW: Look = ("weights drawn anew", COLOURS[1], "D", 0.14)
+ANEW: Look = ("newly drawn weights", COLOURS[1], "D", 0.14)
 GUESS: Look = ("without any network", "#888888", "s", 0.0)
 
 Line = tuple[str, list[tuple[str, Look]]]

@@ -26,9 +26,9 @@ def draw(facts: Facts) -> Drawn | None:
         if (share := float((course < 0).to_numpy().mean())) > 0
     ]
     note = (
-        "Median over the items of a batch of the cosine between a task's gradient at the shared "
-        "representation and the gradient that the trunk receives, averaged over an epoch and over "
-        "seeds. Below zero the update works against the task: "
+        "Cosine between a task's gradient at the shared representation and the gradient that the "
+        "trunk receives: the median over the items of a batch, averaged over an epoch and over "
+        "seeds. Below zero, the update works against the task, which happens "
     )
-    note += f"so in {', '.join(against)} of epochs and tasks." if against else "here nowhere."
+    note += f"in {', '.join(against)} of epochs and tasks." if against else "nowhere here."
     return Drawn(canvas, rows_of(courses), note)

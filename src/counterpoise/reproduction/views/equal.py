@@ -96,24 +96,24 @@ def _note(facts: Facts, rows: list[dict[str, Any]], beyond: int) -> str:
     words = [row["word"] for row in rows]
     said = [
         f"Mean difference from {facts.equal} on the same seeds and items, with its 95 % interval "
-        "over both; to the right is better. Filled: zero lies outside the interval that "
-        f"{len(rows)} comparisons ask for (Bonferroni), with three seeds or more."
+        "over both; further right is better. Filled: zero lies outside the interval widened for "
+        f"{len(rows)} comparisons (Bonferroni), with three seeds or more."
     ]
     for word in ("better", "worse"):
         if word in words:
             runs = ", ".join(row["run"] for row in rows if row["word"] == word)
             said.append(f"{word.capitalize()}: {runs}.")
     if not {"better", "worse"} & {*words}:
-        said.append("None is told apart.")
+        said.append(f"None is told apart from {facts.equal}.")
     if any(row["seeds"] < FEWEST_SEEDS for row in rows):
         said.append(
-            "With fewer than three seeds the interval covers the test items of these networks "
-            "alone, not other trainings, so that nothing is told apart."
+            "With fewer than three seeds, the interval covers only the test items of these "
+            "networks, not other trainings, so nothing is told apart."
         )
     for reason in (WITHOUT_ITEMS, WITHOUT_SPREAD):
         runs = ", ".join(row["run"] for row in rows if row["word"].endswith(reason))
         said += [f"Open, {reason}: {runs}."] * bool(runs)
     said += [facts.left_out] * bool(facts.left_out)
     if beyond:
-        said.append(f"Triangles: {beyond} reach beyond the frame, see the data.")
+        said.append(f"Triangles: {beyond} beyond the frame (see the data).")
     return " ".join(said)

@@ -117,7 +117,7 @@ class Facts:
         """What means over tasks are without, as a sentence; empty where it is nothing."""
         tasks = ", ".join(self.undefined)
         return (
-            f"Means leave out what a run, or a seed of one, has no score of: {tasks}."
+            f"Means leave out tasks for which a run or a seed has no score: {tasks}."
             if tasks
             else ""
         )

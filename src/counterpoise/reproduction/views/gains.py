@@ -74,9 +74,9 @@ def draw(facts: Facts) -> Drawn | None:
     ]
     losing = [sum(v < 0 for v in run.gains.values()) for run in runs]
     note = (
-        f"Percent by which each task is better (orange) or worse (violet) than in "
-        f"{facts.reference}, from means over seeds; the best mean first. "
-        f"{sum(n == 0 for n in losing)} of {len(runs)} runs have no task that loses, "
-        f"{sum(n == len(facts.tasks) for n in losing)} have no other."
+        f"Percentage by which each task is better (orange) or worse (violet) than with "
+        f"{facts.reference}, from means over seeds; the best mean is at the top. "
+        f"In {sum(n == 0 for n in losing)} of {len(runs)} runs no task loses, "
+        f"in {sum(n == len(facts.tasks) for n in losing)} every task does."
     )
     return Drawn(canvas, data, note)

@@ -49,14 +49,14 @@ def draw(facts: Facts) -> Drawn | None:
                               textcoords="offset points", size=7.5)  # fmt: skip
         told += [f"{name} {rho:+.2f} over {len(shown)} runs" for rho in _ranks(shown, name)]
     note = (
-        "Across: standard deviation over tasks of the logarithm of the mean gradient norm at the "
-        "shared representation, over the second half of the epochs, the mean over seeds. Up: "
-        f"standard deviation over tasks of the gain over {facts.reference}. "
+        "Horizontal: standard deviation over tasks of the logarithm of the mean gradient norm at "
+        "the shared representation in the second half of the epochs, averaged over seeds. "
+        f"Vertical: standard deviation over tasks of the gain over {facts.reference}. "
     )
     if told:
         note += (
             f"Rank correlation (Spearman) of imbalance with {' and with '.join(told)}, which share "
-            "their data; it describes these runs and is no test."
+            "their data; it describes these runs and is not a test."
         )
     else:
         note += f"Fewer than {FEWEST_SETTINGS} runs, or none that differ: no correlation is given."

@@ -43,7 +43,7 @@ def draw(facts: Facts) -> Drawn | None:
     goodness = [sign * quality for quality in qualities]
     canvas, axes = grid(2, 2, 4.0, 3.1)
     costs = {
-        "ms a step": [run.milliseconds for run in runs],
+        "ms per step": [run.milliseconds for run in runs],
         "peak memory, MiB": [run.memory for run in runs],
     }
     on_front: list[set[int]] = []
@@ -77,7 +77,7 @@ def draw(facts: Facts) -> Drawn | None:
             end = edge - sign * 0.03 * (max(goodness) - floor)
             axis.set_ylim(*((None, end) if facts.lower else (end, None)))
         axis.set_xlabel(name)
-        axis.set_ylabel(f"{facts.measure}{' (less is better)' * facts.lower}")
+        axis.set_ylabel(f"{facts.measure}{' (lower is better)' * facts.lower}")
         _name(axis, [(values[i], qualities[i], runs[i].label) for i in shown])
     data = [
         {
@@ -101,14 +101,14 @@ def draw(facts: Facts) -> Drawn | None:
     ]
     alone = next((run for run in runs if run.alone), None)
     note = (
-        "Diamonds on the line: no other run is as cheap and better. Bars: one standard deviation "
-        f"over seeds. Time of training, validation included, on {facts.hardware}, where other jobs "
-        "may have run beside it; memory is of the whole process, its libraries included, or on a "
-        "GPU of its tensors"
+        "Diamonds on the line: no other run is as cheap and also better. Bars: one standard "
+        "deviation over seeds. Time is that of training, validation included, on "
+        f"{facts.hardware}, where other jobs may have run at the same time; memory is that of the "
+        "whole process, libraries included, or on a GPU that of its tensors"
     )
     if worse:
         place = ("upper edge", "above") if facts.lower else ("lower edge", "below")
-        note += f". Triangles at the {place[0]}: {worse} far {place[1]} it, see the data"
+        note += f". Triangles at the {place[0]}: {worse} far {place[1]} it (see the data)"
     untimed = [run.label for run in runs if run.milliseconds is None]
     if untimed:
         note += f"; not timed alone from the first step to the last: {', '.join(untimed)}"

@@ -38,10 +38,10 @@ def draw(facts: Facts) -> Drawn | None:
     least = min(float(course.to_numpy().min()) for course in moving.values())
     axes[0].set_yscale("log", base=2 if least > FAR else 10)
     axes[0].yaxis.set_major_formatter(lambda value, _: _ratio(value))
-    note = "Each task's weight over the mean of all tasks' weights, the mean over seeds."
+    note = "Each task's weight relative to the mean of all tasks' weights, averaged over seeds."
     if still:
         note += (
-            f" Not drawn, as their weights are equal, or as they have none that are all positive: "
+            " Not drawn, because their weights are equal, absent or not all positive: "
             f"{', '.join(still)}."
         )
     return Drawn(canvas, rows_of(moving), note)
