@@ -139,10 +139,13 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def _made(folder: Path, tier: str) -> Checkout:
     """A checkout whose tier is done. Of pytest's workers one makes it, and the others wait."""
+    done = folder.with_name(f"{folder.name}.done")
     with FileLock(folder.with_name(f"{folder.name}.lock")):
-        made = Checkout(folder) if folder.exists() else make_checkout(folder)
-        made.snakemake("all", tier=tier)  # nothing to be done where another worker was first
-    return made
+        if not done.exists():
+            assert not folder.exists(), f"another worker could not make {folder}"
+            make_checkout(folder).snakemake("all", tier=tier)
+            done.touch()
+    return Checkout(folder)
 
 
 @pytest.fixture(scope="session")

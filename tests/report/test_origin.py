@@ -114,13 +114,6 @@ def test_a_damaged_reference_is_named_and_hides_nothing(clone: Checkout) -> None
     assert results["references"] == {}
 
 
-@pytest.mark.parametrize("name", ["../away", "", "A b", ".hidden"])
-def test_a_reference_stays_in_its_folder(clone: Checkout, name: str) -> None:
-    done = clone.run("counterpoise", "reference", name, "--tier", "smoke")
-    assert done.returncode == 1
-    assert "is no name for a reference" in done.stderr and "Traceback" not in done.stderr
-
-
 def test_an_unfinished_tier_is_no_reference(checkout: Checkout) -> None:
     done = checkout.run("counterpoise", "reference", "early", "--tier", "smoke")
     assert done.returncode == 1 and "record.json" in done.stderr

@@ -62,7 +62,9 @@ def test_methods_are_held_to_what_their_signal_costs(run):
         assert found[name][5].endswith((", kept", ", missed", ", open"))
 
 
-def test_rivals_do_the_same_work_with_a_peak_of_memory(run):
+def test_rivals_do_the_same_work(run, monkeypatch):
+    # Each peak takes a process; test_benchmark_runs.py has them.
+    monkeypatch.setattr(speed, "peaks", lambda *_: {})
     found = rows(run("--part", "rivals", "--work", "lenet", "--method", "imtl_g"))
     arms = {
         "K backward passes",
@@ -71,7 +73,7 @@ def test_rivals_do_the_same_work_with_a_peak_of_memory(run):
         "TorchJD autogram: IMTLG",
     }
     assert arms <= found.keys()
-    assert all(len(found[name]) == 1 and float(found[name][0]) >= 0 for name in arms)
+    assert all(float(found[name][0]) > 0 for name in arms)
 
 
 def test_a_profile_is_of_the_whole_step(run):
@@ -85,8 +87,7 @@ def test_loading_counts_images_and_arithmetic(run):
     for name in ("plain loop", "ours", "loader"):
         images, share = (float(cell) for cell in found[name])
         assert images > 0
-        # A processor without bfloat16 may convert a large product more slowly than the step.
-        assert share >= 0
+        assert math.isfinite(share)
 
 
 def test_a_share_is_of_the_rate_that_products_reach(run, monkeypatch):

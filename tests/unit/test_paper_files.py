@@ -71,26 +71,6 @@ def test_a_figure_of_numbers_has_its_trend_tested(project: Project, name: str) -
 
 
 @pytest.mark.parametrize("name", PAPERS)
-@pytest.mark.parametrize("kind", ["tables", "figures", "claims", "assumptions"])
-def test_names_are_unique(project: Project, name: str, kind: str) -> None:
-    ids = [entry.id for entry in getattr(project.papers[name], kind)]
-    assert len(ids) == len(set(ids))
-
-
-@pytest.mark.parametrize("name", PAPERS)
-def test_tables_are_rectangular_and_claims_refer_to_their_cells(
-    project: Project, name: str
-) -> None:
-    paper = project.papers[name]
-    cells = set()
-    for table in paper.tables:
-        assert {len(row.printed) for row in table.rows} == {len(table.columns)}
-        cells |= {f"{table.id}/{r.id}/{c.id}" for r in table.rows for c in table.columns}
-    for claim in paper.claims:
-        assert set(references(claim.test)) <= cells, claim.id
-
-
-@pytest.mark.parametrize("name", PAPERS)
 def test_what_is_compared_has_a_direction(project: Project, name: str) -> None:
     """ "Better" means nothing for a number whose better side is not stated."""
     paper = project.papers[name]

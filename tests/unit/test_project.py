@@ -70,6 +70,8 @@ MISTAKES = {
                       "no experiment or run 'rotograd/reduced/unifrom'", "paper/experiment/run"),
     "option of a tier": (TIERS, "{train_pairs: 512", "{train_pair: 512", "train_pair'",
                          "did you mean 'train_pairs'?"),
+    "empty part": (TIERS, "validation_pairs: 128", "validation_pairs: 0",
+                   "greater than or equal to 1", ""),
     "option of a source": (MULTIMNIST, "options: {train_pairs", "options: {trian_pairs",
                            "trian_pairs'", "did you mean 'train_pairs'?"),
     "option of an experiment's data": (

@@ -17,9 +17,9 @@ from counterpoise.errors import UserErrors
 from counterpoise.files import write_json, write_text
 from counterpoise.layout import CELL_FILES
 from counterpoise.orders import orders_file, read_order
-from counterpoise.plan import load_plan
+from counterpoise.plan import Plan, load_plan
 from counterpoise.project import load_project
-from counterpoise.reference import read_references
+from counterpoise.reference import read_references, save_reference
 from counterpoise.report.build import build_report
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job
@@ -27,7 +27,7 @@ from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
 from counterpoise.upkeep.why import explain
 
-from ..support import ROOT, edit, error_of, small_cell
+from ..support import ROOT, edit, error_of, files_in, small_cell
 
 LINES = [
     line.split("|")[1:-1]
@@ -226,3 +226,9 @@ def test_gc_does_not_follow_links(config_copy: Path, tmp_path: Path) -> None:
     remove(config_copy, garbage)
     assert not file.exists() and (precious / "record.json").read_text() == "mine"
     assert (cells / "other").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["../away", "", "A b", ".hidden"])
+def test_a_reference_stays_in_its_folder(tmp_path: Path, demo_plan: Plan, name: str) -> None:
+    error = error_of(lambda: save_reference(tmp_path, demo_plan, name))
+    assert "no name for a reference" in error.what and not files_in(tmp_path)

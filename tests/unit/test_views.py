@@ -272,7 +272,6 @@ def test_text_in_a_drawing_is_escaped(facts: Facts) -> None:
         assert drawn is not None
         svg = to_svg(drawn.canvas, "x", "<script>alert(1)</script>", "a & b")
     assert "<script>" not in svg and "a &amp; b" in svg
-    assert np.isfinite(len(svg))
 
 
 # From files --------------------------------------------------------------------------------------
