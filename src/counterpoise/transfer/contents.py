@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from counterpoise.errors import UserError
 from counterpoise.files import atomic, sha256_file
@@ -193,9 +194,17 @@ def folder_of(mirror: str | None) -> Path | None:
     """The folder that a mirror is; None of an address, and without any.
 
     Raises:
-        UserError: it names the home of a user that is unknown.
+        UserError: it names the home of a user that is unknown, or is an address without a host.
     """
-    if mirror is None or mirror.startswith(("https://", "http://")):
+    if mirror is None:
+        return None
+    if mirror.startswith(("https://", "http://")):
+        try:
+            host = urlsplit(mirror).hostname
+        except ValueError as error:
+            raise UserError(f"not a valid address ({error})", where=mirror) from error
+        if not host:
+            raise UserError("not a valid address (it names no host)", where=mirror)
         return None
     try:
         return Path(mirror).expanduser()
