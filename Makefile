@@ -1,4 +1,4 @@
-# Two commands do all: `make demo` and `make test`. Everything else is for developers.
+# Two commands do everything: `make demo` and `make test`. The rest is for developers.
 
 ifndef PYTHON
 PYTHON := $(shell command -v python3)
@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := $(CURDIR)/.venv/bin
 READY := .venv/.ready
-# The scripts in .venv name its folder: after a move of the checkout it is made again.
+# The scripts in .venv name its folder: if the checkout is moved, it is made again.
 ifneq ($(shell cat .venv/.ready 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
@@ -17,7 +17,7 @@ export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := help
 .PHONY: help environment demo test lock check schemas clean
 
-help: ## Show these targets
+help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 environment: $(READY) ## Make .venv from requirements.lock
@@ -27,7 +27,7 @@ demo: $(READY) ## Rebuild everything offline on stand-in data, and say where the
 	@echo
 	@echo "The report: $(CURDIR)/reports/demo/index.html"
 
-test: $(READY) ## Run the tests, but for those marked slow
+test: $(READY) ## Run the tests, except those marked slow
 	python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lock: $(UV) ## Refresh requirements.lock: every platform, hashed, without addresses
@@ -45,8 +45,8 @@ check: $(READY) ## Lint and type-check as pre-commit does
 schemas: $(READY) ## Write the JSON schemas of the configuration files
 	counterpoise schema
 
-# Not data/own, a user's images, nor data/records, by which files that come again are checked.
-clean: ## Remove environment, downloaded and prepared data, and results
+# Not data/own, a user's images, nor data/records, used to check files that are fetched again.
+clean: ## Remove the environment, downloaded and prepared data, and results
 	rm -rf .venv .uv .snakemake data/raw data/prepared results work logs
 	find reports -mindepth 1 -maxdepth 1 -type d ! -name reference -exec rm -rf {} +
 

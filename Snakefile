@@ -53,8 +53,8 @@ rule report_only:
 onstart:
     if workflow.local_exec:
         os.environ.update(warm.start())
-        # By its default limit of 100 jobs a second, Snakemake looks for jobs to start once a second
-        # more for every job that has ended, until it is itself a third of a core.
+        # With its default limit of 100 jobs a second, Snakemake looks for jobs to start once more
+        # per second for every job that has ended, until that alone takes a third of a core.
         limiter = getattr(workflow.scheduler, "job_rate_limiter", None)
         if limiter and limiter.max_jobs == 100:
             workflow.scheduler.job_rate_limiter = None

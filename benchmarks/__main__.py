@@ -1,13 +1,13 @@
-"""All of the benchmark in a given time, the most important first; run again, it goes on.
+"""The whole benchmark in a given time, the most important first; run again, it resumes.
 
     python -m benchmarks --device cuda --minutes 14 --out FOLDER [--libmtl FOLDER]
 
 Writes FOLDER/speed.md, tables for docs/measurements.md, and FOLDER/speed.json, with the seconds of
-every block, both anew after each piece of work. ``--part``, ``--work`` and ``--method`` choose, as
-of ``python -m benchmarks.speed``, which says what each part is; on a GPU the tests that need one
-come first. A piece during which the process has died is tried again after all others, three times
-at most. The exit code is 0 if all is measured, 75 if the time was up before (the same command goes
-on), 1 if an arm has failed by a fault or the device is lost.
+every block, both rewritten after each piece of work. ``--part``, ``--work`` and ``--method`` choose
+as for ``python -m benchmarks.speed``, which says what each part is; on a GPU the tests that need
+one come first. A piece during which the process died is tried again after all others, three times
+at most. The exit code is 0 if all is measured, 75 if the time was up first (the same command
+resumes), 1 if an arm has failed through a fault or the device is lost.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def lost(device: torch.device) -> bool:
 def main() -> None:
     """Measure what is not measured yet."""
     made = parser(__doc__)
-    made.add_argument("--minutes", type=float, default=math.inf, help="no end if left out")
-    made.add_argument("--out", type=Path, required=True, help="folder of the figures")
+    made.add_argument("--minutes", type=float, default=math.inf, help="no limit if left out")
+    made.add_argument("--out", type=Path, required=True, help="folder for the figures")
     given = made.parse_args()
     began = time.monotonic()
     prepare(given)
@@ -168,18 +168,18 @@ def main() -> None:
             record = measure(piece, given)
         except OutOfTime:
             book.note(piece, {"attempts": attempts}, title, pieces)
-            print(f"the time is up: {len(left) - number + 1} left; the same command goes on")
+            print(f"the time is up: {len(left) - number + 1} left; the same command resumes")
             raise SystemExit(UNFINISHED) from None
         book.note(piece, record | {"attempts": attempts + 1}, title, pieces)
         for table in record.get("tables", []):
             print(f"\n{read(table).markdown()}\n", flush=True)
         if record["failed"] and lost(given.device):
-            raise SystemExit("error: the device is lost; the same command goes on after this piece")
+            raise SystemExit("error: the device is lost; the same command resumes after this piece")
         forget(given.device)
     book.write(title, pieces)
     print(f"{given.out / 'speed.md'}")
     if book.failed:
-        raise SystemExit(f"error: something has failed of {', '.join(book.failed)}")
+        raise SystemExit(f"error: something has failed in {', '.join(book.failed)}")
 
 
 if __name__ == "__main__":

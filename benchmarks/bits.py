@@ -1,4 +1,4 @@
-"""Digests of what every method comes to, to tell whether a change of code has changed numbers.
+"""Digests of every method's results, to tell whether a change of code has changed numbers.
 
     python benchmarks/bits.py > after.txt
     python benchmarks/bits.py --source OTHER_CHECKOUT > before.txt

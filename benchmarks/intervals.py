@@ -1,4 +1,4 @@
-"""How often intervals hold the truth, and how often tests and verdicts err, on simulated data.
+"""How often intervals contain the truth, and how often tests and verdicts err, on simulated data.
 
     python benchmarks/intervals.py [quantiles] [coverage] [errors] [verdicts] [--sets SETS]
 
@@ -433,8 +433,8 @@ TABLES = {
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("tables", nargs="*", help=f"of {', '.join(TABLES)}; all if left out")
-    parser.add_argument("--sets", type=int, default=SETS, help="simulated data sets of each row")
+    parser.add_argument("tables", nargs="*", help=f"any of {', '.join(TABLES)}; all if left out")
+    parser.add_argument("--sets", type=int, default=SETS, help="simulated data sets per row")
     given = parser.parse_args()
     for name in given.tables or TABLES:
         TABLES[name](given.sets)

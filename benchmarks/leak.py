@@ -3,15 +3,15 @@
     python -m benchmarks.leak --raw FOLDER [--seeds 3]
 
 FOLDER holds the files of the source nih-chestxray14-sample. For each seed the images are divided at
-random, 70/10/20, whoever's they are, and small_cnn (of `--width`) is trained twice with the same
+random, 70/10/20, regardless of patient, and small_cnn (of `--width`) is trained twice with the same
 settings and as many images, both scored on the same test images:
 
 - *leaking*: on training images drawn from all of them;
 - *by patient*: on those of patients who have no image in the test part.
 
 It prints the mean AUROC over 14 findings of both, their difference with a 95 % interval over
-resampled patients of the test part, and the mean over seeds with its 95 % t interval. The same for
-those test images whose patient has images in the training part, where the leak acts.
+resampled patients of the test part, and the mean over seeds with its 95 % t interval; then the same
+for those test images whose patient has images in the training part, where the leak acts.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     git clone https://github.com/median-research-group/LibMTL && git -C LibMTL checkout 4336804
 
-Mended in memory, as else three of its methods are not what they claim: ``torch.symeig``, which
-torch has dropped and Aligned-MTL calls, is ``torch.linalg.eigh``; ecos and quadprog must be there
-for Nash-MTL (which without ecos silently weighs equally) and UPGrad. Its trainer, which imports a
-library for graphs and wants a device named cuda:0, is not used; benchmarks/work.py has its step.
-Weights lie as torch makes them, as it cannot read gradients that are channels-last.
+Patched in memory, as otherwise three of its methods are not what they claim: ``torch.symeig``,
+which torch has dropped and Aligned-MTL calls, is ``torch.linalg.eigh``; ecos and quadprog must be
+there for Nash-MTL (which without ecos silently weighs equally) and UPGrad. Its trainer, which
+imports a library for graphs and wants a device named cuda:0, is not used; benchmarks/work.py has
+its step. Weights are laid out as torch makes them, as it cannot read channels-last gradients.
 """
 
 from __future__ import annotations

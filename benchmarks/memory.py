@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("batch", type=int)
     parser.add_argument("method")
     parser.add_argument("--options", type=json.loads, default={}, help="of the network, as JSON")
-    parser.add_argument("--freely", action="store_true", help="by glibc's settings as they are")
+    parser.add_argument("--freely", action="store_true", help="with glibc's settings as they are")
     asked = parser.parse_args()
     if not (asked.freely or MEMORY.items() <= os.environ.items()):  # read when a process starts
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **MEMORY})

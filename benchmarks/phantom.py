@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=2400, help="to train on")
+    parser.add_argument("--images", type=int, default=2400, help="images to train on")
     parser.add_argument("--held-out", type=int, default=3000, help="images of other patients")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=12)

@@ -6,8 +6,8 @@ FOLDER holds the files of the source nih-chestxray14-sample, whose real images a
 1024 x 1024 pixels of the release, with noise of one grey level so that they compress as badly.
 
 - *plain loop*: open, convert to grey, resize, save as PNG, one file after the other;
-- *prepare*: the same images out of an archive ``images_001.tar.gz`` into the array that training
-  reads, by all cores, as `counterpoise prepare` does it.
+- *prepare*: the same images from an archive ``images_001.tar.gz`` into the array that training
+  reads, on all cores, as `counterpoise prepare` does it.
 
 Their ratio is at most that of their processor times, times what the other cores are worth, which is
 measured too: virtual ones are often threads of one core.

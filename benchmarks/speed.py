@@ -6,17 +6,17 @@ Prints tables for docs/measurements.md: the geometric mean of the ratio over int
 its 95 % interval. On a CPU one thread and processor time; on a GPU time with the device awaited,
 over as many steps as fill a fifth of a second.
 Memory is the peak above what was held before the first step: of a process of its own, or of a GPU
-what torch has allocated. What does not fit, or is not installed, is a row that says so. Parts:
-``methods``, the whole catalogue held to what its signals cost (``--memory`` adds memory on a CPU);
+what torch has allocated. What does not fit, or is not installed, gets a row that says so. Parts:
+``methods``, the whole catalogue against what its signals cost (``--memory`` adds memory on a CPU);
 ``rivals``, against LibMTL (benchmarks/libmtl.py says how to get it), TorchJD and the floor of K
 backward passes of the trunk;
-``deepchest``, its claim of speed and memory; ``tasks``, relative to uniform with more and more
+``deepchest``, its claims about speed and memory; ``tasks``, relative to uniform with more and more
 tasks; ``loading``, images per second against a torchvision loader and loop, and the share of the
 device's own rate of products that the step's arithmetic reaches; ``scaling``, with fitted
 exponents; ``seeds``, a step of ten seeds side by side against ten of LibMTL's, ``trainings``, their
 whole trainings; ``compile``, with the trunk compiled by torch; ``graphs``, with its kernels
 recorded as graphs (on a GPU); ``profile``, where a step's time goes. Memory is handled as in a
-workflow's jobs. ``python -m benchmarks`` runs all of it, the most important first, and goes on
+workflow's jobs. ``python -m benchmarks`` runs all of it, the most important first, and resumes
 where it was stopped.
 """
 
@@ -339,12 +339,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
     made.add_argument("--work", nargs="*", help="networks; each part has its own by default")
     made.add_argument("--method", nargs="*", help="methods instead of the part's own")
-    made.add_argument("--batch", type=int, help="items of a step")
+    made.add_argument("--batch", type=int, help="items per step")
     made.add_argument("--blocks", type=several, default=5, help="two or more")
     made.add_argument(
         "--repeats",
         type=int,
-        help="steps of an arm in a block; on a CPU one if left out, on a GPU what fills 0.2 s",
+        help="steps of an arm per block; if left out, one on a CPU, what fills 0.2 s on a GPU",
     )
     made.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     made.add_argument(

@@ -62,7 +62,7 @@ Papers = Annotated[
 ]
 DataFolder = Annotated[
     str,
-    typer.Argument(metavar="DATASET-DIGEST", help="A folder of data/prepared/SOURCE."),
+    typer.Argument(metavar="DATASET-DIGEST", help="A folder in data/prepared/SOURCE."),
 ]
 PaperName = Annotated[str, typer.Argument(metavar="PAPER", help="File name in config/papers.")]
 
@@ -81,7 +81,7 @@ def find_root() -> Path:
 
 
 def _chosen(root: Path, key: Literal["tier", "device"], given: str | None) -> str:
-    """What a command line gives, or else config/config.yaml."""
+    """The value given on the command line, or else that of config/config.yaml."""
     from counterpoise.project import read_config
     from counterpoise.spec.load import parse
     from counterpoise.spec.tier import Config
@@ -137,7 +137,7 @@ def _start(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and stop.", is_eager=True, callback=_print_version
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
         ),
     ] = False,
 ) -> None:
@@ -154,7 +154,7 @@ def download(
     source: Annotated[
         str,
         typer.Argument(
-            help="A source named in config/datasets, or `weights.NAME` of config/weights.yaml."
+            help="A source named in config/datasets, or `weights.NAME` from config/weights.yaml."
         ),
     ],
     mirror: Annotated[
@@ -168,13 +168,13 @@ def download(
     tier: Annotated[
         str | None,
         typer.Option(
-            help="Tier whose prepared images must find room on the disk, too.",
+            help="Tier whose prepared images must fit on the disk, too.",
             envvar="COUNTERPOISE_TIER",
         ),
     ] = None,
     papers: Papers = "all",
 ) -> None:
-    """Fetch or generate one source of raw files, or published weights; check its checksums."""
+    """Fetch or generate one source of raw files, or published weights; verify checksums."""
     from counterpoise.download import fetch_source, to_prepare
     from counterpoise.errors import nearest
     from counterpoise.identity import raw_digest
@@ -210,7 +210,7 @@ def download(
 
 
 def _data(folder: str) -> Data:
-    """The data of a folder's name, or of the digest at its end."""
+    """The data that a folder's name, or the digest at its end, stands for."""
     from counterpoise.plan import make_plan
     from counterpoise.project import load_project
 
@@ -230,13 +230,13 @@ def _data(folder: str) -> Data:
     if first in unplanned:
         raise unplanned[first]
     others = "".join(
-        f"; tier {tier} has no plan: {told.where}: {told.what}"
+        f"; tier {tier} cannot be planned: {told.where}: {told.what}"
         for tier, error in unplanned.items()
         for told in error.errors[:1]
     )
     raise UserError(
         f"no tier uses data {folder!r}",
-        remedy="name a folder of data/prepared/SOURCE, such as multimnist-0123456789ab; "
+        remedy="name a folder in data/prepared/SOURCE, such as multimnist-0123456789ab; "
         f"`snakemake -n -- data` shows those that a tier needs{others}",
     )
 
@@ -266,7 +266,7 @@ def split(
         raise UserError(
             "these data are not prepared yet",
             where=root / data.prepared,
-            remedy=f"`counterpoise prepare {data.digest}` does it",
+            remedy=f"run `counterpoise prepare {data.digest}` first",
         )
     run(data.dataset, data.options, data.seed, root / data.split)
 
@@ -279,7 +279,7 @@ def train(
     save_every: Annotated[
         float,
         typer.Option(
-            help="Seconds between two saved states; 0 saves every epoch.",
+            help="Seconds between saved states; 0 saves after every epoch.",
             min=0,
             envvar="COUNTERPOISE_SAVE_EVERY",
         ),
@@ -287,14 +287,14 @@ def train(
     replicates: Annotated[
         str,
         typer.Option(
-            help="How seeds train: `alone`, one after the other; `together`, as one model, and "
-            "with them those of planned cells that differ in the learning rate, a number of the "
-            "method or their single task; `auto`: together on a GPU if the network is small.",
+            help="How seeds train: `alone`, one after another; `together`, as one model, along "
+            "with those of planned cells that differ only in the learning rate, in a number of the "
+            "method or in their single task; `auto`, together on a GPU if the network is small.",
             envvar="COUNTERPOISE_REPLICATES",
         ),
     ] = "auto",
 ) -> None:
-    """Train all seeds of one cell and predict. A killed run goes on where it was."""
+    """Train all seeds of one cell and predict. A killed run resumes where it stopped."""
     from counterpoise.orders import read_siblings
     from counterpoise.training.engine import Interrupted
     from counterpoise.training.job import STOPPED
@@ -302,7 +302,7 @@ def train(
 
     if replicates not in ("auto", "together", "alone"):
         raise UserError(
-            f"seeds cannot train {replicates!r}", remedy="write auto, together or alone"
+            f"unknown way to train seeds: {replicates!r}", remedy="use auto, together or alone"
         )
     root = find_root()
     training = _training(root, tier, cell)
@@ -319,9 +319,9 @@ def train(
         # Another process has finished the cell and removed the folder with the lock.
         if job.work.exists() or not job.is_done:
             raise
-        typer.echo("the other process has finished it")
+        typer.echo("the other process has finished this cell")
     except Interrupted:
-        typer.echo("stopped; the state is saved and the next run goes on from it", err=True)
+        typer.echo("stopped; the state is saved and the next run resumes from it", err=True)
         raise typer.Exit(STOPPED) from None
 
 
@@ -347,12 +347,12 @@ def tables(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> Non
 @app.command(rich_help_panel=JOBS)
 def explain(
     paper: PaperName,
-    name: Annotated[str, typer.Argument(help="Key in `explanations` of the paper's file.")],
+    name: Annotated[str, typer.Argument(help="Key under `explanations` in the paper's file.")],
     tier: Tier = None,
     methods: Methods = "all",
     device: Device = None,
 ) -> None:
-    """Map where a trained network looks, and score how often that is where the finding is."""
+    """Map where a trained network looks, and score how often the finding is there."""
     from counterpoise.explain.job import explain as run
 
     root, plan = find_root(), _plan(tier, methods=methods)
@@ -385,7 +385,7 @@ def views(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> None
 
 @app.command(rich_help_panel=JOBS)
 def claims(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> None:
-    """Say of each claim of a paper whether it holds."""
+    """Say for each claim of a paper whether it holds."""
     from counterpoise.reproduction.claims import make_claims
 
     make_claims(find_root(), _plan(tier, methods=methods), paper)
@@ -393,7 +393,7 @@ def claims(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> Non
 
 @app.command(rich_help_panel=JOBS)
 def report(tier: Tier = None, papers: Papers = "all", methods: Methods = "all") -> None:
-    """Build the HTML report from what exists; what is missing shows as such."""
+    """Build the HTML report from what exists; what is missing is shown as missing."""
     from counterpoise.report.build import build_report
 
     build_report(find_root(), _plan(tier, methods=methods, papers=papers))
@@ -401,7 +401,7 @@ def report(tier: Tier = None, papers: Papers = "all", methods: Methods = "all") 
 
 @app.command(rich_help_panel=JOBS)
 def gate(tier: Tier = None, papers: Papers = "all", methods: Methods = "all") -> None:
-    """Fail if a run is missing or has come to a bad end that nobody expected."""
+    """Fail if a run is missing or has failed unexpectedly."""
     from counterpoise.reproduction.gate import check_gate
 
     check_gate(find_root(), _plan(tier, methods=methods, papers=papers))
@@ -409,7 +409,7 @@ def gate(tier: Tier = None, papers: Papers = "all", methods: Methods = "all") ->
 
 @app.command(rich_help_panel=PEOPLE)
 def status(
-    watch: Annotated[bool, typer.Option(help="Look again every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option(help="Refresh every two seconds.")] = False,
 ) -> None:
     """Show the trainings that are running, with an estimate of the time left."""
     from counterpoise.status import show_status
@@ -419,10 +419,9 @@ def status(
 
 @app.command(rich_help_panel=PEOPLE)
 def plan(tier: Tier = None) -> None:
-    """List the cells of a tier and say which are done; last, those that only set options.
+    """List the cells of a tier and say which are done; those that only set options come last.
 
-    The last line has how many there are, and the time that the whole tier is meant to take
-    at most.
+    The last line says how many there are, and how long the whole tier may take by its budget.
     """
     from counterpoise.transfer.pace import duration
 
@@ -431,16 +430,16 @@ def plan(tier: Tier = None) -> None:
     tried = {k: t.file("predictions.parquet") for k, t in made.preliminary.items() if k not in last}
     for key, file in {**last, **tried}.items():
         typer.echo(f"{'done' if (root / file).is_file() else '-':5}{key}")
-    searched = f", {len(tried)} of them to choose options by" if tried else ""
+    searched = f", {len(tried)} of them only to choose options" if tried else ""
     minutes = made.tier.budget_minutes
-    limit = "" if minutes is None else f", at most {duration(60 * minutes)} on two cores by design"
+    limit = "" if minutes is None else f", time budget {duration(60 * minutes)} on two cores"
     typer.echo(f"{len(last) + len(tried)} cells in tier {made.tier_name}{searched}{limit}")
 
 
 @app.command(rich_help_panel=PEOPLE)
 def why(
     cell: Annotated[
-        str, typer.Argument(metavar="CELL", help="NAME, NAME/DIGEST, or a path below results.")
+        str, typer.Argument(metavar="CELL", help="NAME, NAME/DIGEST, or a path under results.")
     ],
     tier: Tier = None,
 ) -> None:
@@ -449,7 +448,7 @@ def why(
 
     there = tier_of(cell)
     if there and tier and there != tier:
-        raise UserError(f"that is a path of tier {there}, not of {tier}", remedy="leave one out")
+        raise UserError(f"that path is of tier {there}, not of {tier}", remedy="leave --tier out")
     for line in explain(find_root(), _plan(there or tier), cell):
         typer.echo(line)
 
@@ -469,7 +468,7 @@ def check() -> None:
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it, after showing it.")] = False,
 ) -> None:
-    """Show what no plan names any more, of any tier; with --yes, remove it."""
+    """Show what no tier's plan names any more; with --yes, remove it."""
     from counterpoise.transfer.pace import size
     from counterpoise.upkeep.collect import find_garbage, remove
 
@@ -484,23 +483,23 @@ def gc(
         remove(root, garbage)
         typer.echo(f"{total}, removed")
     else:
-        typer.echo(f"{total}; nothing is removed yet: `counterpoise gc --yes` does it")
+        typer.echo(f"{total}; nothing is removed yet: `counterpoise gc --yes` removes it")
 
 
 @app.command(rich_help_panel=PEOPLE)
 def reference(
     name: Annotated[str, typer.Argument(help="Folder under reports/reference.")],
     tier: Tier = None,
-    note: Annotated[str, typer.Option(help="What a reader should know of these runs.")] = "",
+    note: Annotated[str, typer.Option(help="What a reader should know about these runs.")] = "",
 ) -> None:
-    """Keep the numbers of a finished tier in the repository, to be shown beside other tiers'."""
+    """Save a finished tier's numbers in the repository, to be shown beside other tiers'."""
     from counterpoise.reference import save_reference
 
     root = find_root()
     typer.echo(save_reference(root, _plan(tier), name, note).relative_to(root))
 
 
-new = typer.Typer(help="Write the skeleton of a new file of the catalogue.", no_args_is_help=True)
+new = typer.Typer(help="Write a skeleton: a new method, dataset or paper.", no_args_is_help=True)
 app.add_typer(new, name="new", rich_help_panel=PEOPLE)
 
 
@@ -508,7 +507,7 @@ app.add_typer(new, name="new", rich_help_panel=PEOPLE)
 def new_method(
     name: Annotated[str, typer.Argument(help="Name of the file, e.g. inverse_loss.")],
 ) -> None:
-    """Write a method that runs, passes its contract tests and shows in the report."""
+    """Write a method that runs, passes its contract tests and appears in the report."""
     from counterpoise.skeleton import new_method as write
 
     path = write(find_root(), name)
@@ -522,11 +521,11 @@ def new_dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset, e.g. our_hospital.")],
     folder: Annotated[str, typer.Option(help="Folder with the images.")] = "data/own",
     table: Annotated[
-        str, typer.Option(help="CSV with a row an image; in the folder unless absolute.")
+        str, typer.Option(help="CSV with a row per image; relative to the folder unless absolute.")
     ] = "labels.csv",
-    labels: Annotated[str, typer.Option(help="Columns of labels, separated by commas.")] = "label",
+    labels: Annotated[str, typer.Option(help="Label columns, separated by commas.")] = "label",
 ) -> None:
-    """Write the file of a dataset of your own: a folder of images and a table of labels."""
+    """Write the file for a dataset of your own: a folder of images and a table of labels."""
     from counterpoise.skeleton import new_dataset as write
 
     path = write(find_root(), name, folder, table, [one.strip() for one in labels.split(",")])
@@ -544,7 +543,7 @@ def new_paper(
     from counterpoise.skeleton import new_paper as write
 
     path = write(find_root(), name, date.today().year)
-    typer.echo(f"{path}: put the paper's words and numbers in, then run")
+    typer.echo(f"{path}: fill in the paper's words and numbers, then run")
     typer.echo(f"  snakemake --cores all --config papers={name}")
 
 
@@ -552,9 +551,9 @@ def new_paper(
 def compare(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="File name in config/datasets.")],
     cores: Annotated[str, typer.Option(help="Cores to use, or all.")] = "all",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
 ) -> None:
-    """Compare balancing methods on data of your own and write the report."""
+    """Compare balancing methods on your own data and write the report."""
     from counterpoise.errors import nearest
     from counterpoise.plan import make_plan
     from counterpoise.project import load_project
@@ -567,20 +566,20 @@ def compare(
         raise UserError(
             f"unknown dataset {name!r}",
             where=root / "config" / "datasets",
-            remedy=f"{nearest(name, datasets)}; `counterpoise new dataset` writes one",
+            remedy=f"{nearest(name, datasets)} (or write one: `counterpoise new dataset`)",
         )
     before = (root / "config" / "studies" / f"{name}.yaml").exists()
     path = new_study(root, datasets[name])
-    try:  # its errors are told before Snakemake starts
+    try:  # its errors are reported before Snakemake starts
         make_plan(load_project(root), OWN, [name])
     except UserErrors as error:
         if before:
             raise
         path.unlink()  # what cannot be compared by default must not stop every other command
         raise UserError(
-            f"its tasks do not suit what is compared by default: {error.errors[0].what}",
+            f"its tasks do not suit the default comparison: {error.errors[0].what}",
             where=root / "config" / "datasets" / f"{name}.yaml",
-            remedy=f"write config/studies/{name}.yaml yourself; its keys: config/schema/study.json",
+            remedy=f"write config/studies/{name}.yaml yourself (keys: config/schema/study.json)",
         ) from error
     except UserError:  # the images are not there
         if not before:
@@ -592,7 +591,7 @@ def compare(
     command += ["--config", f"tier={OWN}", f"papers={name}", "methods=all"]
     sys.stdout.flush()
     os.chdir(root)
-    os.execv(sys.executable, command)  # so that it gets every wish to stop, and its time to save
+    os.execv(sys.executable, command)  # so that it gets every signal to stop, and time to save
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -605,7 +604,7 @@ def schema() -> None:
 
 
 def _usage() -> str:
-    """What this process has cost; children that it has waited for count, too."""
+    """What this process has cost, including children that it has waited for."""
     own, children = (
         resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

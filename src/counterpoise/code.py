@@ -43,13 +43,13 @@ def _graph() -> grimp.ImportGraph:
         raise UserError(
             f"not valid Python: {(error.text or '').strip()}",
             where=f"{error.filename}:{error.lineno}",
-            remedy="mend it; the code is part of what results are known by",
+            remedy="fix it; the code is part of what identifies results",
         ) from error
     except UnicodeError as error:
         raise UserError(
             f"a file of the package is not UTF-8 text ({error})",
             where=Path(__file__).parent,
-            remedy="mend or remove it; the code is part of what results are known by",
+            remedy="fix or remove it; the code is part of what identifies results",
         ) from error
 
 

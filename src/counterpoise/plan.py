@@ -142,9 +142,9 @@ class Plan:
             return planned[key]
         if same := [training.key for training in planned.values() if training.name == name]:
             raise UserError(
-                f"cell {key} is planned with another digest now: code or configuration have "
+                f"cell {key} is now planned with another digest: code or configuration has "
                 "changed since",
-                remedy=f"run `snakemake` again; now it is {' or '.join(same)}",
+                remedy=f"run `snakemake` again; it is now {' or '.join(same)}",
             )
         raise UserError(
             f"tier {self.tier_name} has no cell {key}",

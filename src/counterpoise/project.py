@@ -56,7 +56,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Document
     """``config/config.yaml`` with the overrides of a command line put in."""
     document = read_yaml(root / "config" / "config.yaml")
     if not isinstance(document.data, dict):
-        raise UserError("must be a list of `key: value`", where=document.path)
+        raise UserError("must consist of `key: value` lines", where=document.path)
     for key, value in (overrides or {}).items():
         if key not in document.data or document.data[key] != value:
             document.data[key] = _words(value) if key in _LISTS else value
@@ -67,7 +67,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Document
             raise UserError(
                 f"{key}: neither 'all' nor names (got {found!r})",
                 where=document.where((key,)),
-                remedy="write all, or one name or more with commas between",
+                remedy="write all, or one or more names separated by commas",
             )
     return document
 
@@ -81,7 +81,7 @@ def load_project(root: Path, overrides: dict[str, Any] | None = None) -> Project
     folder = root / "config"
     if not folder.is_dir():
         raise UserError(
-            "no folder config/ here", where=root, remedy="run this in a checkout of counterpoise"
+            "no config/ folder here", where=root, remedy="run this in a checkout of counterpoise"
         )
     errors: list[UserError] = []
     datasets = _read_folder(Dataset, folder / "datasets", errors)

@@ -101,7 +101,7 @@ def _read(folder: Path, project: Project) -> Reference:
     for entry in (entry for paper in tables.values() for entry in entries_of(paper)):
         missing = {"ours", "marks", "verdict", "rule", "difference", "interval"} - entry.keys()
         if missing:
-            raise UserError(f"an entry of its tables lacks {', '.join(sorted(missing))}")
+            raise UserError(f"an entry in its tables lacks {', '.join(sorted(missing))}")
     claims = {
         path.parent.name: {claim["id"]: claim for claim in read_json(path)["claims"]}
         for path in sorted(folder.glob("papers/*/claims.json"))
@@ -129,8 +129,8 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} is no name for a reference",
-            remedy="use small letters, digits, dots, dashes and underscores",
+            f"{name!r} is not a valid name for a reference",
+            remedy="use lower-case letters, digits, dots, dashes and underscores",
         )
     made = commit(root)
     files: dict[str, dict[str, Any]] = {}
@@ -185,7 +185,7 @@ def _as_written(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = read_json(path)
     if not is_sealed(content):
         raise UserError(
-            "is not as it was written",
+            "has changed since it was written",
             where=path,
             remedy="delete it and make it again; `counterpoise check` lists all such files",
         )
@@ -202,11 +202,11 @@ def damage_to(folder: Path) -> list[str]:
     wrong = [f"{name} is missing" for name in card.files if name not in there]
     for name in sorted(there):
         if name not in (*card.files, "reference.json"):
-            wrong.append(f"{name} is not a file of it")
+            wrong.append(f"{name} does not belong to it")
             continue
         try:
             if not is_sealed(read_json(folder / name)):
-                wrong.append(f"{name} is not as it was written")
+                wrong.append(f"{name} has changed since it was written")
         except UserError as error:
             wrong.append(f"{name}: {error.what}")
     return wrong

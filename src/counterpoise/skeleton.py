@@ -26,7 +26,7 @@ task k of K:
 
     omega_k = ...
 
-Here stand the symbols, and every difference from the paper or its public code; this text becomes
+Explain the symbols here, and every difference from the paper or its public code; this text becomes
 the method's card in the report. Cost: that of uniform weights.
 """
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class {kind}(Method):
-    """omega_k = scale, so far."""
+    """omega_k = scale, for now."""
 
     label = "{label}"
     signal = "losses"
@@ -78,7 +78,7 @@ card:
   counts: How many images and patients there are.
   labels: What the labels mean, how they were made, and how many are unknown.
   known_biases: What a reader must know before trusting a number from these data.
-# What the columns of the table mean; docs/data.md lists all that can be said here.
+# What the columns of the table mean; docs/data.md lists everything that can be set here.
 options:
   size: 224
   labels: [{labels}]
@@ -88,14 +88,14 @@ options:
 sources:
   {name}-folder:
     title: {title}
-    description: Read from a folder of this machine.
-    licence: as its owner says
+    description: Read from a folder on this machine.
+    licence: as stated by the owner
     generator: {{name: local_folder, options: {{folder: {folder}, table: {table}}}}}
 """
 
 PAPER = """\
 # yaml-language-server: $schema=../schema/paper.json
-# A paper as data. It runs as it is; those beside it show figures, searches, readings and more.
+# A paper as data. It runs as it is; the others here show figures, searches, readings and more.
 id: {name}
 title: {title}
 short: {title}
@@ -113,7 +113,7 @@ bibtex: |
   }}
 summary: What the paper proposes and tests, in a few sentences.
 
-# The run of its own method, with which the others of each table are compared.
+# The run of the paper's own method, with which the others in each table are compared.
 own: proposed
 experiments:
   main:
@@ -145,7 +145,7 @@ tables:
       - {{label: Left, task: left, metric: accuracy, percent: true, better: higher}}
       - {{label: Sum, task: sum, metric: mse, better: lower}}
       - {{label: Δ_m, id: delta_m, metric: delta_m, better: higher}}
-    # Numbers are copied with their precision, as "96.40 ±00.17", and never computed; "-" is none.
+    # Copy numbers with their precision, as "96.40 ±00.17", and never compute them; "-" means none.
     rows:
       - {{label: single task, run: single_task, printed: ["-", "-", "-"]}}
       - {{label: uniform, run: uniform, printed: ["-", "-", "-"]}}
@@ -153,7 +153,7 @@ tables:
 
 claims:
   - id: better-than-uniform
-    sentence: The sentence as it is printed.
+    sentence: The sentence as printed.
     place: Section 1
     reading: What would have to be seen for it to hold, in terms of the table.
     test:
@@ -164,7 +164,7 @@ claims:
 assumptions:
   - id: widths
     topic: Where the paper is silent, or its text and code disagree
-    paper_says: What it says of it.
+    paper_says: What it says about it.
     choice: What is done here.
     reason: Why; never because a number then agrees.
     alternatives: [What else could be meant.]
@@ -186,7 +186,7 @@ protocol:
   selection: best_validation
   augment: {{crop: 0.0714, flip: 0.5}}
 seeds: 3
-# Equal weights always run. Any method of `ls src/counterpoise/methods` may be named, with options.
+# Equal weights always run. Any method in src/counterpoise/methods may be named, with options.
 methods:
   uw: {{method: uw, label: uncertainty weighting}}
   dwa: {{method: dwa, label: dynamic weight average}}
@@ -206,20 +206,20 @@ def _as_name(root: Path, name: str, others: Iterable[str]) -> str:
     """A name for a file of the configuration, which no file of other folders has.
 
     Raises:
-        UserError: it will not do, or is taken there.
+        UserError: it cannot be used, or is taken there.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
         raise UserError(
-            f"{name!r} will not do as the name of a file",
-            remedy="use small letters, digits, - and _, a letter first",
+            f"{name!r} cannot be the name of a file",
+            remedy="use lower-case letters, digits, - and _, starting with a letter",
         )
     if yaml.safe_load(name) != name:
-        what = f"{name!r} is no name in YAML but {yaml.safe_load(name)!r}"
+        what = f"YAML does not read {name!r} as a name but as {yaml.safe_load(name)!r}"
         raise UserError(what, remedy="choose another name")
     for folder in others:
         path = root / "config" / folder / f"{name}.yaml"
         if path.exists():
-            what = f"{name!r} is taken: papers, and studies of datasets, need names of their own"
+            what = f"{name!r} is taken: papers and studies of datasets cannot share a name"
             raise UserError(what, where=path, remedy="choose another name")
     return name
 
@@ -233,20 +233,20 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     """Write the file of a dataset that is a folder of images with a table of labels.
 
     Raises:
-        UserError: the name will not do, or is taken; a label is empty, there twice, no name of a
+        UserError: the name cannot be used, or is taken; a label is empty, given twice, no name of a
             task, or no column of the table, if that is there already.
     """
     path = root / "config" / "datasets" / f"{_as_name(root, name, ['papers'])}.yaml"
     wrong = [label for label in labels if not label or labels.count(label) > 1]
     if wrong:
-        what = f"the label {wrong[0]!r} is there twice" if wrong[0] else "a label is empty"
-        raise UserError(what, where="--labels", remedy="name each column once, with commas between")
+        what = f"the label {wrong[0]!r} is given twice" if wrong[0] else "a label is empty"
+        raise UserError(what, where="--labels", remedy="name each column once, separated by commas")
     _check_names(labels)
     _check_columns(root, folder, table, labels)
     taken = name in registry.names("datasets")
     if path.exists() or taken:
         raise UserError(
-            f"there is a dataset {name!r}",
+            f"there is already a dataset {name!r}",
             where=path,
             remedy=f"{'edit that file, or ' * path.exists()}choose another name",
         )
@@ -293,12 +293,13 @@ def new_paper(root: Path, name: str, year: int) -> Path:
     """Write the file of a paper: an experiment that runs, a table, a claim and an assumption.
 
     Raises:
-        UserError: the name will not do, or is taken.
+        UserError: the name cannot be used, or is taken.
     """
     taken = _as_name(root, name, ["studies", "datasets"])
     path = root / "config" / "papers" / f"{taken}.yaml"
     if path.exists():
-        raise UserError(f"there is a paper {name!r}", where=path, remedy="choose another name")
+        what = f"there is already a paper {name!r}"
+        raise UserError(what, where=path, remedy="choose another name")
     title = _quoted(name.replace("_", " ").replace("-", " ").capitalize())
     write_text(path, PAPER.format(name=name, title=title, year=year))
     return path
@@ -318,20 +319,21 @@ def new_method(root: Path, name: str) -> Path:
     """Write the skeleton of a method beside the others of a checkout.
 
     Raises:
-        UserError: the name will not do, or is taken.
+        UserError: the name cannot be used, or is taken.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
         raise UserError(
-            f"{name!r} will not do as the name of a file",
-            remedy="use small letters, digits and underscores, a letter first",
+            f"{name!r} cannot be the name of a file",
+            remedy="use lower-case letters, digits and underscores, starting with a letter",
         )
     path = root / "src" / "counterpoise" / "methods" / f"{name}.py"
     if name == SINGLE_TASK or path.exists():
-        raise UserError(f"there is a method {name!r}", where=path, remedy="choose another name")
+        what = f"there is already a method {name!r}"
+        raise UserError(what, where=path, remedy="choose another name")
     words = name.split("_")
     kind = "".join(word.capitalize() for word in words)
     if keyword.iskeyword(kind) or kind in _WORDS:
-        what = f"{name!r} would name a class {kind!r}, which has a meaning in the file already"
+        what = f"{name!r} would give a class {kind!r}, which already has a meaning in the file"
         raise UserError(what, remedy="choose another name")
     write_text(path, METHOD.format(kind=kind, label=" ".join(words).capitalize()))
     return path

@@ -95,14 +95,14 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["download", "mnits"], ["unknown source 'mnits'", "did you mean 'mnist'?"]),
         (["train", "no/cell", "--tier", "smoke"], ["has no cell no/cell", "what to do"]),
         (["evaluate", "no/cell", "--tier", "smoke"], ["has no cell no/cell"]),
-        (["split", "000000000000"], ["000000000000", "folder of data/prepared"]),
+        (["split", "000000000000"], ["000000000000", "folder in data/prepared"]),
         (["download", "mnist", "--mirror", "~nobody-has-this-name/x"], ["no such folder"]),
         (["download", "mnist", "--mirror", "https://[x"], ["https://[x", "not a valid address"]),
         (["download", "mnist", "--mirror", "http:///x"], ["names no host"]),
         (["new", "dataset", "null"], ["'null'", "choose another name"]),
         (["new", "paper", "true"], ["'true'", "choose another name"]),
         (["new", "dataset", "thoracic"], ["taken", "choose another name"]),
-        (["new", "dataset", "ours", "--labels", "a,b,a"], ["'a' is there twice"]),
+        (["new", "dataset", "ours", "--labels", "a,b,a"], ["'a' is given twice"]),
         (["new", "dataset", "ours", "--labels", "a,,b"], ["a label is empty"]),
         (["new", "method", "combined"], ["'Combined'", "choose another name"]),
         (["why", "x/y", "--tier", "paper"], ["no cell 'x/y'", "and "]),
@@ -113,7 +113,7 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["figure", "no-paper", "figure-1", "--tier", "smoke"], ["no-paper"]),
         (["figure", "rotograd", "no-figure", "--tier", "smoke"], ["no-figure"]),
         (["tables", "rotograd", "--methods", "unifrm"], ["unknown method 'unifrm'"]),
-        (["report", "--papers", ""], ["papers: neither 'all' nor names", "commas between"]),
+        (["report", "--papers", ""], ["papers: neither 'all' nor names", "separated by commas"]),
         (["tables", "rotograd", "--methods", "uniform,"], ["methods: neither 'all' nor names"]),
         (["gate", "--tier", "smoke"], ["has no result", "see logs/smoke/train/"]),
     ],
@@ -125,9 +125,7 @@ def test_a_wrong_word(run, config_copy: Path, words: list[str], parts: list[str]
 def test_what_is_not_said_is_as_the_configuration_says(run, config_copy: Path) -> None:
     edit(config_copy / "config/config.yaml", "tier: demo", "tier: smoke")
     edit(config_copy / "config/config.yaml", "mirror: null", "mirror: nowhere")
-    assert (
-        "cells in tier smoke, at most 60 s on two cores by design" in run(config_copy, "plan").out
-    )
+    assert "cells in tier smoke, time budget 60 s on two cores" in run(config_copy, "plan").out
     check_error(run(config_copy, "download", "mnist"), "nowhere", "does not exist")
 
 
@@ -163,7 +161,7 @@ def test_data_whose_images_have_moved_are_told_so(
     data = next(iter(plan.trainings.values())).data
     folder.rename(folder.with_name("elsewhere"))
     said = run(config_copy, "prepare", "abd-000000000000")
-    check_error(said, "no tier uses data", "tier own has no plan", "there is no such folder")
+    check_error(said, "no tier uses data", "tier own cannot be planned", "there is no such folder")
     monkeypatch.setenv("COUNTERPOISE_TIER", "own")  # as its workflow does
     said = run(config_copy, "prepare", Path(data.prepared).parent.name)
     check_error(said, "there is no such folder", "data/own")

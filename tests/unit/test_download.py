@@ -90,7 +90,7 @@ def test_a_file_that_changes_while_it_is_copied(
 
     monkeypatch.setattr(shutil, "copyfile", changed)
     error = error_of(lambda: fetch(tmp_path, str(tmp_path / "mirror")))
-    assert "another checksum than published" in error.what
+    assert "not the checksum published" in error.what
     assert error.where == str(tmp_path / "mirror" / "two.bin")
     assert files_in(tmp_path / "raw" / "numbers-0") == ["one.bin"]
 
@@ -107,7 +107,7 @@ def test_a_copy_of_what_nobody_publishes_is_held_to_its_source(
     damaged = DAMAGE["corrupt"](CONTENT["two.bin"])
     monkeypatch.setattr(shutil, "copyfile", lambda found, target: target.write_bytes(damaged))
     error = error_of(lambda: copied(found, target, (Edition(size),), "fetch it again"))
-    assert "another than the file itself" in error.what and error.where == str(found)
+    assert "its copy differs from the file itself" in error.what and error.where == str(found)
     assert files_in(target.parent) == []
 
 
@@ -234,7 +234,7 @@ def test_when_no_mirror_helps_each_is_told_with_its_reason(tmp_path: Path, serve
         "http://127.0.0.1:9/",
     )
     error = error_of(lambda: fetch(tmp_path, None, mirrors))
-    assert "no mirror gave one.bin" in error.what
+    assert "no mirror provided one.bin" in error.what
     gone, wrong, closed = (error.what.index(address) for address in mirrors)
     assert "404" in error.what[gone:wrong]
     assert "damaged or altered" in error.what[wrong:closed]
@@ -272,7 +272,7 @@ def test_a_checksum_that_nobody_publishes_is_recorded_and_then_holds(
     shutil.rmtree(tmp_path / "raw")
     wrong = server.serve("wrong", contents("corrupt"))
     error = error_of(lambda: fetch_unknown(tmp_path, None, wrong))
-    assert "another checksum than published or recorded" in error.what
+    assert "not the checksum published or recorded" in error.what
     assert "numbers-0.checksums.json" in error.remedy
     check_complete(fetch_unknown(tmp_path, None, wrong, right))
     shutil.rmtree(tmp_path / "raw")
@@ -398,7 +398,7 @@ def test_what_is_prepared_later_must_find_room_too(
 
 def test_files_that_are_not_there_make_one_message(tmp_path: Path, server: Server) -> None:
     error = error_of(lambda: fetch(tmp_path, None, (f"{server.address}/gone/",)))
-    assert error.what.count("404") == 1 and "nor was there two.bin" in error.what
+    assert error.what.count("404") == 1 and "also not found: two.bin" in error.what
 
 
 # In place ------------------------------------------------------------------------------------

@@ -265,18 +265,18 @@ def test_a_dataset_and_its_study_are_a_file_each(config_copy: Path, folder: Path
     assert "no such table" in error.what and error.where == str(folder / "labels.csv")
     make_plan(project, "demo")
     error = error_of(lambda: new_dataset(config_copy, path.stem, "x", "y", ["z"]))
-    assert "there is a dataset" in error.what
+    assert "there is already a dataset" in error.what
     error = error_of(lambda: new_dataset(config_copy, "../x", "x", "y", ["z"]))
-    assert "will not do" in error.what
+    assert "cannot be the name of a file" in error.what
 
 
 @pytest.mark.parametrize(
     ("label", "what"),
     [
-        ("All", "'all' of task 'All' has a meaning of its own"),
-        ("Type", "'type' of task 'Type' has a meaning of its own"),
+        ("All", "'all' of task 'All' is reserved"),
+        ("Type", "'type' of task 'Type' is reserved"),
         ("Patient", "a label cannot be called 'patient'"),
-        ("x" * 65, "longer than 64 signs"),
+        ("x" * 65, "longer than 64 characters"),
     ],
 )
 def test_a_label_that_names_no_task(config_copy: Path, label: str, what: str) -> None:
@@ -348,4 +348,4 @@ def test_a_study_may_not_have_the_name_of_a_paper(config_copy: Path) -> None:
     )  # fmt: skip
     document = Document(Path("rotograd.yaml"), {}, {})
     errors = check_study(study, document, project.datasets, project.papers)
-    assert "there is a paper 'rotograd'" in errors[0].what
+    assert "there is already a paper 'rotograd'" in errors[0].what

@@ -641,7 +641,7 @@ def test_an_unknown_cell_is_told_with_the_nearest(demo_plan: Plan) -> None:
     other = error_of(lambda: demo_plan.training(training.name + "x", training.digest))
     assert "has no cell" in other.what and training.key in other.remedy
     wrong = error_of(lambda: demo_plan.training(training.name, training.digest[:-1] + "x"))
-    assert "have changed since" in wrong.what.replace("\n", " ")
+    assert "has changed since" in wrong.what.replace("\n", " ")
     assert training.key in wrong.remedy
     assert "no data" in error_of(lambda: demo_plan.data("0" * 12)).what
 
@@ -678,7 +678,7 @@ def test_the_skeleton_of_a_paper_is_one(config_copy: Path) -> None:
     assert {run.run for run in plan.runs.values()} == {"single_task", "uniform", "proposed"}
     assert any(t.cell.method.name == "famo" for t in plan.trainings.values())
     assert list(plan.papers) == ["our_paper"]
-    for name, said in ((path.stem, "there is a paper"), ("../up", "will not do")):
+    for name, said in ((path.stem, "there is already a paper"), ("../up", "cannot be the name")):
         assert said in error_of(lambda name=name: new_paper(config_copy, name, 2026)).what
 
 
@@ -699,4 +699,4 @@ def test_a_cell_of_another_digest_is_named_by_what_it_is_now() -> None:
         if names.count(training.name) > 1:
             continue
         error = error_of(lambda name=training.name: plan.training(name, "0123456789ab"))
-        assert error.remedy == f"run `snakemake` again; now it is {training.key}"
+        assert error.remedy == f"run `snakemake` again; it is now {training.key}"

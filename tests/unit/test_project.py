@@ -55,7 +55,7 @@ MISTAKES = {
                         "did you mean 'conflict-uniform'?"),
     "two measures": (ROTOGRAD, "history: validation_metric\n",
                      "history: validation_metric\n    metric: accuracy\n",
-                     "metric and history of one number", "give one of them"),
+                     "metric and history for one number", "give only one of them"),
     "table of a figure": ("papers/thoracic.yaml", "{kind: bars, table: table-1}",
                           "{kind: bars, table: tabel-1}", "unknown table 'tabel-1'",
                           "did you mean 'table-1'?"),
@@ -103,7 +103,7 @@ MISTAKES = {
         "cannot show experiment 'reduced', which does not have several findings", "another"),
     "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",
                                   "no tier 'sampel'", "did you mean 'sample'?"),
-    "tier that is taken": (TIERS, "  smoke:\n", "  own:\n", "tier 'own' is that of comparisons",
+    "tier that is taken": (TIERS, "  smoke:\n", "  own:\n", "tier 'own' is reserved for comparisons",
                            "choose another name"),
     "tier": (CONFIG, "tier: demo", "tier: dmo", "unknown tier 'dmo'", "did you mean 'demo'?"),
     "chosen paper": (CONFIG, "papers: all", "papers: [rotogard]", "unknown paper 'rotogard'",
@@ -279,14 +279,14 @@ def test_one_name_is_one_source(config_copy: Path) -> None:
     content = first.read_text(encoding="utf-8").replace("id: mine", "id: other")
     other.write_text(content.replace(str(config_copy), str(config_copy / "b")), encoding="utf-8")
     (error,) = errors_of(config_copy)
-    assert "mine has another source of the name 'mine-folder'" in error.what
+    assert "mine has a different source named 'mine-folder'" in error.what
 
 
 def test_a_method_that_the_comparison_cannot_name(config_copy: Path) -> None:
     study = own(config_copy, "mine", config_copy)
     edit(study, "  famo:", "  always:")
     (error,) = errors_of(config_copy)
-    assert "does not make a comparison" in error.what and error.where == str(study)
+    assert "is not a valid comparison" in error.what and error.where == str(study)
 
 
 def test_a_tier_runs_papers_or_comparisons_of_ones_own(config_copy: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_tier_runs_papers_or_comparisons_of_ones_own(config_copy: Path) -> Non
     load_project(config_copy, {"tier": "own", "papers": "mine"})
     load_project(config_copy, {"tier": "demo", "papers": "rotograd"})
     (error,) = errors_of(config_copy, {"papers": "mine"})
-    assert "'mine' is a comparison on data of your own" in error.what
+    assert "'mine' is a comparison on your own data" in error.what
     assert "tier=own" in error.remedy and error.where == "command line"
     (error,) = errors_of(config_copy, {"tier": "own", "papers": "mine,rotograd"})
     assert "'rotograd' is a paper" in error.what and "another tier" in error.remedy

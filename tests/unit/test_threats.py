@@ -231,4 +231,4 @@ def test_gc_does_not_follow_links(config_copy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../away", "", "A b", ".hidden"])
 def test_a_reference_stays_in_its_folder(tmp_path: Path, demo_plan: Plan, name: str) -> None:
     error = error_of(lambda: save_reference(tmp_path, demo_plan, name))
-    assert "no name for a reference" in error.what and not files_in(tmp_path)
+    assert "not a valid name for a reference" in error.what and not files_in(tmp_path)

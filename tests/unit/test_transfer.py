@@ -196,14 +196,14 @@ def test_a_web_page_in_place_of_the_file(
     address = page(server, content=content, headers={"Content-Type": kind})
     for edition in (UNKNOWN, Edition(len(content), RIGHT.sha256)):
         told = reason(wanted(tmp_path, address, edition=edition))
-        assert "a click on a licence" in told
+        assert "consent to a licence" in told
         assert [p for p in files_in(tmp_path) if p == "file.bin"] == []
 
 
 @pytest.mark.parametrize("length", [True, False])
 def test_wrong_content_leaves_nothing(tmp_path: Path, server: Server, length: bool) -> None:
     told = reason(wanted(tmp_path, page(server, content=OTHER, length=length)))
-    assert "another checksum" in told and files_in(tmp_path) == []
+    assert "not the checksum published" in told and files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b""])
@@ -229,7 +229,7 @@ def test_an_md5_is_compared(tmp_path: Path, server: Server) -> None:
     )
     server.pages["/file.bin"].content = OTHER
     (tmp_path / "file.bin").unlink()
-    assert "another checksum" in reason(
+    assert "not the checksum published" in reason(
         wanted(tmp_path, page(server, content=OTHER), edition=Edition(None, md5=md5))
     )
 
@@ -285,7 +285,7 @@ def test_a_silent_server_is_left(tmp_path: Path, server: Server) -> None:
 def test_bytes_between_silences_are_no_progress_to_wait_for(tmp_path: Path, server: Server) -> None:
     """A byte a second, each after a silence: the only address is given up, not asked for ever."""
     silent = page(server, "/silent", rate=1)
-    assert "no mirror gave" in reason(wanted(tmp_path, silent))
+    assert "no mirror provided" in reason(wanted(tmp_path, silent))
     assert len(server.asked) == QUICK.rounds
 
 
@@ -370,7 +370,7 @@ def test_a_disk_that_is_full_is_not_blamed_on_a_mirror(
 def test_plain_http_to_elsewhere_needs_a_checksum(tmp_path: Path) -> None:
     told = reason(wanted(tmp_path, "http://192.0.2.1/file.bin", edition=UNKNOWN))
     assert "only https" in told
-    assert "cannot fetch by 'file'" in reason(wanted(tmp_path, "file:///etc/passwd"))
+    assert "cannot fetch over 'file'" in reason(wanted(tmp_path, "file:///etc/passwd"))
 
 
 def test_nobody_is_sent_on_from_https_to_http() -> None:

@@ -171,7 +171,7 @@ def test_a_run_names_the_weights_before_its_method(config_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "weighting", "said"),
     [
-        ("pcgrad", "gradnorm", "gives no weights that follow from losses alone"),
+        ("pcgrad", "gradnorm", "does not derive its weights from losses alone"),
         ("pcgrad", "uw", "trains its weights"),
         ("pcgrad", "deepchesst", "unknown method 'deepchesst'"),
         ("adversarial", "deepchest", "cannot be given weighted losses"),

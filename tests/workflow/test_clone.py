@@ -71,7 +71,7 @@ def test_a_fresh_clone_pulls_and_trains_nothing(published: Checkout, tmp_path: P
     assert not {"download", "prepare", "split", "train", "evaluate"} & set(jobs(said))
     assert clone.bytes_of(RESULTS) == published.bytes_of(RESULTS) != {}
     assert (clone.root / "reports/smoke/index.html").stat().st_size > 10_000
-    assert well(clone, "counterpoise", "check").endswith("0 planned and not made yet\n")
+    assert well(clone, "counterpoise", "check").endswith("0 planned but not made yet\n")
 
 
 def test_a_changed_method_asks_for_its_cells_only(published: Checkout, tmp_path: Path) -> None:

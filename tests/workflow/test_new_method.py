@@ -52,6 +52,6 @@ def test_one_new_file_is_all_it_takes(checkout: Checkout) -> None:
     assert 'id="method:half_loss"' in page and "Weight of every task (ours, as an example)." in page
 
     # Taken, and a name that will not do.
-    for name, said in (("half_loss", "there is a method"), ("../up", "will not do")):
+    for name, said in (("half_loss", "there is already a method"), ("../up", "cannot be the name")):
         done = checkout.run("counterpoise", "new", "method", name)
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr

@@ -17,7 +17,7 @@ def test_answers_on_the_demo_take_seconds(demo: Checkout, tmp_path: Path) -> Non
     start, _ = asked(clone, "snakemake", "--version", times=3)
     spent = {}
     spent["check"], said = asked(clone, "counterpoise", "check")
-    assert " sound, 0 planned and not made yet" in said and "damaged" not in said
+    assert " sound, 0 planned but not made yet" in said and "damaged" not in said
     dry = ("snakemake", "-n", "--cores", "1", "--config", "tier=demo")
     spent["dry run"], said = asked(clone, *dry)
     assert jobs(said) == {}

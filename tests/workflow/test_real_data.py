@@ -194,7 +194,7 @@ def test_from_a_server_to_a_split(
     assert place.prepare() == undisturbed["prepared"]
     place.marker.unlink()
     said = done(command(place.root, "download", "nih", "--mirror", server.address))
-    assert said.count("is here already") == len(release) == len(server.asked)
+    assert said.count("is already here") == len(release) == len(server.asked)
 
 
 def no_ranges(server: Server) -> None:
@@ -271,7 +271,7 @@ def test_a_file_that_cannot_be_had_keeps_the_others(
     else:
         server.pages[path] = Page(b"<html>Accept?</html>", headers={"Content-Type": "text/html"})
     error = error_of(lambda: fetch(place, server.address))
-    assert name in error.what and "nor was there" not in error.what and error.remedy
+    assert name in error.what and "also not found" not in error.what and error.remedy
     said = {"gone": "404", "a login": "login", "a web page": "licence"}.get(kind, "damaged")
     assert said in error.what and "https://nihcc.app.box.com" in error.remedy
     assert files_in(place.raw) == sorted(set(release) - {name})

@@ -181,7 +181,7 @@ def test_sigterm_saves_the_state_and_the_next_run_goes_on(checkout: Checkout) ->
     assert "uniform" in checkout.run("counterpoise", "status").stdout
     process.terminate()
     _, message = process.communicate(timeout=30)
-    assert process.returncode == 143 and "goes on" in message
+    assert process.returncode == 143 and "resumes" in message
     assert (work / "seed-0.state").is_file()
 
 

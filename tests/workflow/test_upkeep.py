@@ -50,7 +50,7 @@ def told(checkout: Checkout, word: str, tier: str = "smoke") -> str:
 def test_all_is_sound_after_a_run(clone: Checkout) -> None:
     done = clone.run("counterpoise", "check")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[0].endswith(" sound, 0 planned and not made yet")
+    assert done.stdout.splitlines()[0].endswith(" sound, 0 planned but not made yet")
     assert not done.stdout.startswith("0 ")
 
 
@@ -106,12 +106,12 @@ def forged(cell: Path) -> str:
     record["cell"]["protocol"]["epochs"] = 9999
     del record["checksum"]
     write_json(cell / "record.json", {**record, "checksum": digest_of(record)})
-    return "its digest is not that of what it was made from"
+    return "its digest does not match what it was made from"
 
 
 def moved(cell: Path) -> str:
     cell.rename(cell.with_name("0" * 12))
-    return "is of another cell"
+    return "belongs to another cell"
 
 
 @pytest.mark.parametrize("damage", [missing_weights, forged, moved])
@@ -155,7 +155,7 @@ def test_what_is_stale_foreign_or_left_over_is_listed(clone: Checkout) -> None:
     assert states[f"{relative}/notes.txt"] == "foreign"
     assert states["results/smoke/link"] == "foreign"
     assert states[f"{relative}/.weights-ab12cd_9.safetensors"] == "leftover"
-    assert not any(", 0 planned and not made yet" in line for line in lines)
+    assert not any(", 0 planned but not made yet" in line for line in lines)
 
 
 # Why -----------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_what_is_stale_foreign_or_left_over_is_listed(clone: Checkout) -> None:
 
 def test_nothing_has_changed(clone: Checkout) -> None:
     said = told(clone, one(clone, CELL).parent.name)
-    assert "is made, and nothing that it is made from has changed since" in said
+    assert "is made, and nothing that it was made from has changed since" in said
 
 
 def test_a_key_of_the_configuration_is_named_with_both_values(clone: Checkout) -> None:
@@ -275,12 +275,12 @@ def test_gc_waits_for_jobs(clone: Checkout) -> None:
     garbage = find_garbage(clone.root)
     with FileLock(work / "lock"):
         error = error_of(lambda: remove(clone.root, garbage))
-    assert "training runs" in error.what and "counterpoise status" in error.remedy
+    assert "training is running" in error.what and "counterpoise status" in error.remedy
     records = clone.root / "data" / "records"
     records.mkdir(parents=True, exist_ok=True)
     with FileLock(records / "mnist-01234567.lock"):
         error = error_of(lambda: remove(clone.root, garbage))
-    assert "data are fetched" in error.what
+    assert "data are being fetched" in error.what
     locks = clone.root / ".snakemake/locks"
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("x")
@@ -316,7 +316,7 @@ def test_committed_results_are_verified(finished: Checkout, tmp_path: Path) -> N
     (kept / "papers" / "rotograd" / "claims.json").unlink()
     done = clone.run("counterpoise", "check")
     assert done.returncode == 1 and "damaged   reports/reference/kept" in done.stdout
-    assert "scores.json is not as it was written" in done.stdout
+    assert "scores.json has changed since it was written" in done.stdout
     assert "papers/rotograd/claims.json is missing" in done.stdout
 
     scores.write_text(whole, encoding="utf-8")
@@ -329,10 +329,10 @@ def test_committed_results_are_verified(finished: Checkout, tmp_path: Path) -> N
     content = record.read_text(encoding="utf-8")
     record.write_text(content.replace('"seconds": ', '"seconds": 1', 1), encoding="utf-8")
     done = clone.run("counterpoise", "reference", "forged", "--tier", "smoke")
-    assert done.returncode == 1 and "is not as it was written" in done.stderr
+    assert done.returncode == 1 and "has changed since it was written" in done.stderr
     assert not (kept.parent / "forged").exists()
     record.write_text(content, encoding="utf-8")
     clone.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 3\n")
     done = clone.run("counterpoise", "check")
     assert done.returncode == 0, done.stdout
-    assert "reports/reference/kept: 2 cells, 2 made by older code or settings" in done.stdout
+    assert "reports/reference/kept: 2 cells, 2 made with older code or settings" in done.stdout

@@ -32,7 +32,7 @@ NO_TASKS = frozenset({ALL_TASKS, *_MODULE_DICT.split()})
 """Names that no task can have: that of all tasks together, and those which torch's ``ModuleDict``,
 which holds the heads, keeps for itself."""
 
-RENAME = "call it otherwise; of a label, rename its column"
+RENAME = "choose another name; for a label, rename its column"
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -133,11 +133,11 @@ def misnamed(task: Task) -> str:
         _NAME.validate_python(task.name)
     except ValidationError:
         long = len(task.name) > 64
-        why = "is longer than 64 signs" if long else "has other signs than a-z, 0-9, _ . -"
+        why = "is longer than 64 characters" if long else "may have only a-z, 0-9 and _ . -"
     else:
         if task.name not in NO_TASKS:
             return ""
-        why = "has a meaning of its own"
+        why = "is reserved"
     return f"the name {task.name!r} of task {task.label!r} {why}"
 
 
@@ -181,7 +181,7 @@ def no_weights(network: Component, weights: Container[str]) -> str:
     """Why a network cannot start from ImageNet; empty if it can."""
     module = registry.find("networks", network.name)
     if not hasattr(module, "published"):
-        return f"network {network.name!r} has no weights from ImageNet"
+        return f"network {network.name!r} has no ImageNet weights"
     name = module.published(module.Options(**network.options))
     return "" if name in weights else f"config/weights.yaml has no weights {name!r}"
 

@@ -125,11 +125,11 @@ def _check_weighting(
     given = kind.Options(**options)
     why = ""
     if name == SINGLE_TASK or kind.signal != "losses":
-        why = f"{name!r} gives no weights that follow from losses alone"
+        why = f"{name!r} does not derive its weights from losses alone"
     elif kind.trained or kind.looks_back:
-        why = f"{name!r} trains its weights or looks at losses again, which only a run's method may"
+        why = f"{name!r} trains its weights or looks at losses again; only a run's method may do so"
     elif kind.needs_single_task(given):
-        why = "its options wait for single-task networks, which only a run's method may"
+        why = "its options wait for single-task networks; only a run's method may do so"
     elif run.method == SINGLE_TASK or registry.method(run.method).second_order:
         why = f"{run.method!r} cannot be given weighted losses"
     problems = [why] if why else kind.problems(given, tasks_of(experiment))
@@ -158,7 +158,7 @@ def _check_search(
                     f"a point of the grid is not valid: {'.'.join(map(str, first['loc']))}: "
                     f"{first['msg']}",
                     where=document.where(at),
-                    remedy="mend that value",
+                    remedy="fix that value",
                 )
                 for first in error.errors()[:1]
             ]

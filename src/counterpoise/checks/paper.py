@@ -161,7 +161,7 @@ def _check_fit(paper: Paper, figure: Figure, document: Document, at: Path_) -> l
         UserError(
             f"figure {figure.id!r} cannot show experiment {name!r}, {lack}",
             where=document.where(at),
-            remedy="name another experiment, or take the figure out",
+            remedy="name another experiment, or remove the figure",
         )
         for name in dict.fromkeys(experiment for experiment, _ in figure.lines)
         if (lack := _lacking(figure.content, paper.experiments[name]))
@@ -197,7 +197,7 @@ def _check_bars(table: Table, document: Document, at: Path_) -> list[UserError]:
         UserError(
             f"table {table.id!r} has neither printed numbers nor runs to draw as bars",
             where=document.where(at),
-            remedy="fill in its numbers, name its runs, or take the figure out",
+            remedy="fill in its numbers, name its runs, or remove the figure",
         )
     ]
 
@@ -215,7 +215,7 @@ def _check_explanations(paper: Paper, document: Document) -> list[UserError]:
         if experiment.runs[spec.run].method == SINGLE_TASK:
             errors.append(
                 UserError(
-                    "single-task networks are many; an explanation is of one",
+                    "an explanation is of one network, and single-task runs have several",
                     where=document.where((*at, "run")),
                     remedy="name a run whose network has all tasks",
                 )
@@ -295,7 +295,7 @@ def _check_quantity(
 
     if quantity.metric == DELTA_M and quantity.predictor is not None:
         return wrong(
-            "predictor", "delta_m is of a network, not of another predictor", "leave it out"
+            "predictor", "delta_m is for networks, not for other predictors", "leave it out"
         )
     if quantity.metric == DELTA_M:
         if baseline in experiment.runs:
@@ -304,11 +304,11 @@ def _check_quantity(
         return wrong("baseline", what, f"write `baseline: {SINGLE_TASK}`")
     given = [key for key in ("metric", "history", "cost") if getattr(quantity, key) is not None]
     if len(given) > 1:
-        return wrong(given[1], f"{' and '.join(given)} of one number", "give one of them")
+        return wrong(given[1], f"{' and '.join(given)} for one number", "give only one of them")
     if quantity.cost is not None:
         return []
     if quantity.history in SPREADS and quantity.task != ALL_TASKS:
-        what = f"{quantity.history} is of all tasks, not of {quantity.task!r}"
+        what = f"{quantity.history} is for all tasks, not for {quantity.task!r}"
         return wrong("history", what, f"write `task: {ALL_TASKS}`")
     chosen = tasks if quantity.task == ALL_TASKS else {str(quantity.task)}
     for task in chosen:
@@ -334,7 +334,7 @@ def _check_maps(paper: Paper, quantity: Quantity, document: Document, at: Path_)
         return wrong
     spec = paper.explanations[name]
     if quantity.localisation is None:
-        remedy = "write `localisation: pointing`, say"
+        remedy = "write `localisation: pointing`, for example"
         where = document.where(at)
         return [UserError("maps without `localisation`", where=where, remedy=remedy)]
     what = f"explanation {name!r} has no maps"

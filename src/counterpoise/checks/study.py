@@ -29,7 +29,7 @@ def check_study(
         sources = datasets[study.dataset].sources
         errors = unknown("unknown source", study.source, sources, document, ("source",))
     if study.id in papers:
-        what = f"there is a paper {study.id!r}"
+        what = f"there is already a paper {study.id!r}"
         errors.append(UserError(what, where=document.where(("id",)), remedy="choose another id"))
     if errors:
         return errors
@@ -38,7 +38,7 @@ def check_study(
     except ValidationError as error:
         first = error.errors()[0]
         told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        what = f"does not make a comparison ({told})"
+        what = f"is not a valid comparison ({told})"
         return [UserError(what, where=document.path, remedy="change that name or label")]
     # Where the paper that it is read as has its parts, for the lines of messages.
     start: Path_ = ("experiments", EXPERIMENT)
@@ -65,9 +65,9 @@ def check_sources(
             if files != known:
                 errors.append(
                     UserError(
-                        f"{other} has another source of the name {source_name!r}",
+                        f"{other} has a different source named {source_name!r}",
                         where=document.where(("sources", source_name)),
-                        remedy="choose another name; `counterpoise download` knows it by its name",
+                        remedy="choose another name; `counterpoise download` finds it by its name",
                     )
                 )
     chosen: dict[str, Study] = {}
@@ -76,8 +76,8 @@ def check_sources(
         if study.source != before.source:
             errors.append(
                 UserError(
-                    f"study {before.id!r} compares on {study.dataset} from {before.source!r}, and "
-                    "all studies of a dataset must take one source",
+                    f"study {before.id!r} takes {study.dataset} from {before.source!r}, and all "
+                    "studies of a dataset must use one source",
                     where=document.where(("source",)),
                     remedy=f"write `source: {before.source}`, or give the other source a dataset "
                     "of its own in config/datasets",

@@ -36,7 +36,7 @@ def check_tiers(
     if OWN in tiers.tiers:
         errors.append(
             UserError(
-                f"tier {OWN!r} is that of comparisons on data of one's own",
+                f"tier {OWN!r} is reserved for comparisons on your own data",
                 where=document.where(("tiers", OWN)),
                 remedy="choose another name",
             )
@@ -218,10 +218,10 @@ def _check_kind(document: Document, config: Config, studies: Container[str]) -> 
     """Papers of a tier that has studies only, and studies of another: nothing would be run."""
     own = config.tier == OWN
     kind, remedy = (
-        ("a paper", "name another tier, or leave `papers` out to compare on all data of your own")
+        ("a paper", "name another tier, or leave `papers` out to compare on all your own data")
         if own
         else (
-            "a comparison on data of your own",
+            "a comparison on your own data",
             f"write `tier={OWN}`, as `counterpoise compare` does",
         )
     )

@@ -1,6 +1,6 @@
 """Raw files: from a mirror folder, from addresses, or generated; checked before they count.
 
-What is known of a source's files beside what is published stands in ``data/records``:
+What is known of a source's files besides what is published is in ``data/records``:
 ``SOURCE-RAW.checksums.json`` has the sha256 of files whose publisher gives no checksum, as of the
 first time that all of the source was there, and holds from then on; ``SOURCE-RAW.verified.json``
 tells by size, time and inode which files have been read and found right, so that tens of gigabytes

@@ -34,7 +34,7 @@ def alone(folder: Path, names: Iterable[str]) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process fetches this source; waiting for it")
+            log.info("another process is fetching this source; waiting for it")
             lock.acquire()
     except OSError as error:
         raise UserError(

@@ -53,7 +53,7 @@ class Batch:
                 return False
             sha256 = digests.sha256
         self.keep(file, sha256)
-        log.info("%s is here already", file.name)
+        log.info("%s is already here", file.name)
         return True
 
     def _accepts(self, file: SourceFile, size: int, sha256: str) -> bool:
@@ -72,8 +72,8 @@ class Batch:
         if file.name not in self.recorded:
             return ""
         return (
-            f"; if the publisher has changed it and that is meant, delete {self.checksums} and all "
-            "that was made from it"
+            f"; if the publisher meant to change it, delete {self.checksums} and everything made "
+            "from it"
         )
 
     def finish(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def take(batch: Batch, mirror: Path) -> None:
         elif file.needed == "always":
             raise _lacks(batch, mirror, file)
         else:
-            log.info("%s is not there; it is not always needed", file.name)
+            log.info("%s is missing; it is not always needed", file.name)
     for name, images in unpacked.items():
         _link_folder(batch, name, images)
 
@@ -52,7 +52,7 @@ def _lacks(batch: Batch, mirror: Path, file: SourceFile) -> UserError:
     return UserError(
         what,
         where=where,
-        remedy=f"put the files of source {batch.name!r} into a folder {batch.name}/ of the mirror"
+        remedy=f"put the files of source {batch.name!r} into a folder {batch.name}/ in the mirror"
         + (", or leave `mirror` out to download them" if remote else ""),
     )
 
@@ -95,10 +95,10 @@ def _link_folder(batch: Batch, name: str, found: Path) -> None:
     key = f"{name}/"
     if batch.recorded.get(key, listing) != listing:
         raise UserError(
-            "holds other images than when it was used first",
+            "holds other images than when it was first used",
             where=found,
-            remedy="bring back the images that were there, or, if the change is meant, delete "
-            f"{batch.checksums} and all that was made from them",
+            remedy="put back the images that were there or, if the change is intended, delete "
+            f"{batch.checksums} and everything made from them",
         )
     _link(found, batch.folder / name)
     batch.folders[name] = {"images": len(lines), "listing": listing}
@@ -115,5 +115,5 @@ def _link(found: Path, target: Path) -> None:
         raise UserError(
             f"cannot link: {error.strerror or error}",
             where=target,
-            remedy="let data/ be on a disk whose file system knows symbolic links",
+            remedy="put data/ on a disk whose file system supports symbolic links",
         ) from error

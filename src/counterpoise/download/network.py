@@ -12,7 +12,7 @@ from counterpoise.transfer import Progress, Wanted, addresses, fetch_all
 
 log = logging.getLogger(__name__)
 
-MIRROR = "`--config mirror=FOLDER` of snakemake, or `--mirror FOLDER` of counterpoise download"
+MIRROR = "`--config mirror=FOLDER` for snakemake, or `--mirror FOLDER` for counterpoise download"
 
 
 def fetch(batch: Batch, first: list[str]) -> None:
@@ -27,7 +27,7 @@ def fetch(batch: Batch, first: list[str]) -> None:
         )
         if not tried:
             raise UserError(
-                f"{batch.source.title} is read from a folder only",
+                f"{batch.source.title} can only be read from a folder",
                 where=batch.folder / file.name,
                 remedy=f"pass a folder that holds its files in {batch.name}/: {MIRROR}",
             )
@@ -52,7 +52,7 @@ def fetch(batch: Batch, first: list[str]) -> None:
         if isinstance(result, str):
             batch.files[file.name] = result
         elif file.needed == "never":
-            log.warning("went on without %s: %s", file.name, result.what)
+            log.warning("continuing without %s: %s", file.name, result.what)
         else:
             failed.append(file)
     if failed:
@@ -64,7 +64,7 @@ def fetch(batch: Batch, first: list[str]) -> None:
 def _without(batch: Batch, failed: list[SourceFile], error: UserError) -> UserError:
     """One message, though a dozen files may have failed for one reason."""
     file, others = failed[0], [other.name for other in failed[1:]]
-    also = f"; nor was there {', '.join(others)}" if others else ""
+    also = f"; also not found: {', '.join(others)}" if others else ""
     page = f"; {batch.source.page} has the terms and the files" if batch.source.page else ""
     return UserError(
         f"{error.what} ({batch.source.title}){also}",

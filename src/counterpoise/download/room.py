@@ -79,7 +79,7 @@ def check_room(title: str, folder: Path, coming: int | None, prepared: Mapping[i
         raise UserError(
             f"{told} and the disk has {size(free)} free",
             where=folder,
-            remedy="free space on the disk, or let data/ be on another one; docs/data.md says what "
+            remedy="free space on the disk, or put data/ on another one; docs/data.md says what "
             "takes less",
         )
     log.info("%s; the disk has %s free", told, size(free))

@@ -109,9 +109,9 @@ def copied(found: Path, target: Path, editions: tuple[Edition, ...], remedy: str
         known = all(edition.checked for edition in editions)
         if not known and sha256_file(found) != sha256:
             raise UserError(
-                f"{DAMAGED}: its copy is another than the file itself",
+                f"{DAMAGED}: its copy differs from the file itself",
                 where=found,
-                remedy="let nothing write to it, and run the same command again",
+                remedy="make sure that nothing writes to it, and run the same command again",
             )
         return sha256
 
@@ -176,7 +176,7 @@ def problem(wanted: Wanted, digests: Digests) -> str | None:
                 while file.read(1 << 20):
                     pass
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError) as error:
-        return f"{DAMAGED}: no whole archive ({error})"
+        return f"{DAMAGED}: not a complete archive ({error})"
     return None
 
 
@@ -184,10 +184,10 @@ def damage(size: int, editions: tuple[Edition, ...]) -> str:
     """What is wrong with content of a size that is none of the editions."""
     sizes = sorted({edition.size for edition in editions if edition.size is not None})
     if sizes and size not in sizes:
-        than = "longer" if size > sizes[-1] else "shorter" if size < sizes[0] else "other"
+        than = "longer" if size > sizes[-1] else "shorter" if size < sizes[0] else "size other"
         known = " or ".join(map(str, sizes))
         return f"{DAMAGED}: {than} than published ({size} bytes, {known} published)"
-    return f"{DAMAGED}: another checksum than published or recorded"
+    return f"{DAMAGED}: not the checksum published or recorded"
 
 
 def folder_of(mirror: str | None) -> Path | None:

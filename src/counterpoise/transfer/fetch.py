@@ -80,7 +80,7 @@ def fetch_all(
             found = list(pool.map(fetch, wanted))
         except BaseException:
             stop.set()
-            log.warning("stopping; what has come is kept")
+            log.warning("stopping; what has arrived is kept")
             raise
     return {one.target.name: result for one, result in zip(wanted, found, strict=True)}
 
@@ -130,7 +130,7 @@ def _fetch(wanted: Wanted, progress: Progress, stop: threading.Event) -> str:
             stop.wait(pace.PATIENCE.first * 0.1)
             passed = 0
     raise UserError(
-        f"no mirror gave {wanted.target.name}: "
+        f"no mirror provided {wanted.target.name}: "
         + "; ".join(f"{address}: {failures[address]}" for address in wanted.addresses),
         where=wanted.target,
     )
@@ -171,7 +171,7 @@ def _attempt(
             ) as response:
                 if response.status_code == 416 and offset:
                     wanted.drop()
-                    raise Again("what is here is no beginning of what the server has")
+                    raise Again("what is here is not the beginning of the server's file")
                 check_reply(response, wanted)
                 if response.status_code == 206:
                     total = total_of_range(response, offset, wanted)
@@ -193,7 +193,7 @@ def _attempt(
         silent = isinstance(error, requests.Timeout | TimeoutError_) and brought < CHUNK
         raise Again(str(error)[:200] or type(error).__name__, silent=silent) from error
     except ValueError as error:  # an address, or one that it sends on to
-        raise UserError(f"cannot be asked: {error}") from error
+        raise UserError(f"cannot be requested: {error}") from error
     if stop.is_set():
         raise UserError("stopped", where=wanted.target)
     expected = total if total is not None else wanted.editions[0].size
@@ -203,13 +203,13 @@ def _attempt(
     if expected is not None and digests.size > expected and not wanted.checked:
         progress.found(-digests.size)
         wanted.drop()
-        raise Again(f"{digests.size} bytes came of {expected} that were told")
+        raise Again(f"{digests.size} bytes came, {expected} were announced")
     wrong = problem(wanted, digests)
     if wrong is not None:
         progress.found(-digests.size)
         wanted.drop()
         if offset:  # the part may be to blame, of another version or torn by a crash
-            raise Again(f"{wrong}; begun anew")
+            raise Again(f"{wrong}; starting again")
         raise UserError(wrong)
     _move(wanted)
     return digests.sha256
@@ -281,7 +281,7 @@ def _receive(
             lasted = time.monotonic() - started
             rate = (digests.size - offset) / max(lasted, 1e-9)
             if hurry and lasted > pace.PATIENCE.slow_after and rate < pace.PATIENCE.slow:
-                raise Again(f"only {rate:.0f} bytes a second", slow=True)
+                raise Again(f"only {rate:.0f} bytes per second", slow=True)
 
 
 def _chunks(stream: Any, beginning: int) -> Iterator[bytes]:

@@ -87,7 +87,7 @@ class Progress:
             return f"{size(self.here)} here, {size(rate)}/s"
         left = max(self.total - self.here, 0)
         share = 100 * self.here / max(self.total, 1)
-        rest = f"{duration(left / rate)} left" if rate > 0 else "nothing arrives"
+        rest = f"{duration(left / rate)} left" if rate > 0 else "nothing is arriving"
         return f"{size(self.here)} of {size(self.total)} ({share:.0f} %), {size(rate)}/s, {rest}"
 
 

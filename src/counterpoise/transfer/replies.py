@@ -36,9 +36,9 @@ def refuse_plain(address: str, wanted: Wanted) -> None:
     if scheme == "https" or (scheme == "http" and (wanted.checked or is_loopback(address))):
         return
     raise UserError(
-        "only https will do, as nobody publishes a checksum of this file"
+        "only https is accepted, as nobody publishes a checksum of this file"
         if scheme == "http"
-        else f"cannot fetch by {scheme!r}"
+        else f"cannot fetch over {scheme!r}"
     )
 
 
@@ -48,7 +48,7 @@ def refuse_downgrade(address: str) -> Any:
     def check(response: Any, *_: Any, **__: Any) -> None:
         to = response.headers.get("Location", "") if response.is_redirect else ""
         if to and urlsplit(address).scheme == "https" and urlsplit(to).scheme not in ("", "https"):
-            raise UserError(f"sends on to an address that is not encrypted ({to[:100]})")
+            raise UserError(f"redirects to an address that is not encrypted ({to[:100]})")
 
     return check
 
@@ -90,8 +90,8 @@ def refuse_page(content: bytes, wanted: Wanted) -> None:
 
 def login(wanted: Wanted, because: str = "a web page came instead of the file") -> UserError:
     """What a user is told where a person has to do something first."""
-    place = f"; a person finds it at {wanted.page}" if wanted.page else ""
-    return UserError(f"asks for a login or a click on a licence ({because}){place}")
+    place = f"; a person can get it at {wanted.page}" if wanted.page else ""
+    return UserError(f"asks for a login or for consent to a licence ({because}){place}")
 
 
 def total_of_range(response: Any, offset: int, wanted: Wanted) -> int | None:
@@ -100,7 +100,7 @@ def total_of_range(response: Any, offset: int, wanted: Wanted) -> int | None:
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told.strip())
     if match is None or int(match[1]) != offset:
         wanted.drop()
-        raise Again(f"another range came than was asked for ({told[:60]!r})")
+        raise Again(f"the server sent another range than requested ({told[:60]!r})")
     return None if match[3] == "*" else int(match[3])
 
 

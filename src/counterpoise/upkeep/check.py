@@ -15,7 +15,7 @@ from counterpoise.upkeep.verify import verify
 _SHOWN: tuple[tuple[State, str], ...] = (
     ("stale", "in no plan: code, configuration, data or libraries have changed since"),
     ("leftover", "left by a process that was killed"),
-    ("foreign", "not a file of ours"),
+    ("foreign", "not one of our files"),
 )
 
 
@@ -46,7 +46,7 @@ def _references(root: Path, plans: dict[str, Plan]) -> tuple[list[str], bool]:
             continue
         tier = read_json(folder / "reference.json")["tier"]
         stale, cells = stale_cells(folder, plans.get(tier))
-        older = f", {stale} made by older code or settings" if stale else ""
+        older = f", {stale} made with older code or settings" if stale else ""
         lines.append(f"sound     {FOLDER}/{folder.name}: {cells} cells{older}")
     return lines, whole
 
@@ -58,7 +58,7 @@ def _lines(inventory: Inventory, damaged: dict[str, list[str]]) -> Iterator[str]
     for state, _ in _SHOWN:
         yield from (f"{state:9} {unit.path}" for unit in inventory.of(state))
     sound = [unit for unit in inventory.of("planned") if unit.path not in damaged]
-    yield f"{len(sound)} sound, {inventory.missing} planned and not made yet"
+    yield f"{len(sound)} sound, {inventory.missing} planned but not made yet"
     if damaged:
         yield f"{len(damaged)} damaged. What to do: remove them and run `snakemake` again"
     for state, meaning in _SHOWN:

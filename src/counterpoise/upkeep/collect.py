@@ -37,8 +37,8 @@ def refuse_while_running(root: Path) -> None:
         UserError: a training, a download or a workflow runs in this checkout, or seems to.
     """
     held = [
-        ("a training runs here", "wait for it: `counterpoise status`", "work/*/*/*/lock"),
-        ("data are fetched or prepared here", "wait for it", "data/records/*.lock"),
+        ("a training is running here", "wait for it: `counterpoise status`", "work/*/*/*/lock"),
+        ("data are being fetched or prepared here", "wait for it", "data/records/*.lock"),
     ]
     for what, remedy, pattern in held:
         for path in sorted(root.glob(pattern)):
@@ -47,9 +47,9 @@ def refuse_while_running(root: Path) -> None:
     locks = root / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         raise UserError(
-            "a workflow runs here, or was killed",
+            "a workflow is running here, or was killed",
             where=locks,
-            remedy="wait for it; if none is running, type `snakemake --unlock`",
+            remedy="wait for it; if none is running, run `snakemake --unlock`",
         )
 
 

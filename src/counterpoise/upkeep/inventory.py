@@ -148,7 +148,7 @@ def _refuse(error: OSError) -> None:
     """What cannot be looked into must not be taken for empty; a folder may be gone meanwhile."""
     if not isinstance(error, FileNotFoundError):
         raise UserError(
-            f"cannot look into it: {error.strerror}",
+            f"cannot read it: {error.strerror}",
             where=str(error.filename),
             remedy="give yourself permission to read the folder",
         ) from error

@@ -42,7 +42,7 @@ def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
     except UserError as error:
         return {}, [f"{path.name}: {error.what}"]
     if not isinstance(value, dict):
-        return {}, [f"{path.name} is not a file of ours"]
+        return {}, [f"{path.name} is not one of our files"]
     return value, []
 
 
@@ -52,7 +52,7 @@ def _sealed(path: Path) -> tuple[dict[str, Any], list[str]]:
     if not wrong and CHECKSUM not in value:
         wrong = [f"{path.name} {UNSEALED}"]
     elif not wrong and not is_sealed(value):
-        wrong = [f"{path.name} is not as it was written"]
+        wrong = [f"{path.name} has changed since it was written"]
     return value, wrong
 
 
@@ -66,7 +66,7 @@ def _against(folder: Path, checksums: Any) -> list[str]:
     for name, checksum in checksums.items():
         try:
             if sha256_file(folder / name) != checksum:
-                wrong.append(f"{name} has another checksum than when it was written")
+                wrong.append(f"{name} has a different checksum than when it was written")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
     return wrong
@@ -94,9 +94,9 @@ def _cell(root: Path, unit: Unit) -> list[str]:
         return wrong
     wrong = _against(folder, record.get("files"))
     if (record.get("name"), record.get("digest")) != (folder.parent.name, folder.name):
-        wrong.append(f"is of another cell: {record.get('name')}/{record.get('digest')}")
+        wrong.append(f"belongs to another cell: {record.get('name')}/{record.get('digest')}")
     if identity_of(record) is None:
-        wrong.append("its digest is not that of what it was made from")
+        wrong.append("its digest does not match what it was made from")
     return wrong
 
 
@@ -106,7 +106,7 @@ def _scores(root: Path, unit: Unit) -> list[str]:
     if wrong:
         return wrong
     if path.stem != f"scores-{digest_of(scores.get('code'), length=8)}":
-        wrong.append("its digest is not that of the code that made it")
+        wrong.append("its digest does not match the code that made it")
     predictions = path.parent / "predictions.parquet"
     return wrong + _against(path.parent, {predictions.name: scores.get("predictions")})
 

@@ -150,7 +150,7 @@ def find_cells(plan: Plan, made: list[Made], word: str) -> list[Training]:
     named = [training for training in planned.values() if training.name == name]
     if not named or digest:
         raise UserError(
-            f"tier {plan.tier_name} has no cell {word!r}, and no result of it",
+            f"tier {plan.tier_name} has no cell {word!r}, and no result for it",
             remedy=_like(name, {t.name for t in planned.values()}) if planned else "",
         )
     return named
@@ -171,7 +171,7 @@ def explain(root: Path, plan: Plan, word: str) -> Iterator[str]:
     for training in find_cells(plan, made, word):
         key, own = training.key, identity(training)
         if (root / training.file("record.json")).is_file():
-            yield f"{key} is made, and nothing that it is made from has changed since"
+            yield f"{key} is made, and nothing that it was made from has changed since"
             if key in plan.trainings:  # others only set options
                 yield from _of_scores(root, training)
             continue
@@ -213,4 +213,4 @@ def _where_to_look(
         yield "  configuration: " + ", ".join([*sorted(files), "config/tiers.yaml"])
     code = [change.what for change in found if change.kind == "code"]
     if code and commit:
-        yield f"  to see the code: git diff {commit} -- {' '.join(code)}"
+        yield f"  to see the code changes: git diff {commit} -- {' '.join(code)}"
