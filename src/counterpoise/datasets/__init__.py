@@ -2,27 +2,31 @@
 
 A dataset module defines
 
-- ``Options``: what can be chosen about it (a subclass of :class:`counterpoise.spec.base.Options`),
+- ``Options``: its options (a subclass of :class:`counterpoise.spec.base.Options`),
 - ``tasks(options)``: its tasks,
 - ``prepare(raw, out, options)``: decode the raw files into arrays,
 - ``split(prepared, options, seed)``: items of each part, as a data frame with columns ``part``
   (train, validation, test) and ``item`` and whatever the dataset needs to find the item,
 - ``load(prepared, items, options)``: the inputs and targets of one part's items,
 
-where the tasks are labels of an image, ``labels(prepared, items, options)``: 0 or 1, -1 or NaN
-where unknown, one column a task, for the dataset's card; where sources may
-declare counts, ``counts(prepared, options)``: images, patients and positives by task; where it is
-known whose they are, ``people(prepared, items, options)``: a row an item, columns such as age and
-sex; where others than numpy and pandas decide
-what is prepared, ``LIBRARIES``; where not all options do, the names of those that decide it,
-``PREPARED``; where options may ask for a split that is not by patient,
-``leaks(options)``, whether these do, so that all numbers from it are marked; where not patients
-(column ``patient``) but something else is what another sample of items would change, the columns of
-the split that name it, ``UNITS``; and where the common ones do not do, ``LOSSES`` (name to loss)
-and ``METRICS`` (name to metric).
+and, where they apply,
+
+- ``labels(prepared, items, options)``, if the tasks are labels of an image: 0 or 1, -1 or NaN where
+  unknown, one column per task, for the dataset's card,
+- ``counts(prepared, options)``, if sources may declare counts: images, patients and positives by
+  task,
+- ``people(prepared, items, options)``, if it is known whose the images are: one row per item, with
+  columns such as age and sex,
+- ``LIBRARIES``, if libraries other than numpy and pandas affect what is prepared,
+- ``PREPARED``, if not all options do: the names of those that affect it,
+- ``leaks(options)``, if options may ask for a split that is not by patient: whether these do, so
+  that all numbers from it are marked,
+- ``UNITS``, if the units of resampling are not patients (column ``patient``): the columns of the
+  split that identify them,
+- ``LOSSES`` (name to loss) and ``METRICS`` (name to metric), if the common ones are not enough.
 
 Any label may be unknown (:class:`counterpoise.datasets._part.Part` says how it is then marked):
-losses, gradients and scores of a task are those of the items that have its label.
+losses, gradients and scores of a task are computed on the items that have its label.
 
-It imports torch through :mod:`counterpoise.lazy`, so that planning need not load it.
+Modules import torch through :mod:`counterpoise.lazy`, so that planning need not load it.
 """

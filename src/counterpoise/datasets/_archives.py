@@ -1,8 +1,8 @@
-"""Images out of the containers of the release, in memory: nothing is ever unpacked to disk.
+"""Images read from the containers of the release in memory: nothing is ever unpacked to disk.
 
-A container is an archive ``images_NNN.tar.gz`` as NIH has them or ``images_NNN.zip`` as copies of
-the release have them, with ``images/NAME.png`` inside; or a folder that somebody has unpacked:
-``images_NNN/images/NAME.png`` (Kaggle's layout) or ``images/NAME.png``.
+A container is an archive, ``images_NNN.tar.gz`` at NIH or ``images_NNN.zip`` in copies of the
+release, with ``images/NAME.png`` inside; or an unpacked folder: ``images_NNN/images/NAME.png``
+(Kaggle's layout) or ``images/NAME.png``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from counterpoise.errors import UserError
 PATTERN = "images_*.tar.gz"
 FOLDER = "images"
 MEMBER_BYTES = 64 << 20
-"""No image of the release is near this size; a larger one is refused unread."""
+"""No image of the release comes near this size; a larger one is refused unread."""
 MEMBERS = 1 << 20
 """Entries of one archive; the whole release has a tenth of them."""
 _CONTAINER = re.compile(r"images(_[^/]+)?|images_[^/]+\.(tar\.gz|zip)")
@@ -31,7 +31,7 @@ _UNPACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 class Encoded(NamedTuple):
-    """An image as it lies in a container."""
+    """An image as stored in a container."""
 
     name: str
     content: bytes
@@ -195,7 +195,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 class _Bounded(gzip.GzipFile):
-    """Refuses to read as much at once as only a forged header asks for."""
+    """Refuses to read at once an amount that only a forged header would ask for."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MEMBER_BYTES:

@@ -1,9 +1,10 @@
-"""Images decoded into one memory-mapped array, by all cores, resumable after any end.
+"""Images decoded into one memory-mapped array, on all cores, resumable after any interruption.
 
-The array is written beside its place and moved there when it is whole. Images are decoded in the
-order in which they are read and counted off in shards; once all images of a shard are on disk, a
-note says which they are, with the checksum of their pixels. Another run takes over the shards whose
-pixels still have their checksum, reads on and decodes the rest, so that it ends in the same bytes.
+The array is written next to its final place and moved there when it is complete. Images are decoded
+in the order in which they are read and grouped into shards; once all images of a shard are on disk,
+a note records which they are, with the checksum of their pixels. Another run takes over the shards
+whose pixels still match their checksum, and reads and decodes the rest, so that it produces the
+same bytes.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHARD = 1024
-"""Images of a shard: some minutes of a slow disk at most are lost."""
+"""Images in a shard: with a slow disk at most some minutes of work are lost."""
 DAMAGED = "damaged"
-"""Column of an index that tells damaged images, where there are any."""
+"""Column of an index that marks damaged images, where there are any."""
 AHEAD = 4
-"""Images that wait for each core; bounds the memory."""
+"""Images queued per core; bounds the memory."""
 
 
 class Array:
-    """An array of images (N, size, size) of uint8 in the making.
+    """An array of images (N, size, size) of uint8 under construction.
 
     Args:
         target: the ``.npy`` file.
         rows: the images' names and their places.
         size: pixels along each side.
-        origin: what the images come from; another one's shards are not taken over.
+        origin: what the images come from; shards of another origin are not taken over.
     """
 
     def __init__(self, target: Path, rows: dict[str, int], size: int, origin: Any) -> None:
@@ -97,7 +98,7 @@ class Array:
         return self.damaged
 
     def clear(self) -> None:
-        """Forget the shards, once what follows from the array is written too."""
+        """Forget the shards, once everything derived from the array is written, too."""
         for path in self.notes:
             path.unlink()
 
@@ -113,7 +114,7 @@ class Array:
         return file
 
     def _take_over(self, file: IO[bytes], start: int) -> None:
-        """Read the notes; those of other images, or with other pixels, do not count."""
+        """Read the notes; those about other images or other pixels do not count."""
         for path in self.notes:
             try:
                 note = read_json(path)
@@ -195,7 +196,7 @@ def decoded(
 ) -> Iterator[tuple[Encoded, NDArray[np.uint8] | UserError]]:
     """Every image with its pixels, or what is wrong with it, in order.
 
-    Decoders leave Python's lock, so that threads use all cores.
+    Decoders release Python's lock, so threads use all cores.
     """
 
     def attempt(image: Encoded) -> NDArray[np.uint8] | UserError:
@@ -220,7 +221,7 @@ def decoded(
 
 
 def identity_of(raw: Path) -> str:
-    """What raw files are, as their marker says; empty without one."""
+    """What raw files are, according to their marker; empty without one."""
     marker = raw / "source.json"
     return marker.read_text(encoding="utf-8") if marker.is_file() else ""
 

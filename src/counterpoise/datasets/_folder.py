@@ -1,4 +1,4 @@
-"""Files by which a folder of one's own is known among raw files."""
+"""Files that identify a user's own folder among raw files."""
 
 NOTE = "folder.json"
 """Where the images are: ``{"folder": PATH}``."""

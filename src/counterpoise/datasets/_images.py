@@ -1,4 +1,4 @@
-"""One encoded image to a square of 8-bit grey."""
+"""Decoding one image to a square of 8-bit grey."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
-"""The release's images have a million; a larger one than this is refused before it is decoded."""
+"""The release's images have a million pixels; one larger than this is refused before it is
+decoded."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _BLOCK = 0xFFFF
@@ -28,17 +29,19 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 def decode(image: Encoded, size: int, formats: tuple[str, ...] = ("PNG",)) -> NDArray[np.uint8]:
     """Pixels (size, size) of an image of any colour type, as 8-bit grey.
 
-    Alpha is ignored: where the release has it, it is opaque throughout. Other shapes than squares
-    are stretched. Sizes are changed by Pillow's bilinear filter, which averages when it reduces; a
-    JPEG is first reduced by whole factors while it is decoded, to no less than twice the size.
+    Alpha is ignored: where the release has it, it is opaque throughout. Images that are not square
+    are stretched. Images are resized with Pillow's bilinear filter, which averages when it reduces;
+    a JPEG is first reduced by an integer factor while it is decoded, to no less than twice the
+    target size.
 
     Args:
         image: the file's content, with its name for messages.
         size: pixels along each side.
-        formats: that are allowed, by Pillow's names.
+        formats: those allowed, by Pillow's names.
 
     Raises:
-        UserError: the content is not a whole image of these formats, or declares too many pixels.
+        UserError: the content is not a complete image in these formats, or declares too many
+            pixels.
     """
     from PIL import Image
 
@@ -97,8 +100,8 @@ def undecodable(image: Encoded, reason: str) -> UserError:
 def stored(content: bytes) -> bytes:
     """A PNG with its pixels inflated by ISA-L and stored without compression.
 
-    Half of the time that decoding a PNG takes is zlib's, which ISA-L does in a quarter of it. What
-    is not a plain, whole, non-interlaced PNG comes back as it is, for Pillow to judge.
+    Half of the time for decoding a PNG is spent in zlib; ISA-L needs a quarter of zlib's time.
+    Anything but a plain, complete, non-interlaced PNG is returned as it is, for Pillow to judge.
     """
     try:
         from isal import isal_zlib

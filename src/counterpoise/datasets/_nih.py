@@ -1,8 +1,8 @@
 """Labels, lists and boxes in the layout of the NIH release of ChestX-ray14.
 
 ``Data_Entry_2017_v2020.csv`` (or the one of 2017), ``train_val_list.txt``, ``test_list.txt``,
-``BBox_List_2017.csv``, and ``sample_list.txt`` where only a part of the images is there. The lists
-and the boxes may name images that are not there.
+``BBox_List_2017.csv``, and ``sample_list.txt`` where only some of the images are present. The lists
+and the boxes may name images that are not present.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ FINDINGS = (
 TASKS = {finding: finding.lower() for finding in FINDINGS}
 NO_FINDING = "No Finding"
 BOX_SYNONYMS = {"Infiltrate": "Infiltration"}
-"""What the file of boxes calls otherwise than the file of labels."""
+"""Names in the file of boxes that differ from those in the file of labels."""
 
 EDITIONS = {2020: "Data_Entry_2017_v2020.csv", 2017: "Data_Entry_2017.csv"}
 """File of labels by year. That of 2020 adds 188 labels in 181 images and removes none."""
 SEX = ("Patient Gender", "Patient Sex")
-"""What editions of the label file, and copies of them, call one column."""
+"""Names of one column in the editions of the label file and in copies of them."""
 OFFICIAL = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 PRESENT = "sample_list.txt"
 BOXES = "BBox_List_2017.csv"
@@ -59,11 +59,11 @@ def tasks() -> tuple[Task, ...]:
 
 
 def read_index(raw: Path, edition: int | None = None) -> pd.DataFrame:
-    """What is known of each image that is there, in order of its name.
+    """What is known about each image that is present, in order of its name.
 
     Args:
         edition: year of the label file, 2020 or 2017, of :data:`EDITIONS`; None for the later of
-            those that are there.
+            those that are present.
 
     Returns:
         Columns ``name``, ``patient``, ``follow_up``, ``age`` (years), ``sex``, ``view``,
@@ -91,7 +91,7 @@ def read_index(raw: Path, edition: int | None = None) -> pd.DataFrame:
 
 
 def listed_in(raw: Path, edition: int | None = None) -> Path:
-    """The file that names the images that are there."""
+    """The file that names the images that are present."""
     return raw / PRESENT if (raw / PRESENT).exists() else _entries_file(raw, edition)
 
 
@@ -237,7 +237,7 @@ def _official_parts(
 
 
 def boxes(raw: Path) -> pd.DataFrame | None:
-    """The boxes that radiologists drew, or None where the file is not there.
+    """The boxes that radiologists drew, or None if the file is missing.
 
     Returns:
         Columns ``name`` (of the image), ``task``, and ``x``, ``y``, ``w``, ``h`` in pixels of the

@@ -1,4 +1,4 @@
-"""Arrays out of a NumPy archive (``.npz``), block by block, without trusting its content."""
+"""Arrays read from a NumPy archive (``.npz``), block by block, without trusting its content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 1 << 24
-"""Bytes that are read at once."""
+"""Bytes read at a time."""
 _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -91,11 +91,11 @@ def open_arrays(path: Path, most: dict[str, tuple[int, ...]]) -> Iterator[Arrays
     """Open an archive.
 
     Args:
-        most: largest shape of each array that is read, by name.
+        most: largest allowed shape of each array that is read, by name.
 
     Raises:
-        UserError: the file is missing or damaged, lacks an array, or one is larger, of another
-            type than uint8, or laid out otherwise.
+        UserError: the file is missing or damaged, lacks an array, or has one that is larger, of a
+            type other than uint8, or laid out differently.
     """
     try:
         archive = zipfile.ZipFile(path)

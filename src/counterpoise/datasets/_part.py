@@ -1,4 +1,4 @@
-"""One part of a dataset in memory, or with inputs that stay in a file of which batches are read."""
+"""One part of a dataset in memory, or with inputs in a file from which batches are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK_BYTES = 1 << 26
-"""Of inputs that are gathered on the host at once on their way to a device."""
+"""Bytes of inputs that are gathered on the host at a time on their way to a device."""
 
 
 def is_known(target: Tensor) -> Tensor:
-    """(N,) whether each label is known: no negative class, no NaN."""
+    """(N,) whether each label is known: neither a negative class nor NaN."""
     return ~torch.isnan(target) if target.is_floating_point() else target >= 0
 
 
@@ -39,7 +39,7 @@ class Part:
         targets: task name to (N,) int64 classes, -1 where unknown, or (N,) float32 values, NaN
             where unknown.
         mean, std: normalisation of images that are scaled to 0..1; floats pass unchanged.
-        rows: (N,) places of the items in ``inputs``; None where these are the items.
+        rows: (N,) positions of the items in ``inputs``; None if ``inputs`` are just the items.
         streamed: whether inputs stay where they are and each batch goes to the device of the
             targets, which :mod:`counterpoise.training.prefetch` does ahead of the step.
     """
@@ -61,13 +61,13 @@ class Part:
 
     @cached_property
     def known(self) -> dict[str, int]:
-        """Of every task the number of items whose label is known; counted once."""
+        """For every task the number of items whose label is known; counted once."""
         return {name: int(is_known(target).sum()) for name, target in self.targets.items()}
 
     def masks(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Which labels of a batch are known, (B,) of bool, for the tasks that lack some anywhere.
 
-        Empty for data whose labels are all known, which then take the plain path everywhere.
+        Empty for data whose labels are all known, which then take the simple path everywhere.
         """
         partial = [name for name, count in self.known.items() if count < len(self)]
         return {name: is_known(targets[name]) for name in partial}
@@ -113,7 +113,7 @@ class Part:
         """Normalised inputs and targets of some items.
 
         Args:
-            index: places of the items, on any device.
+            index: positions of the items, on any device.
             change: of images between 0 and 1, made before they are normalised.
         """
         return self.finished(self.gathered(index).to(self.device), index, change)
@@ -122,7 +122,7 @@ class Part:
         """The inputs of (...) items as they are stored, (..., *shape), where they are stored.
 
         Args:
-            index: places of the items.
+            index: positions of the items.
             out: memory to gather into, of the result's shape and type.
         """
         index = index.to(self.inputs.device)

@@ -2,9 +2,9 @@
 
 Iterative stratification (Sechidis, Tsoumakas and Vlahavas, On the stratification of multi-label
 data, ECML PKDD 2011, algorithm 1) with a patient and all of their images in place of one example:
-the finding with the fewest images left is dealt with first, and each of its patients goes to the
-part that lacks most of it. Patients come in random order rather than by size, as otherwise those
-with dozens of images would all be in the largest part.
+the finding with the fewest remaining images is handled first, and each of its patients goes to the
+part that is most short of it. Patients are taken in random order rather than by size, as otherwise
+those with dozens of images would all end up in the largest part.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def stratify(
 
     Args:
         counts: (patients, findings + 1) images of each patient with each finding, and in the last
-            column all images of the patient, one at least.
+            column all images of the patient, at least one.
         shares: share of the images that each part is to have; they sum to 1.
-        rng: decides the order of patients and between parts that lack equally much.
+        rng: decides the order of patients and breaks ties between parts.
 
     Returns:
         (patients,) index into ``shares``.
@@ -39,7 +39,7 @@ def stratify(
     order = rng.permutation(len(counts))
     while len(order):
         left = counts[order].sum(axis=0)
-        # Once no finding is left, the last column deals out the patients who have none.
+        # Once no finding is left, the last column distributes the patients who have none.
         rarest = np.where(left > 0, left, np.inf).argmin()
         chosen = counts[order, rarest] > 0
         for patient in order[chosen]:
@@ -64,7 +64,7 @@ def divide(
         (patients,) index into ``shares``.
     """
     order = rng.permutation(len(sizes))
-    # A patient belongs where the middle one of their images does.
+    # A patient goes to the part to which the middle one of their images belongs.
     middle = np.cumsum(sizes[order]) - sizes[order] / 2
     parts = np.empty(len(sizes), np.int64)
     ends = np.cumsum(shares[:-1]) * sizes.sum()
@@ -82,10 +82,10 @@ def _neediest(
 
 
 def nested_order(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """An order of patients of which every beginning is about stratified.
+    """An order of patients in which every initial segment is approximately stratified.
 
-    A beginning holds every shorter one, so that subsets of several sizes are nested. The patients
-    are stratified into twentieths, which follow one another.
+    A segment contains every shorter one, so subsets of several sizes are nested. The patients are
+    stratified into twentieths, which follow one another.
 
     Args:
         counts: as of :func:`stratify`.

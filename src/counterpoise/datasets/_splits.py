@@ -27,17 +27,16 @@ def divided(
     """Images of each part.
 
     Args:
-        index: a row an image in order of the array, with ``name``, ``patient`` and 0, 1, or -1
+        index: one row per image, in order of the array, with ``name``, ``patient`` and 0, 1, or -1
             where unknown, for each task; damaged images are in no part.
         tasks: columns to stratify by.
         shares: of all images for ``validation`` and ``test``; the rest is for training.
         training_share: share of the training patients that is used; smaller ones are nested in
             larger ones.
         rng: decides.
-        tested: (N,) images of a test part that is given; the share of validation is then of the
-            rest.
+        tested: (N,) images of a given test part; the validation share then refers to the rest.
         stratified: every task about equally frequent in all parts, or divided at random.
-        by_image: whoever's they are, which leaks.
+        by_image: split by image, regardless of the patient, which leaks.
 
     Returns:
         Columns ``part``, ``item``, ``image`` (row of the array), ``name``, ``patient``.
@@ -72,8 +71,8 @@ def items_of(index: pd.DataFrame, part: NDArray[np.str_]) -> pd.DataFrame:
     """The items of each part.
 
     Args:
-        index: a row an image.
-        part: (N,) name of the part of each image; others than the three are left out.
+        index: one row per image.
+        part: (N,) name of the part of each image; names other than the three are left out.
     """
     usable = ~index[DAMAGED].to_numpy() if DAMAGED in index else np.ones(len(index), bool)
     frames = []

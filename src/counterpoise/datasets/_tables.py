@@ -13,13 +13,13 @@ from counterpoise.errors import UserError
 def read_rows(
     path: Path, columns: tuple[str, ...], remedy: str = "take the file as NIH publishes it"
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line and wanted fields of each row of a file with a header.
+    """Line and requested fields of each row of a file with a header.
 
     A comma within brackets separates columns too, as in the header ``Bbox [x,y,w,h],,,`` of the
     release, and empty fields at the end do not count.
 
     Args:
-        remedy: what helps where the file is not such a table.
+        remedy: what helps if the file is not such a table.
 
     Raises:
         UserError: the file is missing or not such a table; the line is named.
@@ -72,10 +72,10 @@ def read_rows(
 
 
 def read_names(path: Path) -> dict[str, int]:
-    """Names, one a line, and the line of each. The last line need not be ended.
+    """Names, one per line, and the line of each. The last line need not be terminated.
 
     Raises:
-        UserError: the file is missing, empty or no text, or holds a name twice.
+        UserError: the file is missing, empty or not text, or contains a name twice.
     """
     remedy = "take the file as NIH publishes it: one name of an image a line"
     try:

@@ -2,9 +2,10 @@
 
 Yang et al., MedMNIST v2: A large-scale lightweight benchmark for 2D and 3D biomedical image
 classification, Scientific Data 10, 41, 2023; the larger sizes are MedMNIST+. The published split is
-taken as it is: 78,468, 11,219 and 22,433 images, the numbers of CheXNet's split, without a patient
-in two parts as its authors say. The file names no patients, so that neither can be checked here,
-and images stand for them where scores are resampled: intervals are narrower than by patient.
+used as it is: 78,468, 11,219 and 22,433 images, which are the numbers of CheXNet's split and,
+according to its authors, no patient is in two parts. The file does not identify patients, so
+neither can be checked here, and images take their place where scores are resampled: intervals are
+narrower than they would be by patient.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ LABELS = (
     "pleural_thickening",
     "hernia",
 )
-"""Columns of the file; what MedMNIST calls pleural has the name of the release here."""
+"""Columns of the file; MedMNIST's "pleural" has the release's name here."""
 TASKS = list(_nih.TASKS.values())
 PARTS = {"train": "train", "val": "validation", "test": "test"}
-"""What the file calls the parts, and what they are called here."""
+"""Names of the parts in the file, and their names here."""
 MOST = 1 << 18
 """Images of one part; the file has 78,468."""
 GREY_MEAN, GREY_STD = 0.449, 0.226
@@ -51,12 +52,12 @@ GREY_MEAN, GREY_STD = 0.449, 0.226
 
 
 class Options(base.Options):
-    """What can be chosen about ChestMNIST."""
+    """Options of ChestMNIST."""
 
     size: Literal[28, 64, 128, 224] = 28
     """Pixels along each side; the source must be the file of that size."""
     training_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training images that is used; a smaller one is part of a larger one."""
+    """Share of the training images that is used; smaller shares are subsets of larger ones."""
 
 
 def tasks(options: Options) -> tuple[Task, ...]:
@@ -70,7 +71,7 @@ def file_of(size: int) -> str:
 
 
 def prepare(raw: Path, out: Path, options: Options) -> None:
-    """Write ``images.npy`` (N, size, size) uint8 and ``index.parquet`` (``part``, a column a task).
+    """Write ``images.npy`` (N, size, size) uint8 and ``index.parquet`` (``part`` and the tasks).
 
     Raises:
         UserError: the file is missing, damaged or of another size, or a label is neither 0 nor 1.
@@ -113,7 +114,7 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
 
 
 def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
-    """The published parts; the seed decides which training images a share of them are.
+    """The published parts; the seed decides which training images make up a share of them.
 
     Returns:
         Columns ``part``, ``item``, ``image`` (row in ``images.npy``).
@@ -130,7 +131,7 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
 
 
 def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Whether each item has each finding: 0 or 1, one column a task."""
+    """Whether each item has each finding: 0 or 1, one column per task."""
     known = pd.read_parquet(prepared / "index.parquet", columns=TASKS)
     return known.iloc[items["image"].to_numpy()].reset_index(drop=True)
 

@@ -1,11 +1,11 @@
-"""ChestX-ray14: chest radiographs with fourteen findings, each a task of its own.
+"""ChestX-ray14: chest radiographs with fourteen findings, each a separate task.
 
 Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised
 Classification and Localization of Common Thorax Diseases, CVPR 2017, in the layout of the NIH
-release. Images are reduced to a square once, as CheXNet does, and kept as 8-bit grey.
+release. Images are resized to a square once, as CheXNet does, and stored as 8-bit grey.
 
-All images of a patient are in one part, unless a split by image is asked for by name: later images
-of a patient are near duplicates.
+All images of a patient are in the same part, unless a split by image is explicitly requested: later
+images of a patient are near duplicates of earlier ones.
 """
 
 from __future__ import annotations
@@ -32,35 +32,37 @@ FINDINGS = _nih.FINDINGS
 TASKS = list(_nih.TASKS.values())
 
 GREY_MEAN, GREY_STD = 0.449, 0.226
-"""Of ImageNet, averaged over its three channels (0.485, 0.456, 0.406; 0.229, 0.224, 0.225), by
-which CheXNet normalises. Real images have 0.51 and 0.25 (3,345 of the release, 64 x 64).
+"""Mean and standard deviation of ImageNet, averaged over its three channels (0.485, 0.456, 0.406;
+0.229, 0.224, 0.225), with which CheXNet normalises. Real images have 0.51 and 0.25 (3,345 of the
+release, 64 x 64).
 """
 
 IMAGES = "images.npy"
 
 
 class Options(base.Options):
-    """What can be chosen about ChestX-ray14."""
+    """Options of ChestX-ray14."""
 
     size: Annotated[int, Field(ge=8, le=1024)] = 224
     """Pixels along each side of the prepared images."""
     damaged: Annotated[int, Field(ge=0)] = 0
-    """Images that may be undecodable; they are left out and listed. One more is an error."""
+    """Number of images that may be undecodable; they are left out and listed. One more is an
+    error."""
     label_file: Literal[2020, 2017] = 2020
-    """Year of the file of labels. That of 2020, ``Data_Entry_2017_v2020.csv``, adds 188 labels in
-    181 images to that of 2017, with which the papers up to 2019 worked; copies of the release on
-    Kaggle have that of 2017 only."""
+    """Year of the file of labels. The 2020 file, ``Data_Entry_2017_v2020.csv``, adds 188 labels in
+    181 images to the 2017 file, which the papers up to 2019 used; copies of the release on Kaggle
+    have only the 2017 file."""
     split: Literal["stratified", "official", "random", "by_image"] = "stratified"
-    """By patient and stratified by finding; the release's test list, with a validation part cut
-    from the rest by patient and stratified; by patient at random, as CheXNet; or by image at
-    random, as DeepChest's code, which leaks: images of a patient are in several parts."""
+    """By patient and stratified by finding; the release's test list, with a validation part taken
+    from the rest by patient and stratified; by patient at random, as in CheXNet; or by image at
+    random, as in DeepChest's code, which leaks: images of a patient are in several parts."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of all images, or of the official list for training and validation."""
+    """Share of all images, or of the official list for training and validation."""
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Of all images; the official split has its own."""
+    """Share of all images; the official split has its own test part."""
     training_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training patients that is used (of the images, where these are divided); a
-    smaller one is part of a larger one."""
+    """Share of the training patients that is used (or of the images, if the split is by image);
+    smaller shares are subsets of larger ones."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> Self:
@@ -75,15 +77,15 @@ def tasks(options: Options) -> tuple[Task, ...]:
 
 
 def prepare(raw: Path, out: Path, options: Options) -> None:
-    """Decode the images and read what is known of them.
+    """Decode the images and read what is known about them.
 
     Writes ``images.npy`` (N, size, size) uint8 and ``index.parquet`` (columns of
     :func:`counterpoise.datasets._nih.read_index`) in order of the images' names, and, where the
     release has boxes, ``boxes.parquet`` (columns of :func:`counterpoise.datasets._nih.boxes`, and
-    ``image``, the row in ``images.npy``) with those of the images that are there. Images that are
-    damaged, if some may be, are black, true in the index's column ``damaged``, in no part, and
-    listed in ``damaged.parquet`` (columns ``name`` and ``reason``). A run that was killed goes on
-    where it was.
+    ``image``, the row in ``images.npy``) with those of the images that are present. Images that are
+    damaged, if some may be, are black, marked in the index's column ``damaged``, in no part, and
+    listed in ``damaged.parquet`` (columns ``name`` and ``reason``). A run that was killed continues
+    where it stopped.
 
     Raises:
         UserError: a file is missing or damaged, or the files contradict each other.
@@ -135,7 +137,7 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
 
 
 def counts(prepared: Path, options: Options) -> dict[str, int]:
-    """Images, patients and positives of each finding; declared are those of the labels of 2020."""
+    """Images, patients and positives of each finding; declared ones refer to the 2020 labels."""
     index = pd.read_parquet(prepared / "index.parquet")
     held = {"images": len(index), "patients": index["patient"].nunique()}
     if options.label_file != 2020:
@@ -144,13 +146,13 @@ def counts(prepared: Path, options: Options) -> dict[str, int]:
 
 
 def people(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Age in years, sex and view (AP: from the front, mostly lying) of each item."""
+    """Age in years, sex and view (AP: taken from the front, mostly lying down) of each item."""
     known = pd.read_parquet(prepared / "index.parquet", columns=["age", "sex", "view"])
     return known.iloc[items["image"].to_numpy()].reset_index(drop=True)
 
 
 def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Whether each item has each finding: 0 or 1, one column a task."""
+    """Whether each item has each finding: 0 or 1, one column per task."""
     known = pd.read_parquet(prepared / "index.parquet", columns=TASKS)
     return known.iloc[items["image"].to_numpy()].reset_index(drop=True)
 
@@ -158,7 +160,7 @@ def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFram
 def load(prepared: Path, items: pd.DataFrame, options: Options) -> Part:
     """Images (1, size, size) as bytes, with 0 or 1 for each finding.
 
-    They stay in their file, of which a batch reads what it needs.
+    They stay in their file, from which a batch reads what it needs.
     """
     # Copied on write, which never happens, as torch warns of arrays that cannot be written to.
     images = np.load(prepared / IMAGES, mmap_mode="c")

@@ -1,12 +1,12 @@
-"""Any folder of images with a table of labels: each label column a binary task of its own.
+"""Any folder of images with a table of labels: each label column is a separate binary task.
 
-The table, a CSV with a header, has a row an image: its file, its patient, and a column a label with
-1 (there), 0 (not there), -1 (uncertain) or nothing (unknown; so are NaN and NA). Unknown labels are
-masked out of losses, signals and scores. What uncertain ones count as is declared, for all labels
-or for single ones. Images (PNG or JPEG, of any colour type) are reduced to a square once and kept
-as 8-bit grey.
+The table, a CSV with a header, has one row per image: its file, its patient, and one column per
+label with 1 (present), 0 (absent), -1 (uncertain) or nothing (unknown; so are NaN and NA). Unknown
+labels are masked out of losses, signals and scores. The options declare how uncertain labels count,
+for all labels or for individual ones. Images (PNG or JPEG, of any colour type) are resized to a
+square once and stored as 8-bit grey.
 
-Images are divided by patient: as the table says, stratified by label, or at random.
+Images are split by patient: as given in the table, stratified by label, or at random.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ PREPARED = (
 )  # fmt: skip
 IMAGES = "images.npy"
 GREY_MEAN, GREY_STD = 0.449, 0.226
-"""Of ImageNet, averaged over its three channels, as for ChestX-ray14."""
+"""Mean and standard deviation of ImageNet, averaged over its three channels, as for
+ChestX-ray14."""
 FORMATS = ("PNG", "JPEG")
 
 Policy = Literal["unknown", "positive", "negative"]
@@ -49,49 +50,50 @@ _PARTS = {
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test",
 }  # fmt: skip
-"""What a column of parts may call them."""
+"""Names that a column of parts may use."""
 
 
 _TAKEN = {"name", "patient", "part", "images", "patients", DAMAGED}
-"""What stands beside the labels, by the same kind of name, in the index and among its counts."""
+"""What the index and its counts contain beside the labels, with the same kind of names."""
 
 
 class Options(base.Options):
-    """What the table's columns mean, and how images are divided."""
+    """What the table's columns mean, and how images are split."""
 
     size: Annotated[int, Field(ge=8, le=1024)] = 224
     """Pixels along each side of the prepared images."""
     labels: Annotated[tuple[str, ...], Field(min_length=1)] = ("label",)
     """Columns of labels, in the order of the tasks."""
     file: str = "file"
-    """Column with the image's file, below the folder."""
+    """Column with the path of the image's file, relative to the folder."""
     prefix: str = ""
-    """What the names of files begin with in the table and not in the folder."""
+    """Prefix of the file names in the table that is not part of the names in the folder."""
     patient: str = "patient"
-    """Column that tells patients apart; no patient is in two parts."""
+    """Column that identifies patients; no patient is in two parts."""
     patient_pattern: str = ""
-    """Regular expression whose first group, found in that column, is the patient; empty: all of
-    it."""
+    """Regular expression whose first group, found in that column, is the patient; if empty, the
+    whole value is."""
     only: dict[str, str] = {}
-    """Rows that count: column to the value that it must have."""
+    """Rows to be used: column to the value that it must have."""
     uncertain: Policy = "unknown"
-    """What -1 counts as."""
+    """How -1 counts."""
     uncertain_of: dict[str, Policy] = {}
-    """The same for single labels."""
+    """The same for individual labels."""
     empty: Literal["unknown", "negative"] = "unknown"
-    """What nothing counts as."""
+    """How an empty field counts."""
     split: Literal["stratified", "random", "column"] = "stratified"
-    """By patient: stratified by label, at random, or as a column of the table says."""
+    """By patient: stratified by label, at random, or as given in a column of the table."""
     part: str = "part"
-    """Column that says train, validation or test, where it decides."""
+    """Column with train, validation or test, if it decides the split."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Of all images."""
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Of all images."""
     training_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training patients that is used; a smaller one is part of a larger one."""
+    """Share of the training patients that is used; smaller shares are subsets of larger ones."""
     damaged: Annotated[int, Field(ge=0)] = 0
-    """Images that may be undecodable; they are left out and listed. One more is an error."""
+    """Number of images that may be undecodable; they are left out and listed. One more is an
+    error."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -119,7 +121,7 @@ def name_of(label: str) -> str:
 
 
 def tasks(options: Options) -> tuple[Task, ...]:
-    """One a label, in their order."""
+    """One task per label, in their order."""
     metrics = ("auroc", "auprc", "accuracy", "f1", "bce")
     return tuple(
         Task(name_of(label), label, 1, "bce", metrics, classes=2) for label in options.labels
@@ -132,7 +134,7 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
     Writes ``images.npy`` (N, size, size) uint8 and ``index.parquet``: ``name``, ``patient``,
     ``part`` (as in the table, or empty) and 0, 1, or -1 where unknown, for each task, in order of
     the table; and ``damaged.parquet`` with the images that are left out, if some may be. A run that
-    was killed goes on where it was.
+    was killed continues where it stopped.
 
     Raises:
         UserError: the table or an image is wrong; the line or the file is named.
@@ -201,7 +203,7 @@ def _read_table(path: Path, options: Options) -> tuple[pd.DataFrame, dict[str, i
 
 
 def _file_name(text: str, prefix: str, where: str) -> str:
-    """A file below the folder, never one outside of it."""
+    """A file below the folder, never one outside it."""
     name = text.removeprefix(prefix).lstrip("/") if prefix else text
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or set(name) & {"\\", "\0", ":"}:
@@ -258,7 +260,7 @@ def _read_images(folder: Path, lines: dict[str, int], table: Path) -> Iterator[E
     """The files in order of the table.
 
     Raises:
-        UserError: one is not there, is outside of the folder, or is too large.
+        UserError: one is missing, is outside the folder, or is too large.
     """
     inside = folder.resolve()
     for name, line in lines.items():
@@ -313,7 +315,7 @@ def counts(prepared: Path, options: Options) -> dict[str, int]:
 
 
 def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Each item's labels: 0 or 1, -1 where unknown, one column a task."""
+    """Each item's labels: 0 or 1, -1 where unknown, one column per task."""
     names = [task.name for task in tasks(options)]
     known = pd.read_parquet(prepared / "index.parquet", columns=names)
     return known.iloc[items["image"].to_numpy()].reset_index(drop=True)
@@ -322,7 +324,7 @@ def labels(prepared: Path, items: pd.DataFrame, options: Options) -> pd.DataFram
 def load(prepared: Path, items: pd.DataFrame, options: Options) -> Part:
     """Images (1, size, size) as bytes, with 0, 1 or -1 for each label.
 
-    They stay in their file, of which a batch reads what it needs.
+    They stay in their file, from which a batch reads what it needs.
     """
     images = np.load(prepared / IMAGES, mmap_mode="c")
     known = labels(prepared, items, options)

@@ -1,13 +1,13 @@
-"""MultiMNIST: two overlapping digits in one picture, five tasks.
+"""MultiMNIST: two overlapping digits in one image, five tasks.
 
 Images as in Sener and Koltun (2018), whose construction the RotoGrad submission calls similar to
-its own: a 36 x 36 canvas, the left digit at rows and columns 0:28, the right one at 6:34, the
-larger value where they overlap, stretched to 0..255 and reduced to 28 x 28 by nearest neighbour.
-Tasks: the left digit, the right digit, their sum, their product, and the density (pixels above
-one half, as a percentage of all pixels).
+its own: a 36 x 36 canvas with the left digit at rows and columns 0:28 and the right one at 6:34,
+the larger value where they overlap, stretched to 0..255 and reduced to 28 x 28 by nearest-neighbour
+sampling. Tasks: the left digit, the right digit, their sum, their product, and the density (pixels
+above one half, as a percentage of all pixels).
 
-Digits are divided into training, validation and test parts before they are paired, so that no
-digit image is in two parts.
+Digits are split into training, validation and test parts before they are paired, so no digit image
+is in two parts.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ FILES = {
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 CANVAS, DIGIT, SHIFT, SIZE = 36, 28, 6, 28
 UNITS = ("left", "right")
-"""Columns of the split that name the digits of a picture: what another sample would change."""
+"""Columns of the split that identify the digits of an image: the units of resampling."""
 
 
 class Options(base.Options):
-    """What can be chosen about MultiMNIST."""
+    """Options of MultiMNIST."""
 
     layout: Literal["overlap", "side_by_side"] = "overlap"
     """Digits overlap in 28 x 28 pixels (Sener and Koltun) or lie side by side in 28 x 56."""
@@ -47,7 +47,7 @@ class Options(base.Options):
     classification: Literal["softmax", "one_vs_rest"] = "softmax"
     """Log-softmax with NLL, or a sigmoid per class with binary cross-entropy."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 1 / 6
-    """Share of the training digits that is kept for validation."""
+    """Share of the training digits that is set aside for validation."""
     train_pairs: Annotated[int, Field(ge=1)] = 60_000
     validation_pairs: Annotated[int, Field(ge=1)] = 10_000
     test_pairs: Annotated[int, Field(ge=1)] = 10_000
@@ -119,7 +119,7 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
 
 
 def compose(left: np.ndarray, right: np.ndarray, layout: str = "overlap") -> np.ndarray:
-    """Pictures of two digits: (N, 28, 28) bytes twice to (N, 28, 28 or 56) bytes."""
+    """Images of two digits: (N, 28, 28) bytes twice to (N, 28, 28 or 56) bytes."""
     if layout == "side_by_side":
         return np.concatenate([left, right], axis=2)
     canvas = np.zeros((len(left), CANVAS, CANVAS), np.uint8)
@@ -138,7 +138,7 @@ def compose(left: np.ndarray, right: np.ndarray, layout: str = "overlap") -> np.
 
 
 def load(prepared: Path, items: pd.DataFrame, options: Options) -> Part:
-    """Pictures (N, 1, 28, 28 or 56) as bytes, with the targets of the five tasks."""
+    """Images (N, 1, 28, 28 or 56) as bytes, with the targets of the five tasks."""
     digits = np.load(prepared / "digits.npy", mmap_mode="r")
     labels = pd.read_parquet(prepared / "digits.parquet")["label"].to_numpy().astype(np.int64)
     left, right = items["left"].to_numpy(), items["right"].to_numpy()

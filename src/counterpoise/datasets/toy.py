@@ -1,17 +1,17 @@
 """The synthetic problems of RotoGrad's Figure 3.
 
-``conflict`` and ``magnitude``: one input, (0, 0), and two functions of the network's output
-whose optima lie at (1.5, 1.5) and (-1.5, -1.5), value 0 each::
+``conflict`` and ``magnitude``: one input, (0, 0), and two functions of the network's output whose
+optima lie at (1.5, 1.5) and (-1.5, -1.5), each with value 0::
 
     L(z; s) = 6 - [sin(3(z_0+s))/(z_0+s) + sin(3(z_1+s))/(z_1+s)] + |z_0+s| + |z_1+s|
 
-with s = -1.5 for the first task and +1.5 for the second. The submission prints no formula; this
-one is from a later example by its author, the closest public source; the constant 6 is ours,
-so that no loss is negative, for which GradNorm's relative training rates are not defined.
+with s = -1.5 for the first task and +1.5 for the second. The submission prints no formula; this one
+is from a later example by its author, the closest public source; the constant 6 is ours, so that no
+loss is negative: GradNorm's relative training rates are not defined for negative losses.
 ``magnitude`` multiplies the second loss by ten: the submission says only that the magnitudes
 differ.
 
-``negation``: points in the plane with a binary label, and the same label negated.
+``negation``: points in the plane with a binary label and the negation of that label.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def split(prepared: Path, options: Options, seed: int) -> pd.DataFrame:
 
 
 def load(prepared: Path, items: pd.DataFrame, options: Options) -> Part:
-    """Points (N, 2) as float32, with labels where the problem has some."""
+    """Points (N, 2) as float32, with labels if the problem has any."""
     points = pd.read_parquet(prepared / "points.parquet").iloc[items["point"].to_numpy()]
     inputs = torch.from_numpy(points[["x", "y"]].to_numpy().astype(np.float32))
     label = points["label"].to_numpy().astype(np.int64)

@@ -1,4 +1,4 @@
-"""Methods against methods: differences in pairs, over the same seeds and the same items."""
+"""Methods against methods: paired differences, over the same seeds and the same items."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The predictor that has seen no input, and how much better than it a network is.
+"""The predictor that sees no input, and how much better a network is.
 
-It answers every item with what the training part is like on average: class frequencies as logits,
-or the mean. A network that is no better has learned nothing.
+It gives the same answer for every item, from the averages of the training part: class frequencies
+as logits, or the mean. A network that is no better has learned nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Scores of a cell from its saved predictions, without torch.
 
 Each task is scored on the items whose label is known; without any, its scores are undefined.
-Besides the scores of each seed: those of the constant predictor, those on resamples of the test
-items (how uncertain a score is for want of test patients, which more seeds do not cure), and
-whether the network beats the constant.
+Besides the scores of each seed it gives those of the constant predictor, those on resamples of the
+test items (how uncertain a score is because the test patients are few, which more seeds do not
+cure), and whether the network beats the constant.
 """
 
 from __future__ import annotations

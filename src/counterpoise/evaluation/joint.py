@@ -1,12 +1,12 @@
-"""Scores of all findings of a network together: averages named by how they are taken.
+"""Scores over all findings of a network: averages named by how they are taken.
 
 A finding is a task with one logit and two classes. Outputs are logits (N, T), targets 0 or 1, and
--1 where unknown, (N, T). *Macro* is the mean over findings, *micro* one score of all labels as if
-they were of one finding, *weighted* the mean over findings weighted by their positives. F1 calls
-positive what is above probability 0.5, or, where the name ends in ``_best``, what is at or above
-the threshold that is best for the finding on the validation part. *Rare* is the mean over the half
-of the findings that have the fewest positives. A finding without a positive, or without an item,
-has no part in a macro mean.
+-1 where unknown, (N, T). *Macro* is the mean over findings, *micro* one score over all labels as if
+they belonged to one finding, *weighted* the mean over findings weighted by their positives. For F1,
+what is above probability 0.5 counts as positive, or, where the name ends in ``_best``, what is at
+or above the threshold that is best for the finding on the validation part. *Rare* is the mean over
+the half of the findings that have the fewest positives. A finding without a positive, or without an
+item, is left out of a macro mean.
 """
 
 from __future__ import annotations

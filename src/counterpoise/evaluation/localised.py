@@ -1,4 +1,4 @@
-"""Localisation scores of many pictures as means, with what patients add to their uncertainty."""
+"""Localisation scores over many images as means, with what patients add to their uncertainty."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""A score of several seeds on the same items, and what both add to its uncertainty.
+"""A score from several seeds on the same items, and what each adds to its uncertainty.
 
 A score varies with the seed, with the items, and with the two together: which items a seed gets
-wrong is chance, too. Over n seeds on one set of items
+wrong is also chance. Over n seeds on one set of items
 
     Var(mean) = (A + C) / n + B,
 
-A from the seed, B from the items, C from both together. The variance s^2 between seeds estimates
-A + C. The bootstrap variance of the mean over seeds estimates B + C / n, so that adding it to
-s^2 / n, as is often done, counts C / n twice; the covariance of two different seeds' scores over
-resamples estimates B alone. That is what is added here (docs/statistics.md shows what it changes).
+with A from the seed, B from the items and C from both together. The variance s^2 between seeds
+estimates A + C. The bootstrap variance of the mean over seeds estimates B + C / n, so that adding
+it to s^2 / n, as is often done, counts C / n twice; the covariance of two different seeds' scores
+over resamples estimates B alone. That is what is added here (docs/statistics.md shows what
+difference it makes).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Rank correlation over a handful of settings, with an interval over the settings.
 
-The unit is the setting (weights, a method), each with its mean over seeds, since what is asked is
-whether the order of settings by one number is that by another. Settings are drawn with replacement;
-the interval is that of percentiles. With few settings it is wide, as it should be, and its ends can
-be no finer than the few orders that there are.
+The unit is the setting (weights, a method), each with its mean over seeds, since the question is
+whether one number orders the settings as another does. Settings are drawn with replacement; the
+interval is a percentile interval. With few settings it is wide, as it should be, and its ends can
+be no finer than the few possible orders allow.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""The bootstrap over test items: how far a score would move with other patients, or other digits.
+"""The bootstrap over test items: how much a score would vary with other patients, or other digits.
 
-Items of one unit are alike (the images of a patient), so whole units are drawn, with replacement,
+Items of one unit are similar (the images of a patient), so whole units are drawn, with replacement,
 and the score is computed with each item weighted by how often its unit was drawn (Davison and
 Hinkley, Bootstrap Methods and their Application, 1997, sections 2.2 and 5.3).
 
-An item of several units (a picture of two digits) moves with each of them: its weight is one plus
-the sum over its units of how much oftener than once each was drawn. Two items are then resampled
-together as often as they share a unit, but an item with itself once for each of its units, which is
-once too often for every unit after the first. So the variance over drawn items, times that number,
-is taken off again (inclusion and exclusion, as in Cameron, Gelbach and Miller, Journal of Business
-and Economic Statistics 29, 2011).
+An item with several units (an image of two digits) moves with each of them: its weight is one plus
+the sum, over its units, of the number of times that each was drawn beyond once. Two items are then
+resampled together as often as they share a unit, but an item with itself once for each of its
+units, which is once too often for every unit after the first. So the variance over drawn items,
+times that number, is subtracted (inclusion and exclusion, as in Cameron, Gelbach and Miller,
+Journal of Business and Economic Statistics 29, 2011).
 
-Units without a known label of a task are drawn with the others and have no part in its score: how
-many labels a sample has is chance, too, and so all tasks and methods are resampled in pairs.
+Units without a known label for a task are drawn with the others but do not enter its score: how
+many labels a sample has is also chance, and in this way all tasks and methods are resampled in
+pairs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Means, spreads and intervals over seeds. The seed is the unit of replication.
 
-Every interval is that of a mean whose variance is a sum of parts, each estimated with its own
-degrees of freedom. Its quantile is that of :func:`quantile_of_sum`; against a printed number it is
-the one of Welch's test, Student's t with Satterthwaite's degrees (Biometrics Bulletin 2, 1946).
+Every interval is for a mean whose variance is a sum of parts, each estimated with its own degrees
+of freedom. Its quantile is given by :func:`quantile_of_sum`; against a printed number it is that of
+Welch's test, Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The chest phantom in the file of ChestMNIST at 28 pixels, in its three parts."""
+"""The chest phantom in the file format of ChestMNIST at 28 pixels, in its three parts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from counterpoise.spec import base
 
 SIZE = 28
 DRAWN = 56
-"""Pixels along each side of what is averaged to the size of the file."""
+"""Pixels along each side of the image that is averaged down to the size of the file."""
 
 
 class Options(base.Options):
-    """What can be chosen about the phantom."""
+    """Options of the phantom."""
 
     images: Annotated[int, Field(ge=20)] = 2000
     """Number of images: 70 % for training, 10 % for validation, 20 % for test, by patient."""

@@ -1,8 +1,8 @@
-"""scikit-learn's digits in the files and format of MNIST.
+"""scikit-learn's digits in the files and the format of MNIST.
 
 The 1,797 digits of 8 x 8 pixels are enlarged to 20 x 20 and centred in 28 x 28, as MNIST's own
-digits are. The first 1,437 stand in for the training file, the rest for the test file (the writers
-of the two differ in scikit-learn's order).
+digits are. The first 1,437 stand in for the training file, the rest for the test file (in
+scikit-learn's order the two have different writers).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from counterpoise.spec import base
 
 
 class Options(base.Options):
-    """Nothing can be chosen."""
+    """There are no options."""
 
 
 def generate(folder: Path, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Nothing to make: a dataset that is a formula reads no files."""
+"""Nothing to generate: a dataset that is a formula reads no files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from counterpoise.spec import base
 
 
 class Options(base.Options):
-    """Nothing can be chosen."""
+    """There are no options."""
 
 
 def generate(folder: Path, options: Options) -> None:
-    """Write a note, so that the source has a file as others do."""
+    """Write a note, so that the source has a file like the others."""
     write_text(folder / "formula.txt", "The data are computed by the dataset's module.\n")

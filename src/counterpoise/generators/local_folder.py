@@ -1,8 +1,8 @@
-"""A folder of images of one's own with a table of labels: nothing is made or moved, only noted.
+"""A user's own folder of images with a table of labels: nothing is generated or moved, only noted.
 
-The table is copied; of the images, which stay where they are, the note ``folder.json`` says where.
-Another table, or images of other names or sizes, have another digest, so that all that was made
-from the old ones is made anew.
+The table is copied; the images stay where they are, and the note ``folder.json`` says where that
+is. A different table, or images with different names or sizes, give a different digest, so
+everything derived from the old ones is made again.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ class Options(base.Options):
     """Where the files are."""
 
     folder: str = "data/own"
-    """Folder that the names of files in the table start from. `~` is one's home; what is not
-    absolute starts from the checkout."""
+    """Folder to which the file names in the table are relative. `~` is the user's home; a relative
+    path starts from the checkout."""
     table: str = "labels.csv"
-    """The table of labels, comma-separated with a header; what is not absolute starts from the
+    """The table of labels, comma-separated with a header; a relative path starts from the
     folder."""
 
 
 IMAGES = (".png", ".jpg", ".jpeg")
-"""What a file that is looked at for the identity ends with; the table may name others, too."""
+"""Extensions of the files that count for the identity; the table may name others, too."""
 
 
 def places(options: Options, root: Path) -> tuple[Path, Path]:
     """The folder and the table.
 
     Raises:
-        UserError: one of the two is not there.
+        UserError: one of the two is missing.
     """
     folder = root.absolute() / Path(options.folder).expanduser()
     table = folder / Path(options.table).expanduser()
@@ -55,8 +55,8 @@ def identity(options: Options, root: Path) -> str:
     """Digest of the table and of the names and sizes of the images below the folder.
 
     Raises:
-        UserError: they are not there. To plan as if there were none would make all that was trained
-            on them look like garbage.
+        UserError: they are missing. Planning as if there were none would make everything trained on
+            them look like garbage.
     """
     images, table = places(options, root)
     found = sorted(

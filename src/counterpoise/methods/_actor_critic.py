@@ -1,4 +1,4 @@
-"""Soft actor-critic for weights on a simplex, as IGBv2's public code has it; pure functions.
+"""Soft actor-critic for weights on a simplex, as in IGBv2's public code; pure functions.
 
 Haarnoja et al., "Soft Actor-Critic" (ICML 2018, arXiv 1801.01290), two critics and a trained
 temperature. With s the state and a the action, both in R^K, and e standard normal::
@@ -6,8 +6,9 @@ temperature. With s the state and a the action, both in R^K, and e standard norm
     u = mu(s) + sigma(s) e,   a = K softmax(u)
     log pi = sum_k log N(u_k; mu_k, sigma_k^2) - sum_k 2 (log 2 - u_k - softplus(-2 u_k))
 
-The last sum is the correction for a = tanh(u), which the code has kept from what it was made of:
-for a softmax it is not the density. It is repeated here, as the method is what the code does.
+The last sum is the correction for a = tanh(u), which the code kept from the implementation it was
+adapted from; for a softmax it does not give the density. It is kept here, because the method is
+what the code does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LOG_SIGMA = (-20.0, 2.0)
 
 
 def shapes(tasks: int) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Of every tensor of the agent; the two critics lie side by side."""
+    """The shape of every tensor of the agent; the two critics are stored side by side."""
     h = HIDDEN
     return {
         "actor": {
@@ -60,7 +61,7 @@ def blank(tasks: int) -> Tensors:
 
 
 def drawn(tasks: int, generator: torch.Generator) -> Tensors:
-    """A new agent: layers uniform within 1 / sqrt(inputs), as torch's are."""
+    """A new agent: layers are initialised uniformly within 1 / sqrt(inputs), as torch does."""
     found: Tensors = {}
     for part in ("actor", "critic"):
         tensors = shapes(tasks)[part]

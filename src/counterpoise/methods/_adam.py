@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba, arXiv 1412.6980) for what methods train by themselves."""
+"""Adam (Kingma and Ba, arXiv 1412.6980) for parameters that methods train themselves."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 def adam(
     first: Tensor, second: Tensor, slope: Tensor, step: int | Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step, counted from zero: both moments, and the direction to go against.
+    """One step, counted from zero: both moments, and the direction to subtract.
 
     Args:
         first: moments of the slopes before.
         second: moments of their squares.
         slope: the gradient.
-        step: how many steps were made before.
+        step: number of steps made before.
     """
     one, two = BETAS
     first = one * first + (1 - one) * slope

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from counterpoise.tasks import Task
 
 State = dict[str, "Tensor"]
-"""All that a method remembers. Tensors only: it is saved, resumed and moved with the network."""
+"""Everything that a method remembers. Tensors only: it is saved, resumed and moved with the
+network."""
 
 SignalKind = Literal["losses", "features", "last_layer", "gramian", "jacobian"]
-"""What a method needs to see, from cheap to dear. The last three are shown only to methods that
-name them; ``losses`` methods must not read gradients."""
+"""What a method needs to see, from cheap to expensive. The last three are shown only to methods
+that ask for them; ``losses`` methods must not read gradients."""
 
 
 Property = Literal[
@@ -41,12 +42,12 @@ Property = Literal[
     "never_conflicts",
     "never_lengthens",
 ]
-"""What a method promises; each picks a contract test, and `_catalogue` has the words."""
+"""What a method promises; each selects a contract test, and `_catalogue` has the wording."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a method knows of the problem when it is made.
+    """What a method knows about the problem when it is constructed.
 
     Attributes:
         tasks: K.
@@ -82,15 +83,16 @@ class Signal:
         step: updates made before this one.
         epoch: full passes over the data made before this step.
         epochs: those of the whole training.
-        known: (K,) of bool, whether the batch has a known label of the task; None: of all. A loss
-            without one stands as it was last, or at one before there was any.
-        correct: (K,) right answers in the batch; NaN for tasks without classes.
+        known: (K,) of bool, whether the batch has a known label for the task; None means that it
+            has one for all tasks. A loss without one keeps its last value, or is one if there was
+            none before.
+        correct: (K,) correct answers in the batch; NaN for tasks without classes.
         head_norms: (K,) norms of the gradients of the l_k with respect to their own heads.
         last_layer: (K, p) gradients of the l_k with respect to the last shared layer W.
         gramian: (K, K) inner products of the gradients with respect to all shared parameters, in
             float64.
-        jacobian: (K, P) those gradients themselves, in memory that a method may make its own.
-        draws: what :meth:`Method.draw` gave for this step.
+        jacobian: (K, P) those gradients themselves, in memory that a method may overwrite.
+        draws: what :meth:`Method.draw` returned for this step.
     """
 
     losses: Tensor
@@ -112,11 +114,12 @@ class Signal:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What the engine tells of an epoch that has ended, after its validation.
+    """What the engine reports about an epoch that has ended, after its validation.
 
     Attributes:
-        losses: (K,) mean unweighted training losses, counted in passing while weights change.
-        accuracies: (K,) training accuracies, counted likewise; NaN for tasks without classes.
+        losses: (K,) mean unweighted training losses, accumulated during the epoch while weights
+            change.
+        accuracies: (K,) training accuracies, accumulated likewise; NaN for tasks without classes.
         validation_losses: (K,) unweighted losses on the validation part.
         validation_accuracies: (K,); NaN for tasks without classes.
         epoch: its number, from zero.
@@ -133,17 +136,17 @@ class Epoch:
 class Combined:
     """What a method decides: the heads' weights, and what the shared parameters receive.
 
-    At most one of ``mixing``, ``shared`` and ``trunk`` is given; without any, the shared parameters
+    At most one of ``mixing``, ``shared`` and ``trunk`` is given; if none is, the shared parameters
     receive the gradient of the weighted loss, sum_k omega_k grad l_k.
 
     Attributes:
         weights: (K,) task weights omega_k, by which the heads' gradients are scaled.
         mixing: (K,) v_k; the shared parameters receive sum_k v_k grad l_k.
-        shared: (B, d) gradient at Z, from which the trunk's follows.
+        shared: (B, d) gradient at Z, from which the trunk's gradient follows.
         trunk: (P,) gradient of the shared parameters.
-        gradients: gradients of the state that :attr:`Method.trained` names.
-        through_gradients: (K, B, d) a^k, of methods that say :attr:`Method.second_order`; Z and the
-            heads receive in addition, not weighted, the derivative of sum_k <a^k, g^k>.
+        gradients: gradients with respect to the state that :attr:`Method.trained` names.
+        through_gradients: (K, B, d) a^k, for methods that set :attr:`Method.second_order`; in
+            addition Z and the heads receive, unweighted, the derivative of sum_k <a^k, g^k>.
     """
 
     weights: Tensor
@@ -155,31 +158,33 @@ class Combined:
 
 
 class Method:
-    """Base of all methods; by itself it leaves every function at its plainest form.
+    """Base of all methods; every function has its simplest form here.
 
     Attributes:
-        label: name for people.
-        signal: the cheapest signal that the method needs; an instance may set its own, where an
-            option decides.
+        label: display name.
+        signal: the cheapest signal that is sufficient for the method; an instance may set its own,
+            where an option decides.
         kept: names of the state that :meth:`represent` reads; it is saved with the weights.
         trained: names of the state that the network's optimizer trains, without weight decay, by
             :attr:`Combined.gradients`.
         second_order: the method acts on the network through the gradients g^k themselves; the heads
             are passed backward twice.
-        descends: the gradient of the shared parameters is the step itself; no optimizer comes
-            between it and the learning rate.
+        descends: the gradient of the shared parameters is the step itself; it is multiplied by the
+            learning rate without passing through an optimizer.
         looks_back: the method is shown the losses of the same batch after the update.
-        passes_again: the trunk's gradient is asked for by a backward pass of its own, although it
-            follows from the Gramian's rows; for the cost of public code, not for its result.
-        on_host: what of a step runs on the host, in words, so that each step waits for the device;
-            empty if nothing does.
+        passes_again: the trunk's gradient is computed by a separate backward pass, although it
+            follows from the Gramian's rows; this reproduces the cost of public code, not a
+            different result.
+        on_host: which part of a step runs on the host, in words, so that each step waits for the
+            device; empty if nothing does.
         host_draws: names of the draws that it reads there: they are not sent to the device.
-        draws_once: only the draws of the first step are read; later ones are not made.
+        draws_once: only the draws of the first step are used; no later ones are made.
         sequential: why the method's functions cannot run under torch.func.vmap over an axis of
-            replicates, in words; empty if they can, with the results that each replicate has alone.
+            replicates, in words; empty if they can, with the same results as each replicate has
+            alone.
         ordered: why the order of the tasks matters, in words; empty if it does not.
-        properties: what it promises; an instance may set its own, where an option decides.
-        variants: option sets that the contract tests try besides the defaults.
+        properties: what the method promises; an instance may set its own, where an option decides.
+        variants: sets of options that the contract tests try in addition to the defaults.
         options: validated hyper-parameters.
         shape: sizes of the problem.
     """
@@ -214,31 +219,31 @@ class Method:
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
-        """Why these options do not fit these tasks, in words; asked before any job starts."""
+        """Why these options do not fit these tasks, in words; checked before any job starts."""
         return []
 
     @classmethod
     def needs_single_task(cls, options: base.Options) -> bool:
-        """Whether these options wait for what networks of one task reach."""
+        """Whether these options depend on what single-task networks reach."""
         return False
 
     @classmethod
     def with_single_task(
         cls, options: base.Options, accuracies: Mapping[str, float]
     ) -> base.Options:
-        """Options of which none waits any longer.
+        """The options with the single-task results filled in.
 
         Args:
             options: those for which :meth:`needs_single_task` is true.
-            accuracies: by task, of a network of its own on the validation part.
+            accuracies: by task, that of its single-task network on the validation part.
         """
         return options
 
     def usable(self, losses: Tensor) -> Tensor:
-        """(K,) of bool, for which losses the method's rule is defined (a logarithm: if positive).
+        """(K,) of bool, for which losses the method's rule is defined (for a logarithm: positive).
 
-        A loss that is not ends the run as a recorded result, which names its task; what
-        :meth:`combine` makes of it is of no matter.
+        A loss for which it is not ends the run; this is recorded as its result, with the name of
+        the task. What :meth:`combine` returns for it does not matter.
         """
         return torch.ones_like(losses, dtype=torch.bool)
 
@@ -247,11 +252,11 @@ class Method:
         return {}
 
     def represent(self, state: State, z: Tensor) -> Tensor:
-        """Z (B, d) to the task representations (K, B, d); also used in evaluation."""
+        """Map Z (B, d) to the task representations (K, B, d); also used in evaluation."""
         return z.expand(self.shape.tasks, *z.shape)
 
     def pull_back(self, state: State, gradients: Tensor) -> Tensor:
-        """Gradients (K, B, d) at the task representations to gradients (K, B, d) at Z."""
+        """Map gradients (K, B, d) at the task representations to gradients (K, B, d) at Z."""
         return gradients
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
@@ -263,7 +268,7 @@ class Method:
         return Combined(torch.ones_like(signal.losses)), state
 
     def after_step(self, state: State, losses: Tensor) -> State:
-        """State after an update, from the (K,) losses l_k of the same batch by the new weights."""
+        """State after an update, from (K,) losses l_k of the same batch under the new weights."""
         return state
 
     def end_of_epoch(self, state: State, epoch: Epoch) -> State:

@@ -1,4 +1,4 @@
-"""What can be said of a method without training by it: what it sees, and what it promises."""
+"""What is known about a method without training with it: what it sees, and what it promises."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ SHAPE = Shape(3, 4, (5,), ("one", "two", "three"))
 
 
 def variations(kind: type[Method]) -> list[Method]:
-    """One by the defaults, and one by each variant."""
+    """One instance with the defaults, and one with each variant."""
     return [kind(kind.Options(**options), SHAPE) for options in kind.option_sets()]
 
 
 def signals(kind: type[Method]) -> list[SignalKind]:
-    """What it sees by its defaults, then what it sees by other options."""
+    """What it sees with its defaults, then what it sees with other options."""
     return list(dict.fromkeys(method.signal for method in variations(kind)))
 
 
 def promises(kind: type[Method]) -> list[str]:
-    """In short, each with a word on whether it depends on the options."""
+    """In short form, each with a note on whether it depends on the options."""
     made, found = variations(kind), []
     for promise, (short, _) in PROMISES.items():
         given = [promise in method.properties for method in made]

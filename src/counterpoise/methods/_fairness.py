@@ -1,13 +1,13 @@
-"""The fixed point that Nash-MTL and FairGrad look for, by Newton's method.
+"""The fixed point that Nash-MTL and FairGrad solve for, found by Newton's method.
 
 G a = a^(-1/alpha), element by element, with G the Gramian and a > 0, says that a minimises the
 strictly convex function::
 
     f(a) = a'Ga / 2 - sum_k phi(a_k),    phi'(a) = a^(-1/alpha)
 
-so that there is one solution at most, whatever the start. It exists unless a convex combination of
-the gradients vanishes (a Pareto stationary point), where a grows without end; the ridge below then
-ends its growth.
+so there is at most one solution, whatever the start. It exists unless a convex combination of the
+gradients vanishes (a Pareto stationary point), where a grows without bound; the ridge below then
+limits its growth.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from counterpoise.methods._gramian import Gradients
 
 SEQUENTIAL = "Newton's method runs on the host and ends where the data say so"
-"""Why methods that use it take one replicate at a time."""
+"""Why methods that use it train one replicate at a time."""
 RIDGE = 1e-12
-"""Added to the cosines' diagonal: it moves the solution by as much, relatively."""
+"""Added to the diagonal of the cosines; the relative change of the solution is of the same size."""
 
 
 ACCURACY = 1e-8
@@ -36,7 +36,7 @@ ACCURACY = 1e-8
 def fair_weights(gradients: Gradients, alpha: float) -> Tensor:
     """(K,) a > 0 with G a = a^(-1/alpha), G being the Gramian in its true scale.
 
-    Tasks without gradient take no part and get the weight one, which reaches nothing.
+    Tasks without a gradient take no part and get the weight one, which has no effect.
 
     Raises:
         Unsolved: a step of Newton's method has no solution.
@@ -68,8 +68,9 @@ def _newton(gramian: NDArray[np.float64], power: float) -> NDArray[np.float64]:
         step = min(1.0, 0.99 / max(float((-move / a).max()), 1e-300))
         start, fall = value(a), float(slope @ move)
         if -fall <= 1e-15 * (a @ gramian @ a):
-            # The function cannot tell the difference any more, to which tasks of small a add next
-            # to nothing. Their equations still can, and a last step after they hold halves digits.
+            # The function can no longer tell the difference, as tasks of small a add next to
+            # nothing to it. Their equations still can, and a last step after they hold halves
+            # digits.
             residual = np.abs(slope * a**power).max()
             a = a + step * move
             if residual <= ACCURACY:

@@ -1,4 +1,4 @@
-"""Tasks that a paper file names, and numbers that it gives them."""
+"""Tasks named in a paper file, and the numbers given to them there."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 Preference = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-"""How much a task matters beside the others."""
+"""How much a task matters relative to the others."""
 
 
 def given_numbers(
     numbers: Mapping[str, float], names: tuple[str, ...], otherwise: float = 1.0
 ) -> Tensor:
-    """(K,) numbers in the tasks' order, in float64; another for a task that is not named."""
+    """(K,) numbers in the tasks' order, in float64; a default for a task that is not named."""
     return torch.tensor([numbers.get(name, otherwise) for name in names], dtype=torch.float64)
 
 
 def preferred(given: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
-    """(K,) preferences that sum to one, in float64; those not given are one before that."""
+    """(K,) preferences in float64, normalised to sum to one; one, before that, if not given."""
     found = given_numbers(given, names)
     return found / found.sum()
 
 
 class Constant:
-    """Numbers that follow from a method's options: sent to each device once, not at every step.
+    """Numbers that follow from a method's options; sent to each device once, not at every step.
 
     Args:
         numbers: (K,), in the tasks' order.
@@ -54,7 +54,7 @@ class Constant:
 
 
 def unknown_tasks(option: str, given: Iterable[str], tasks: tuple[Task, ...]) -> list[str]:
-    """Problems of an option that names tasks which the dataset lacks, in words."""
+    """Problems with an option that names tasks which the dataset lacks, in words."""
     names = [task.name for task in tasks]
     return [
         f"{option} names no task of this dataset with {name!r}; {nearest(name, names)}"

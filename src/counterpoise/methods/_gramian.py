@@ -1,17 +1,18 @@
-"""What methods share whose decision follows from the Gramian of the tasks' gradients.
+"""What is common to the methods whose decision follows from the Gramian of the tasks' gradients.
 
 The shared parameters receive sum_k v_k grad l_k, and v in R^K follows from the inner products of
 the K gradients alone; heads keep their own gradients. Both the gradients of all shared parameters
-(K backward passes of the trunk) and those at the shared representation Z (none but the one that
-uniform weights need) have such a Gramian, of the same size; the option ``level`` chooses.
+(K backward passes through the trunk) and those at the shared representation Z (none but the one
+that uniform weights need) have such a Gramian, of the same size; the option ``level`` chooses.
 
 Everything here is K x K: it is computed on the CPU and in float64, whatever the network's device.
-So a step waits for the device once, for the one copy that brings all that a method reads. On a GPU
-torch's own decompositions would wait, too, to ask whether they have converged.
+So a step waits for the device once, for the single copy of everything that a method reads. On a GPU
+torch's own decompositions would also wait, to check whether they have converged.
 
-A Gramian whose eigenvalues do not converge tells nothing, as one that is zero or out of range: for
-that step the plain sum of the gradients is taken (or what a method says of itself). A solver that
-fails at a method's own problem raises ``Unsolved``, and the run ends as a recorded result.
+A Gramian whose eigenvalues do not converge is unusable, like one that is zero or out of range: for
+that step the plain sum of the gradients is taken (or whatever the method specifies). A solver that
+fails on a method's own problem raises ``Unsolved``, and the run ends, which is recorded as its
+result.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gradients:
-    """All that a Gramian tells of K gradients, in float64.
+    """Everything that a Gramian tells about K gradients, in float64.
 
     Attributes:
-        told: (), whether the Gramian tells anything, being neither zero nor out of range, with
-            eigenvalues that converge; if not, the rest is that of orthogonal gradients of length
+        told: (), whether the Gramian is usable: neither zero nor out of range, with eigenvalues
+            that converge; if not, the other attributes are those of orthogonal gradients of length
             one.
         scale: (), the largest of the K norms.
         norms: (K,) norms, in units of ``scale``: the largest is one.
-        rows: (K, K) vectors that have the same inner products in the same units, one a task.
+        rows: (K, K) vectors that have the same inner products in the same units, one per task.
     """
 
     told: Tensor
@@ -64,7 +65,7 @@ class Gradients:
 
     @property
     def units(self) -> Tensor:
-        """(K, K) rows of length one; zero where a gradient is."""
+        """(K, K) rows of length one; zero where a gradient is zero."""
         return self.rows / torch.where(self.norms > 0, self.norms, 1)[:, None]
 
     def scaled(self, factors: Tensor) -> Gradients:
@@ -76,12 +77,12 @@ class Gradients:
 
 
 def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients:
-    """What a Gramian tells, without a branch that hangs on its values.
+    """What a Gramian tells, without a branch that depends on its values.
 
     The cosines' eigenvalues below the precision of the gradients' dtype ``seen`` (squared, as
-    eigenvalues are squares of singular values) are set to zero: what they hold is rounding, and
-    some methods divide by them. Cosines rather than inner products, so that a small gradient beside
-    large ones is not taken for rounding.
+    eigenvalues are squares of singular values) are set to zero: they consist of rounding error, and
+    some methods divide by them. Cosines are used rather than inner products, so that a small
+    gradient beside large ones is not mistaken for rounding error.
     """
     steps = 10 * len(gramian)
     precision = max((steps * torch.finfo(seen).eps) ** 2, steps * torch.finfo(torch.float64).eps)
@@ -103,17 +104,17 @@ def gradients_of(gramian: Tensor, seen: torch.dtype) -> Gradients:
 
 
 def copied_to_host(*tensors: Tensor) -> list[Tensor]:
-    """The same numbers in float64 on the CPU, by one copy for all."""
+    """The same numbers in float64 on the CPU, in a single copy for all."""
     joined = torch.cat([tensor.detach().double().flatten() for tensor in tensors]).cpu()
     parts = torch.split(joined, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def seen_gradients(method: Method, signal: Signal, *more: Tensor) -> tuple[Gradients, list[Tensor]]:
-    """The gradients at the level that a method looks at, and other numbers in float64, on the host.
+    """The gradients at the level that a method looks at and other numbers, in float64 on the host.
 
     Args:
-        more: the other numbers, which come by the same copy.
+        more: the other numbers, which are part of the same copy.
     """
     gramian = signal.gramian
     if method.signal == "features":
@@ -127,7 +128,7 @@ def seen_gradients(method: Method, signal: Signal, *more: Tensor) -> tuple[Gradi
 def within_range(mixing: Tensor, like: Tensor) -> Tensor:
     """(K,) v on the device and in the dtype of other values.
 
-    Methods whose v grows as gradients vanish leave the range of float32 at the very end.
+    For methods whose v grows as gradients vanish, v may leave the range of float32 at the very end.
     """
     limit = torch.finfo(like.dtype).max
     return mixing.clamp(-limit, limit).to(like)
@@ -137,8 +138,9 @@ class LevelOptions(base.Options):
     """Hyper-parameters of every method that looks at a Gramian."""
 
     level: Literal["parameters", "features"] = "parameters"
-    """Whose gradients are compared: those of all shared parameters (the papers' own), at K backward
-    passes of the trunk, or those at the shared representation Z, at none."""
+    """Which gradients are compared: those of all shared parameters (as in the papers), at the cost
+    of K backward passes through the trunk, or those at the shared representation Z, at no extra
+    cost."""
 
 
 class GramianOptions(LevelOptions):
@@ -146,13 +148,13 @@ class GramianOptions(LevelOptions):
 
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """CR-MOGM (Zhou et al., NeurIPS 2022, "On the Convergence of Stochastic Multi-Objective
-    Gradient Manipulation and Beyond"): the share of the last step's v that stays in this step's. It
-    stops noise of the batch from turning the update; 0, the other papers' own, is none, and TorchJD
-    takes 0.9. Promises about the update of one step do not hold then."""
+    Gradient Manipulation and Beyond"): the share of the last step's v that is kept in this step's.
+    It stops batch noise from turning the update; 0, as in the other papers, means no smoothing, and
+    TorchJD uses 0.9. With smoothing, promises about the update of one step do not hold."""
 
 
 class LevelMethod(Method):
-    """A method that looks at gradients at the level that its options name."""
+    """A method that looks at gradients at the level named in its options."""
 
     signal: SignalKind = "gramian"
     on_host = "matrices of K x K, in float64"
@@ -169,7 +171,7 @@ class LevelMethod(Method):
 PROMISED_OF_ONE_STEP: frozenset[Property] = frozenset(
     {"never_conflicts", "never_lengthens", "blind_to_gradient_scale", "blind_to_loss_scale"}
 )
-"""What an average over several steps does not keep."""
+"""Promises that an average over several steps does not keep."""
 
 
 class GramianMethod(LevelMethod, ABC):
@@ -185,19 +187,19 @@ class GramianMethod(LevelMethod, ABC):
             self.properties = self.properties - PROMISED_OF_ONE_STEP
 
     def promise(self, *more: Property) -> None:
-        """Promise more than the class, where an option decides and no smoothing forbids it."""
+        """Promise more than the class, where an option decides and smoothing allows it."""
         kept = frozenset(more) - (PROMISED_OF_ONE_STEP if self.smoothing else frozenset())
         self.properties = self.properties | kept
 
     def initial_state(self) -> State:
-        """No v yet, where the last one is remembered."""
+        """No v yet, if the last one is to be remembered."""
         if not self.smoothing:
             return {}
         return {"mixing": torch.zeros(self.shape.tasks), "begun": torch.zeros(())}
 
     @abstractmethod
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
-        """(K,) v_k in float64, from gradients of which one at least is not zero.
+        """(K,) v_k in float64, from gradients of which at least one is not zero.
 
         Args:
             gradients: on the host, as are the signal's losses, in float64.
@@ -205,7 +207,7 @@ class GramianMethod(LevelMethod, ABC):
         """
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """The mixing of this step; the plain sum if the Gramian tells nothing."""
+        """The mixing of this step; the plain sum if the Gramian is unusable."""
         gradients, (losses,) = seen_gradients(self, signal, signal.losses)
         plain = torch.ones_like(signal.losses)
         mixing = self.mix(gradients, replace(signal, losses=losses))
@@ -216,7 +218,7 @@ class GramianMethod(LevelMethod, ABC):
         return Combined(plain, mixing=mixing), state
 
     def _smoothed(self, mixing: Tensor, told: Tensor, state: State) -> tuple[Tensor, State]:
-        """The average with the last v; a step whose Gramian tells nothing leaves that as it is."""
+        """The average with the last v, which stays unchanged if this step's Gramian is unusable."""
         begun, last = state["begun"], state["mixing"]
         past = torch.where(begun > 0, last, mixing)
         mixing = torch.where(told, self.smoothing * past + (1 - self.smoothing) * mixing, mixing)

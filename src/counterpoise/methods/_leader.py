@@ -25,21 +25,21 @@ class LeaderOptions(base.Options):
     leader_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
     """Initial learning rate of the leader (section 5.2.1)."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """Factor of the exponential decay of that rate (0.9 and 0.99 are best in Table 1)."""
+    """Factor of the exponential decay of that rate (0.9 and 0.99 are the best in Table 1)."""
     decay_unit: Literal["iteration", "epoch"] = "iteration"
     """"At each iteration, exponential decay is applied" (section 5.2.1)."""
     alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     """GradNorm's exponent on the relative training rate; chosen by grid search in the paper and
     not printed. 0.5 is a value inside the usual grid, not a tuned one."""
     target: Target = "norm_of_mean"
-    """Norm that weighted gradients are drawn to: that of the mean gradient (Eq. 3) or the mean
-    of the norms (Chen et al. 2018)."""
+    """Norm that weighted gradients are pulled towards: that of the mean gradient (Eq. 3) or the
+    mean of the norms (Chen et al. 2018)."""
     weight_optimizer: Literal["adam", "sgd"] = "adam"
-    """Update rule of the task weights. The submission does not say; with SGD a step depends on the
-    scale of the losses, with Adam it does not."""
+    """Update rule of the task weights. The submission does not state it; with SGD a step depends on
+    the scale of the losses, with Adam it does not."""
 
     def decayed(self, rate: float, signal: Signal) -> float:
-        """A learning rate as it is at this step."""
+        """A learning rate at this step, after its decay."""
         passed = signal.step if self.decay_unit == "iteration" else signal.epoch
         return float(rate * self.decay**passed)
 
@@ -49,7 +49,7 @@ class LeaderOptions(base.Options):
 
 
 def initial_weights(tasks: int) -> State:
-    """Omega = 1 with the moments of its optimizer and the losses that rates refer to."""
+    """Omega = 1, the moments of its optimizer and the losses that the training rates refer to."""
     return {
         "omega": torch.ones(tasks),
         "omega_first_moment": torch.zeros(tasks, dtype=torch.float64),
@@ -70,7 +70,7 @@ def update_weights(
     omega is kept positive and rescaled so that it sums to K.
 
     Args:
-        state: the weights with what belongs to them.
+        state: the weights and their associated state.
         signal: losses of this step.
         norms: (K,) G_k, in float64.
         combined_norm: ||sum_j omega_j grad_W l_j||, in float64.
@@ -78,7 +78,7 @@ def update_weights(
     """
     tasks = len(signal.losses)
     omega = state["omega"].double()
-    # l_k(0) is the first loss that a label was known for; until then a task makes no progress.
+    # l_k(0) is the first loss for which a label was known; until then a task makes no progress.
     there = signal.losses > 0
     if signal.known is not None:
         there = there & signal.known
@@ -88,7 +88,7 @@ def update_weights(
     progress = torch.where(initial > 0, signal.losses / torch.where(initial > 0, initial, 1), 1)
     progress = progress.double()
     mean = progress.mean()
-    # Where all losses have come to zero there is no slowest task: as at the start.
+    # Where all losses have reached zero there is no slowest task: treated as at the start.
     relative = torch.where(mean == 0, 1.0, progress / torch.where(mean == 0, 1.0, mean))
     if options.target == "norm_of_mean":
         magnitude = combined_norm / tasks
@@ -96,8 +96,8 @@ def update_weights(
         magnitude = (omega * norms).mean()
     target = magnitude * relative.pow(options.alpha)
     slope = torch.sign(omega * norms - target) * norms
-    # A negative loss has no relative training rate: let it show (the sign of NaN is 0) and end
-    # the run as a recorded result.
+    # A negative loss has no relative training rate: let it show (the sign of NaN is 0), so that the
+    # run ends, which is recorded as its result.
     slope = torch.where(torch.isfinite(target), slope, target)
     first, second = state["omega_first_moment"], state["omega_second_moment"]
     if options.weight_optimizer == "adam":

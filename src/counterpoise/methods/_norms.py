@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 CACHED = 1 << 16
-"""Columns that are looked at together on a CPU, whose cache holds a few rows of them."""
+"""Columns that are processed together on a CPU, whose cache holds a few rows of them."""
 AWAY = 1 << 22
-"""The same elsewhere: each block is a launch or more."""
+"""The same on other devices, where each block costs at least one launch."""
 
 
 def blocks_of(rows: Tensor, cached: int = CACHED) -> tuple[Tensor, ...]:
-    """Views of (n, columns) of (n, P) rows, as many as are best looked at together.
+    """Views (n, columns) of (n, P) rows, with as many columns as are best processed together.
 
     Args:
         cached: columns on a CPU.
@@ -35,7 +35,7 @@ def norms_of(gradients: Tensor) -> Tensor:
 
 
 def products_with_sum(rows: Tensor, weights: Tensor) -> Tensor:
-    """(K,) inner products of K rows (K, P) with their sum by (K,) weights, in float64."""
+    """(K,) inner products of K rows (K, P) with their sum weighted by (K,), in float64."""
     total = rows.new_zeros(len(rows), dtype=torch.float64)
     for block in blocks_of(rows, CACHED // 4):
         wide = block.double()

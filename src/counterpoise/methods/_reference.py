@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def no_reference(tasks: int) -> State:
-    """Nothing to take a mean of, yet."""
+    """Nothing to average yet."""
     return {name: torch.zeros(tasks, dtype=torch.float64) for name in ("total", "batches")}
 
 
 def counted(state: State, losses: Tensor, signal: Signal) -> State:
-    """The state after a batch of that epoch, of which only known labels count."""
+    """The state after a batch of that epoch; only tasks with known labels count."""
     seen = torch.ones_like(losses) if signal.known is None else signal.known.double()
     total, batches = state["total"] + seen * losses, state["batches"] + seen
     return {**state, "total": total, "batches": batches}

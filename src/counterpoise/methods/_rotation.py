@@ -21,17 +21,18 @@ def turn_back(rotation: Tensor, gradients: Tensor) -> Tensor:
 
 
 RENEWED_EVERY = 1000
-"""Steps after which rotations are made orthogonal again; turns in a plane let rounding add up."""
+"""Steps after which rotations are re-orthogonalised; with turns in a plane rounding errors add
+up."""
 CONDITIONING = 1e-9
-"""Share of the rotation as it is that is added to a matrix whose decomposition did not converge."""
+"""Share of the current rotation that is added to a matrix whose decomposition did not converge."""
 
 
 def decomposed(matrix: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
     """U and V^T of a (d, d) matrix, by the first way that converges.
 
-    On a GPU the slow and sure driver first; then the matrix at a largest element of one with a
-    billionth of the rotation R_k as it is, which parts what is degenerate; and if that fails, too,
-    R_k itself: the task skips this move.
+    On a GPU the slow but reliable driver is tried first; then the matrix, scaled to a largest
+    element of one, with a billionth of the current rotation R_k added, which separates degenerate
+    singular values; and if that fails, too, R_k itself is used: the task skips this move.
     """
     largest = matrix.abs().amax()
     ways: list[tuple[Tensor, dict[str, str]]] = [
@@ -50,12 +51,12 @@ def decomposed(matrix: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
 def polar(matrix: Tensor, current: Tensor, proper: bool = False) -> Tensor:
     """Nearest orthogonal matrices U V^T to (K, d, d) matrices U S V^T.
 
-    If the K decompositions do not all converge, each is tried by itself, and again as
-    :func:`decomposed` says; a task whose matrix resists stays at ``current``.
+    If the K decompositions do not all converge, each is tried separately, and again as described in
+    :func:`decomposed`; a task whose matrix still fails stays at ``current``.
 
     Args:
         matrix: (K, d, d) matrices.
-        current: (K, d, d) rotations R_k as they are.
+        current: (K, d, d) current rotations R_k.
         proper: make the determinants +1 by turning the direction of the smallest singular value.
     """
     try:
@@ -71,5 +72,5 @@ def polar(matrix: Tensor, current: Tensor, proper: bool = False) -> Tensor:
 
 
 def orthonormalised(rotation: Tensor) -> Tensor:
-    """Nearly orthogonal matrices made more so, by a step of Newton and Schulz."""
+    """Nearly orthogonal matrices made more orthogonal by one Newton-Schulz step."""
     return 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)

@@ -1,4 +1,4 @@
-"""What a method does where a solver of another library finds no solution."""
+"""What a method does when a solver from another library finds no solution."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LIBRARIES = ("clarabel", "cvxpy", "numpy", "qpsolvers", "quadprog")
-"""Those whose own exceptions say that they failed."""
+"""Solvers whose own exceptions report that they failed."""
 
 
 class Unsolved(ArithmeticError):
-    """A method's problem has no solution that its solver finds; it ends the run as a result."""
+    """The solver finds no solution to a method's problem; the run ends, which is its result."""
 
 
 @contextmanager
 def solving(problem: str, said_by: type[Exception] = ValueError) -> Iterator[None]:
-    """Name the problem where a solver fails; any other exception is a mistake, and passes.
+    """Name the problem if a solver fails; any other exception is a bug and is not caught.
 
     Args:
         problem: what is solved, in words.
-        said_by: how the solver says so, if not by a class of its own (cvxpy): quadprog and NumPy by
-            a ValueError, SciPy's non-negative least squares by a RuntimeError.
+        said_by: the exception by which the solver reports failure, if it has no class of its own
+            (as cvxpy has): quadprog and NumPy raise a ValueError, SciPy's non-negative least
+            squares a RuntimeError.
 
     Raises:
         Unsolved: the solver failed.

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class ConeOptions(GramianOptions):
-    """Hyper-parameters of the methods that project onto the cone without conflicts."""
+    """Hyper-parameters of the methods that project onto the conflict-free cone."""
 
     regularisation: Annotated[float, Field(ge=1e-12, le=1)] = 1e-8
     """Added to the diagonal of the Gramian of trace one, so that the solver finds it positive
-    definite. The papers project exactly; TorchJD and LibMTL take 1e-4, with which a short update
-    may conflict after all."""
+    definite. The papers project exactly; TorchJD and LibMTL use 1e-4, with which a short update may
+    conflict after all."""
 
 
 def torchjd_weights(name: str, gramian: Tensor, **options: Any) -> Tensor:
@@ -55,7 +55,7 @@ def torchjd_weights(name: str, gramian: Tensor, **options: Any) -> Tensor:
 
 
 class ConeMethod(GramianMethod):
-    """v by one of TorchJD's projections onto the cone without conflicts.
+    """v by one of TorchJD's projections onto the conflict-free cone.
 
     Attributes:
         weighting: TorchJD's class.

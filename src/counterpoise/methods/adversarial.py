@@ -1,24 +1,27 @@
-"""Adversarial task gradients: a discriminator must not tell which task a gradient comes from.
+"""Adversarial task gradients: a discriminator must not be able to tell which task one comes from.
 
 The baseline of the RotoGrad submission (section 5.2.2, Table 3) after Maninis et al., "Attentive
 Single-Tasking of Multiple Tasks" (CVPR 2019), "using a two-layer feed-forward neural network as
-discriminator", with the constants of their public code (ASTMT); written anew. With the unit vector
-u^k_i = g^k_i / (||g^k_i|| + 1e-10) of every item and task, a network D predicts k from u^k_i::
+discriminator", with the constants of their public code (ASTMT), reimplemented here. With the unit
+vector u^k_i = g^k_i / (||g^k_i|| + 1e-10) of every item and task, a network D predicts k from
+u^k_i::
 
     D descends                   C = mean_{k,i} cross-entropy(D(u^k_i), k), at a rate of its own
     the others' objective is     (1 - w) sum_k l_k - lambda w C
     lambda = 2 / (1 + exp(-10 p)) - 1,   p = (epoch + 1) / epochs
 
-C moves the trunk and the heads through the g^k: a second backward pass of the heads, not of the
-trunk.
+C moves the trunk and the heads through the g^k, which takes a second backward pass through the
+heads but not through the trunk.
 
-- The discriminator is D(u) = W_2 leaky_relu(W_1 u + b_1) + b_2, from Z in R^d over h to K. ASTMT
-  works on feature maps; its variant for vectors has h = 128 and the slope 0.2.
-- ASTMT trains D at ten times the network's rate; here by an Adam of its own, whose default rate is
-  ten times the submission's 0.001.
-- An item without a gradient of a task, as one whose label is unknown, has no direction: C is the
-  mean over the others. At an exact zero the derivative of u is 1e10, which would reach the trunk.
-- D begins uniformly within 1 / sqrt(inputs), drawn anew for each seed.
+- The discriminator is D(u) = W_2 leaky_relu(W_1 u + b_1) + b_2, from Z in R^d through h hidden
+  units to K outputs. ASTMT works on feature maps; its variant for vectors has h = 128 and the slope
+  0.2.
+- ASTMT trains D at ten times the network's rate; here D has its own Adam, whose default rate is ten
+  times the submission's 0.001.
+- An item without a gradient for a task, such as one whose label is unknown, has no direction: C is
+  the mean over the others. At an exact zero the derivative of u is 1e10, which would reach the
+  trunk.
+- D is initialised uniformly within 1 / sqrt(inputs), drawn anew for each seed.
 """
 
 from __future__ import annotations
@@ -44,11 +47,11 @@ LAYERS = ("inner_weight", "inner_bias", "outer_weight", "outer_bias")
 
 
 def answers_of(layers: list[Tensor], own: Tensor) -> Tensor:
-    """Logits (K B, K) of the discriminator on gradients (K, B, d); those of zeros mean nothing."""
+    """Logits (K B, K) of the discriminator on gradients (K, B, d), meaningless for zero ones."""
     inner_weight, inner_bias, outer_weight, outer_bias = layers
     largest = own.detach().abs().amax(2, keepdim=True)
     there, divisor = largest > 0, torch.where(largest > 0, largest, 1)
-    # By the largest entry first: squares of small gradients vanish in float32.
+    # Divide by the largest entry first: squares of small gradients vanish in float32.
     norms = divisor * torch.where(there, own / divisor, 1.0).norm(dim=2, keepdim=True)
     units = torch.where(there, own, 1.0) / (norms + EPSILON)
     linear, relu = torch.nn.functional.linear, torch.nn.functional.leaky_relu
@@ -99,7 +102,7 @@ class Adversarial(Method):
         }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """What reaches the network through its gradients; the discriminator's step."""
+        """What reaches the network through its gradients, and the discriminator's step."""
         rule, tasks, batch = self.rule, self.shape.tasks, len(signal.z)
         if signal.step == 0:
             state = {**state, **signal.draws}

@@ -1,4 +1,4 @@
-"""Aligned-MTL: the matrix of gradients with all its singular values made equal.
+"""Aligned-MTL: makes all singular values of the matrix of gradients equal.
 
 Senushkin et al., "Independent Component Alignment for Multi-Task Learning" (CVPR 2023, arXiv
 2305.19000), Algorithm 1. With G = V diag(lambda) V' the Gramian of the K gradients, of rank r::
@@ -7,11 +7,12 @@ Senushkin et al., "Independent Component Alignment for Multi-Task Learning" (CVP
     shared parameters receive  sum_k (B w)_k g_k,   scale = min lambda, w = 1/K each
 
 The rows of B times the gradients are orthogonal, all of length sqrt(scale) (if r = K): each task
-has a direction of its own, and the least singular value keeps it from overshooting.
+has a direction of its own, and scaling to the smallest singular value keeps it from overshooting.
 
-The weights are TorchJD's. ``scale`` replaces the least eigenvalue by their median or mean, the
-other modes of TorchJD and of the authors' code. ``preference: sum`` takes w = 1 each, as the
-authors' code and LibMTL do; it brings the update to the scale of uniform weights.
+The weights are computed by TorchJD. ``scale`` replaces the smallest eigenvalue by the median or the
+mean of the eigenvalues, the other modes of TorchJD and of the authors' code. ``preference: sum``
+sets w = 1 for each task, as the authors' code and LibMTL do; it brings the update to the scale of
+uniform weights.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class AlignedMTL(GramianMethod):
         """Hyper-parameters of Algorithm 1."""
 
         scale: Literal["minimum", "median", "mean"] = "minimum"
-        """Which eigenvalue all are brought to (Algorithm 1: the least)."""
+        """The eigenvalue to which all are set (Algorithm 1: the smallest)."""
         preference: Literal["mean", "sum"] = "mean"
         """Tasks' importance w: 1/K each (the paper; TorchJD's default) or one each (the authors'
         code, LibMTL)."""

@@ -1,23 +1,24 @@
-"""AvgNorm: losses scaled so that their gradients have one norm at the last shared layer.
+"""AvgNorm: scales losses so that their gradients have the same norm at the last shared layer.
 
-arXiv 2509.23915 on the imbalance of optimisation in multi-task learning, as a note on it describes
-the method: the abstract says no more than "scaling task losses according to their gradient norms",
-and no code was found. With g_k the gradient of the unweighted loss l_k with respect to the last
-shared layer, at every iteration and without smoothing::
+The method of arXiv 2509.23915, on the imbalance of optimisation in multi-task learning, as a note
+on that paper describes it: the abstract says no more than "scaling task losses according to their
+gradient norms", and no code was found. With g_k the gradient of the unweighted loss l_k with
+respect to the last shared layer, at every iteration and without smoothing::
 
     w_k = S / (||g_k|| + epsilon)        the loss is sum_k w_k l_k
 
-It scales losses, so that heads are scaled, too. It costs one backward pass of the trunk, and K
-passes of its last layer.
+It scales losses, so the heads' gradients are scaled, too. It costs one backward pass through the
+trunk, and K passes through its last layer.
 
-- S is ||sum_j g_j|| in the note (``sum``), which the name does not fit; ``mean`` is that divided by
-  K, and ``avgnorm`` the mean of the norms. With K orthogonal gradients of one norm the weights are
-  sqrt(K), 1 / sqrt(K) and 1. Adam hardly sees the difference, SGD does.
-- Where gradients cancel, ``sum`` and ``mean`` shrink the whole step.
-- "Last layer": here the last module of the trunk that has parameters.
-- epsilon is ours, and so is the end of the rule: a task whose gradient there has vanished (less
-  than a millionth of the longest) keeps the weight one. There is nothing to scale, and its head,
-  which the same weight moves, would be thrown away.
+- S is ||sum_j g_j|| in the note (``sum``), which does not fit the method's name; ``mean`` is that
+  divided by K, and ``avgnorm`` is the mean of the norms. With K orthogonal gradients of the same
+  norm the weights are sqrt(K), 1 / sqrt(K) and 1, respectively. The difference hardly matters under
+  Adam, but does under SGD.
+- Where gradients cancel out, ``sum`` and ``mean`` shrink the whole step.
+- "Last layer" means the last module of the trunk that has parameters.
+- epsilon is ours, and so is an exception to the rule: a task whose gradient at that layer has
+  vanished (less than a millionth of the longest) keeps the weight one. There is nothing to scale,
+  and its head, to which the same weight applies, would be thrown off.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-8
 VANISHED = 1e-6
-"""Share of the longest gradient below which there is none."""
+"""Share of the longest gradient's norm below which a gradient counts as zero."""
 
 
 class AvgNorm(Method):

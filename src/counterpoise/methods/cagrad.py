@@ -1,4 +1,4 @@
-"""CAGrad: near the mean gradient, the direction that is best for the worst task.
+"""CAGrad: the direction near the mean gradient that is best for the worst task.
 
 Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning" (NeurIPS 2021, arXiv
 2110.14048), Algorithm 1. With g_0 the mean of the K gradients, d solves::
@@ -8,12 +8,13 @@ Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning" (NeurIPS 
     d = g_0 + (c ||g_0|| / ||g_w||) g_w,   g_w = sum_k w_k g_k
     w = argmin  g_w.g_0 + c ||g_0|| ||g_w||    over w >= 0, sum_k w_k = 1
 
-The weights are TorchJD's (which solves for w by Clarabel, the paper's code by SLSQP).
+The weights are computed by TorchJD (which solves for w with Clarabel; the paper's code uses SLSQP).
 
-- Where g_w vanishes (a task without gradient is enough), TorchJD stops the shared parameters,
-  which lies outside the ball; as in the paper's code they receive g_0 here.
-- ``rescale`` divides by 1 + c^2 or 1 + c: the paper's code and LibMTL take the former by default,
-  Algorithm 1 neither. The update is a mean, not a sum: about 1/K of uniform weights'.
+- Where g_w vanishes (a single task without a gradient is enough), TorchJD gives the shared
+  parameters a zero update, which lies outside the ball; here, as in the paper's code, they receive
+  g_0.
+- ``rescale`` divides by 1 + c^2 or 1 + c: the paper's code and LibMTL use the former by default,
+  Algorithm 1 neither. The update is a mean, not a sum: about 1/K of that of uniform weights.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class CAGrad(GramianMethod):
 
     label = "CAGrad"
     sequential = "TorchJD's solver, Clarabel, runs on the host"
-    # Of two tasks or more: within the ball it is shorter than 2 ||g_0||.
+    # For two or more tasks: within the ball it is shorter than 2 ||g_0||.
     properties = frozenset({"never_lengthens"})
     variants = ({"rescale": "linear"}, {"c": 0.2, "rescale": "square", "level": "features"})
 

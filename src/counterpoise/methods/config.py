@@ -6,14 +6,15 @@ Liu, Chu and Thuerey, "ConFIG: Towards Conflict-free Training of Physics Informe
     d = U^+ 1,     d / ||d|| =: e
     shared parameters receive  (sum_k g_k.e) e
 
-U e is the same for every task and positive, if the gradients are linearly independent; then no task
-is worked against, and no task's scale moves e. The length is that of the sum of the gradients along
-e: with one task it is plain training. Of dependent gradients the pseudo-inverse gives the least
-squares, which may conflict.
+U e is the same for every task, and positive, if the gradients are linearly independent; then the
+update conflicts with no task, and the scale of a task's gradient does not affect e. The length is
+that of the sum of the gradients along e: with one task it is plain training. For linearly dependent
+gradients the pseudo-inverse gives the least-squares solution, which may conflict.
 
-U^+ 1 = U' C^+ 1, with C = U U' the cosines: the Gramian is all that it takes. A task without
-gradient takes no part, as in TorchJD. The paper's variants for momentum are left out. Where the
-decomposition behind the pseudo-inverse does not converge, the run ends as a recorded result.
+U^+ 1 = U' C^+ 1, with C = U U' the cosines: the Gramian is all that is needed. A task without a
+gradient takes no part, as in TorchJD. The paper's variants for momentum are left out. If the
+decomposition behind the pseudo-inverse does not converge, the run ends, which is recorded as its
+result.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ConFIG(GramianMethod):
     """v_k = (sum_j g_j.e) x_k / (||g_k|| ||d||), with x = C^+ 1."""
 
     label = "ConFIG"
-    # All but the first three for linearly independent gradients.
+    # All but the first three hold for linearly independent gradients only.
     properties = frozenset(
         {
             "equal_tasks_equal_weights",

@@ -1,25 +1,25 @@
-"""COSMOS: the weighted sum of the losses, drawn towards a wanted ratio between them.
+"""COSMOS: the weighted sum of the losses, pulled towards a desired ratio between them.
 
-Ruchte and Grabocka, "Scalable Pareto Front Approximation for Deep Multi-Objective Learning"
-(ICDM 2021, arXiv 2103.13392), the objective. With r >= 0 a preference that sums to one and l the K
+Ruchte and Grabocka, "Scalable Pareto Front Approximation for Deep Multi-Objective Learning" (ICDM
+2021, arXiv 2103.13392), the objective. With a preference r >= 0 that sums to one and l the K
 losses::
 
     descend  sum_k r_k l_k - lambda cos(r, l)
 
     omega_k = r_k - lambda (r_k / ||r|| - cos(r, l) l_k / ||l||) / ||l||
 
-The cosine is largest where the losses stand to each other as the preferences do. A task whose loss
-is below its share loses weight, and its weight is negative if lambda / ||l|| is large: then it is
-unlearned.
+The cosine is largest where the losses are in the same ratio as the preferences. A task whose loss
+is below its share loses weight, and its weight becomes negative if lambda / ||l|| is large: the
+task is then unlearned.
 
-- The paper trains one network for all preferences: it draws r anew at every step and shows it to
-  the network. Here r is fixed, and equal unless ``preference`` says otherwise: one point of the
-  front.
-- The penalty grows as losses vanish, and knows no unit: lambda belongs to the size of the losses,
-  so that normalised ones are advisable. Without any loss it is zero.
-- The weights are of a mean: with lambda = 0, 1/K of uniform weights'.
+- The paper trains one network for all preferences: it draws r anew at every step and passes it to
+  the network. Here r is fixed, with equal entries unless ``preference`` says otherwise, which gives
+  one point of the front.
+- The penalty grows as losses vanish, and is not scale-invariant: the right lambda depends on the
+  size of the losses, so normalised losses are advisable. If all losses are zero, it is zero.
+- The weights are those of a mean: with lambda = 0, 1/K of uniform weights.
 
-Cost: one trunk backward pass, as uniform weighting; nothing is remembered but r.
+Cost: one backward pass through the trunk, as with uniform weighting; only r is stored.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ class COSMOS(Method):
         """Hyper-parameters of the objective."""
 
         strength: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-        """lambda; the paper takes 0.01 to 8, by dataset, and this is ours among them."""
+        """lambda; the paper uses 0.01 to 8, depending on the dataset, and this value is our choice
+        in that range."""
         preference: dict[str, Preference] = {}
-        """r by task before it is brought to sum one, one for a task that is not named (the paper
-        draws it)."""
+        """r by task, before normalisation to sum one; one for a task that is not named (the paper
+        draws r at random)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -1,17 +1,18 @@
 """d-grad: a learnable affine map of the representation for every task.
 
 The baseline of the RotoGrad submission (section 5.2.2, Table 3) after Yu et al.: it "simply adds a
-learnable affine transformation per task before each task-specific module". Task k sees
-z^k_i = A_k z_i + c_k, and A_k and c_k descend the sum of the losses beside the network, by its
+learnable affine transformation per task before each task-specific module". Task k sees z^k_i = A_k
+z_i + c_k, and A_k and c_k descend the sum of the losses together with the network, by its
 optimizer::
 
     dA_k = sum_i g^k_i z_i^T        dc_k = sum_i g^k_i
 
-It costs one backward pass of the trunk, and K (d^2 + d) parameters: 3,250 with the submission's
-reduced LeNet, 14.7 million with DenseNet-121 and 14 tasks.
+It costs one backward pass through the trunk, and K (d^2 + d) parameters: 3,250 with the
+submission's reduced LeNet, 14.7 million with DenseNet-121 and 14 tasks.
 
-- Neither the start nor the shape of A_k is printed: identity and zero, so that the first step is
-  uniform weighting's, and a full matrix, as "affine" says.
+- Neither the initial values nor the shape of A_k are printed. Here A_k starts as the identity and
+  c_k at zero, so that the first step is that of uniform weighting, and A_k is a full matrix, as
+  "affine" says.
 - Like the rest of a method's state they have no weight decay.
 """
 

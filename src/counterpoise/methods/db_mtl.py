@@ -1,4 +1,4 @@
-"""DB-MTL: logarithms balance the losses, one norm for all balances the gradients.
+"""DB-MTL: balances losses by logarithms, and gradients by scaling them to a common norm.
 
 Lin et al., "Dual-Balancing for Multi-Task Learning" (arXiv 2308.12029), Algorithm 1. With theta all
 shared parameters, g_k = grad_theta log(l_k + epsilon) and g^_k = 0 before the first step::
@@ -6,26 +6,28 @@ shared parameters, g_k = grad_theta log(l_k + epsilon) and g^_k = 0 before the f
     g^_k <- beta_t g^_k + (1 - beta_t) g_k                       (no bias correction)
     theta receives  alpha sum_k g^_k / (||g^_k|| + epsilon),  alpha = max_k ||g^_k||
 
-Each head receives grad log(l_k + epsilon) and is not rescaled, so that its weight is
-1 / (l_k + epsilon). It needs the gradients of all shared parameters: K backward passes of the
-trunk, and two K x P matrices of memory, unless it is told to look at the representation.
+Each head receives grad log(l_k + epsilon), which is not rescaled, so its weight is 1 / (l_k +
+epsilon). It needs the gradients of all shared parameters: K backward passes through the trunk, and
+memory for two K x P matrices, unless ``level: features`` is set.
 
 - The paper searches beta over {0.1, 0.5, 0.9} and the same divided by the square root of the step,
-  and does not report what was chosen. Its figure for Office-31 is best near 0.5 / sqrt(t), which is
-  the default here; the public library's default, a constant 0.9, is the worst point of that
-  figure. Steps count from one, as in the public code (the paper counts from zero, where the root
-  cannot be divided by).
+  and does not report which was chosen. In its figure for Office-31 the best value is near 0.5 /
+  sqrt(t), which is the default here; the public library's default, a constant 0.9, is the worst
+  point of that figure. Steps count from one, as in the public code (the paper counts from zero,
+  which would mean a division by zero).
 - ``log`` and ``norm`` switch the two halves off (Tables of ablations); ``scale`` replaces the
   maximum in alpha, or alpha by a constant.
-- ``level: features`` measures at the shared representation Z instead, at one backward pass of the
-  trunk: g_k = grad_Z log(l_k + epsilon) over the items of the batch. Such gradients belong to these
-  items, so that it is their norms n_k that are averaged, from zero as g^_k is, and this step's
-  gradients that are scaled: Z receives sum_k (alpha / (n_k + epsilon)) g_k, alpha = max_k n_k. With
-  beta = 0 this is Algorithm 1 with Z in place of theta. The paper takes the parameters, and the
-  public library refuses the representation; without ``norm`` it is ``scale_invariant``.
-- A batch without a label of a task says nothing of its gradient: its average stays, counts for
-  alpha, and takes no part in that step. The paper's tasks have all labels.
-- The log needs positive losses: others end the run as a recorded result.
+- ``level: features`` measures at the shared representation Z instead, at one backward pass through
+  the trunk: g_k = grad_Z log(l_k + epsilon) over the items of the batch. Such gradients belong to
+  the items of one batch, so their norms n_k are averaged instead, starting from zero as g^_k does,
+  and the gradients of the current step are scaled: Z receives sum_k (alpha / (n_k + epsilon)) g_k,
+  alpha = max_k n_k. With beta = 0 this is Algorithm 1 with Z in place of theta. The paper uses the
+  gradients of the parameters, and the public library does not support the representation; without
+  ``norm`` this is ``scale_invariant``.
+- A batch without a label for a task says nothing about its gradient: the task's average stays
+  unchanged, still counts for alpha, and takes no part in that step. The paper's tasks have all
+  labels.
+- The log needs positive losses: otherwise the run ends, which is recorded as its result.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class DBMTL(Method):
 
     label = "DB-MTL"
     signal: SignalKind = "jacobian"
-    # With one task, too, it descends the log of the loss and smooths the gradient.
+    # Even with one task it descends the log of the loss and smooths the gradient.
     properties = frozenset({"equal_tasks_equal_weights"})
     variants = (
         {"log": False, "beta": 0.0},
@@ -67,19 +69,21 @@ class DBMTL(Method):
         """Hyper-parameters of Algorithm 1."""
 
         beta: Annotated[float, Field(ge=0, lt=1)] = 0.5
-        """Weight of the past in the moving average of each task's gradient; searched per dataset
-        in the paper and not reported; the middle of its grid."""
+        """Weight of the past in the moving average of each task's gradient; the paper searches it
+        per dataset and does not report it; this is the middle of its grid."""
         schedule: Literal["inverse_sqrt", "constant"] = "inverse_sqrt"
         """beta_t = beta / sqrt(t), t counted from one, or beta always (the paper tries both)."""
         log: bool = True
         """Take gradients of log(l_k + epsilon) rather than of l_k (Algorithm 1)."""
         norm: bool = True
-        """Bring all smoothed gradients to one norm (Algorithm 1); else they are just summed."""
+        """Scale all smoothed gradients to the same norm (Algorithm 1); otherwise they are just
+        summed."""
         scale: Literal["maximum", "minimum", "mean", "median"] | Constant = "maximum"
-        """Which of the K norms that is (Algorithm 1: the maximum), or a constant (its ablation)."""
+        """Which of the K norms this is (Algorithm 1: the maximum), or a constant (as in its
+        ablation)."""
         level: Literal["parameters", "features"] = "parameters"
-        """Whose gradients are brought to one norm: those of all shared parameters (Algorithm 1), or
-        those at the shared representation Z."""
+        """Which gradients are scaled to the same norm: those of all shared parameters (Algorithm
+        1), or those at the shared representation Z."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

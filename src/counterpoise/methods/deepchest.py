@@ -1,27 +1,27 @@
-"""DeepChest: task weights that follow training accuracy, once an epoch, without gradients.
+"""DeepChest: task weights that follow training accuracy, once per epoch, without gradients.
 
 Mohamed et al., "DeepChest" (arXiv 2505.23595). The rule is that of the authors' public code,
-written anew from its description. With a_k the training accuracy of task k, counted while the
+reimplemented from a description of it. With a_k the training accuracy of task k, counted while the
 epoch runs and its weights change, and theta = (1/K) sum_k a_k::
 
     omega_k <- min(1.1 omega_k, 1.5)   if a_k < theta   (strictly)
                omega_k / 1.05          otherwise
 
-A task at the mean fades, too: all of them if they are alike, and a single one in every epoch. The
-weights are not normalised, the cap holds only where a weight grows, and there is no floor, so
-that easy tasks fade without end. With binary findings accuracy is close to one minus prevalence:
-in effect the rule favours frequent findings.
+The weight of a task exactly at the mean decays, too: so do all weights if the accuracies are equal,
+and with a single task in every epoch. The weights are not normalised, the cap applies only where a
+weight grows, and there is no floor, so weights of easy tasks decay without limit. With binary
+findings accuracy is close to one minus prevalence: in effect the rule favours frequent findings.
 
 The abstract speaks of "task-specific loss trends" instead. ``performance`` offers three readings of
-that beside the code's: validation accuracy, the level of the training loss (a task whose loss is
-above the mean grows), and its trend (a task whose loss fell less than the mean since the epoch
-before grows; nothing changes after the first epoch). Floor and normalisation are options that the
-code lacks.
+that in addition to the code's: validation accuracy, the level of the training loss (the weight of a
+task whose loss is above the mean grows), and its trend (the weight of a task whose loss has fallen
+less than the mean since the previous epoch grows; nothing changes after the first epoch). A floor
+and normalisation are options that the code lacks.
 
-First weights are one unless ``initial_weights`` gives them by task. The code reads them from
+Initial weights are one unless ``initial_weights`` gives them by task. The code reads them from
 files; all of them fit omega_k(1) = (3 - accuracy of a single-task network) / 2. ``single_task``
-computes that from networks of one task each, which the same protocol trains first. On which images
-the authors counted is unknown; here it is the validation part.
+computes that from single-task networks, which are trained first under the same protocol. The images
+on which the authors measured accuracy are unknown; here it is the validation part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class DeepChest(Method):
-    """omega_k grows where a task does worse than the mean, and decays elsewhere."""
+    """omega_k grows where a task does worse than the mean, and decays otherwise."""
 
     label = "DeepChest"
     signal = "losses"
@@ -65,7 +65,7 @@ class DeepChest(Method):
         """What the weights follow: training accuracy (the code), accuracy on the validation part,
         the level of the training loss, or its trend (readings of the abstract)."""
         growth: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.1
-        """Factor of a weight that grows (the code)."""
+        """Factor by which a weight grows (the code)."""
         cap: Weight = 1.5
         """Largest value after growth (the code)."""
         decay: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.05
@@ -75,8 +75,8 @@ class DeepChest(Method):
         normalise: bool = False
         """Rescale the weights so that they sum to the number of tasks; the code does not."""
         initial_weights: dict[str, Weight] | Literal["single_task"] = {}
-        """First weights by task (the code reads them from files), one for a task that is not
-        named; or from networks of one task."""
+        """Initial weights by task (the code reads them from files), one for a task that is not
+        named; or from single-task networks."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -84,7 +84,7 @@ class DeepChest(Method):
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
-        """Weights for unknown tasks; accuracy of a task that has none."""
+        """Weights for unknown tasks; accuracy required of a task that has none."""
         assert isinstance(options, cls.Options)
         given = options.initial_weights
         found = [] if given == "single_task" else unknown_tasks("initial_weights", given, tasks)
@@ -103,7 +103,7 @@ class DeepChest(Method):
 
     @classmethod
     def needs_single_task(cls, options: base.Options) -> bool:
-        """Where the first weights come from single-task accuracies."""
+        """If the initial weights come from single-task accuracies."""
         assert isinstance(options, cls.Options)
         return options.initial_weights == "single_task"
 
@@ -116,7 +116,7 @@ class DeepChest(Method):
         return options.model_copy(update={"initial_weights": first})
 
     def initial_state(self) -> State:
-        """First weights, and no losses of an earlier epoch."""
+        """Initial weights, and no losses of an earlier epoch."""
         given = self.rule.initial_weights
         assert given != "single_task", "the training job has put accuracies in its place"
         return {

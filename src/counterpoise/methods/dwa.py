@@ -1,4 +1,4 @@
-"""Dynamic weight average: tasks whose loss falls slowly get more weight, once an epoch.
+"""Dynamic weight average: gives more weight to tasks whose loss falls slowly, once per epoch.
 
 Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention" (CVPR 2019,
 arXiv 1803.10704), section 3.3. With L_k(e) the mean unweighted training loss of task k in epoch e
@@ -6,15 +6,16 @@ and T a temperature::
 
     r_k = L_k(e - 1) / L_k(e - 2),   omega_k(e) = K exp(r_k / T) / sum_j exp(r_j / T)
 
-and omega_k = 1 during the first two epochs, where there are no two epochs before. As in LibMTL and
-the authors' code, losses are counted while the epoch runs and the weights of the network change.
+and omega_k = 1 during the first two epochs, which have no two earlier epochs to compare. As in
+LibMTL and the authors' code, losses are counted while the epoch runs and the weights of the network
+change.
 
-- Only ratios enter, so that units of the losses, and their normalisation, do not matter.
-- A task whose mean loss was exactly zero has no rate; it is given r_k = 1. Public code divides by
-  zero there.
-- The public code of IGB takes windows of 25 steps in place of epochs.
+- Only ratios enter, so the units and the normalisation of the losses do not matter.
+- A task whose mean loss was exactly zero has no rate and is given r_k = 1; public code divides by
+  zero in this case.
+- The public code of IGB uses windows of 25 steps in place of epochs.
 
-Cost: one trunk backward pass, as uniform weighting.
+Cost: one backward pass through the trunk, as with uniform weighting.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class DWA(Method):
     def end_of_epoch(self, state: State, epoch: Epoch) -> State:
         """The weights of the next epoch."""
         last, losses = state["last_losses"], epoch.losses.double()
-        # Zero before there were any: with equal rates the weights stay at one.
+        # Zero before there are any: with equal rates the weights stay at one.
         rates = torch.where(last == 0, 1.0, losses / last)
         omega = self.shape.tasks * (rates / self.rule.temperature).softmax(0)
         return {"omega": omega.to(state["omega"].dtype), "last_losses": losses}

@@ -1,28 +1,28 @@
-"""ExcessMTL: weight follows how far each task still is from its own optimum.
+"""ExcessMTL: weights tasks by how far each still is from its own optimum.
 
-He et al., "Robust Multi-Task Learning with Excess Risks" (ICML 2024, arXiv 2402.02009), as the
-authors' code and LibMTL have it. With g_k the gradient of l_k with respect to all P shared
-parameters, all operations on vectors element by element, and h_k's square summed over all steps so
-far::
+He et al., "Robust Multi-Task Learning with Excess Risks" (ICML 2024, arXiv 2402.02009), as
+implemented in the authors' code and LibMTL. With g_k the gradient of l_k with respect to all P
+shared parameters, all operations on vectors taken element by element, and the sum in h_k taken over
+all steps so far::
 
     h_k     = sqrt(sum g_k^2 + 1e-7)            (diagonal estimate of the curvature)
     e_k     = sum (g_k^2 / h_k) / (its value at the first step)     (relative excess risk)
     omega_k <- K omega_k exp(eta e_k) / sum_j omega_j exp(eta e_j)
 
-and omega = 1 at the first step. Unlike the level of a loss, e_k is small for a task that is
-converged at a high loss, so that noisy labels do not earn weight.
+and omega = 1 at the first step. Unlike the loss itself, e_k is small for a task that has converged
+at a high loss, so noisy labels do not earn weight.
 
-- The weights sum to K, as in the code; in the paper to one.
-- The scale of e_k is its value at the first step, as in the code; the paper trains three epochs
-  first with equal weights and takes their mean.
+- The weights sum to K, as in the code; in the paper they sum to one.
+- The scale of e_k is its value at the first step, as in the code; the paper first trains three
+  epochs with equal weights and uses their mean.
 - A task whose gradient is zero at the first step has no scale; it counts as e_k = 0 until it has a
-  gradient, and is then measured against that. Public code divides by zero.
-- h and not its square is kept: squares of large gradients leave the range of float32. Weights are
-  kept as logarithms.
-- The option of the public code to look at gradients at the representation is left out: in LibMTL
-  its weights are not a number.
+  gradient, whose value then becomes the scale. Public code divides by zero.
+- h rather than its square is stored, since squares of large gradients leave the range of float32.
+  Weights are stored as logarithms.
+- The public code's option to use gradients at the representation is left out: in LibMTL its weights
+  are NaN.
 
-Cost: K trunk backward passes (LibMTL: K + 1), and three K x P matrices of memory.
+Cost: K backward passes through the trunk (LibMTL: K + 1), and memory for three K x P matrices.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ExcessMTL(Method):
         """Hyper-parameters."""
 
         step_size: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
-        """Eta, the step size of the weights (the authors' code and LibMTL)."""
+        """eta, the step size of the weights (the authors' code and LibMTL)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -6,14 +6,14 @@ sum_k a_k g_k, where::
 
     G a = a^(-1/alpha),   a > 0, element by element
 
-alpha chooses what is fair: proportional (1, where it is Nash-MTL's equation), towards the worst
-task (large), towards the sum (small).
+alpha chooses the kind of fairness: proportional (1, which gives Nash-MTL's equation), favouring the
+worst task (large), or favouring the sum (small).
 
-- The paper's code, TorchJD and LibMTL solve it by SciPy's least squares from 1/K; residuals of 1e-4
-  were seen where gradients differ much in length. Here Newton's method finds the minimiser of the
-  strictly convex function whose gradient the equation is, with residuals below 1e-6 where lengths
-  differ by six decades.
-- Public code also weighs the heads by a (``heads``). alpha = 0, plain weights, is ``uniform``.
+- The paper's code, TorchJD and LibMTL solve it with SciPy's least squares, starting from 1/K;
+  residuals of 1e-4 were seen where gradients differ widely in length. Here Newton's method finds
+  the minimiser of the strictly convex function whose stationarity condition is the equation, with
+  residuals below 1e-6 where lengths differ by six orders of magnitude.
+- Public code also weights the heads by a (``heads``). alpha = 0, equal weights, is ``uniform``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class FairGrad(GramianMethod):
 
         alpha: Annotated[float, Field(ge=0.5, le=20)] = 1.0
         """Kind of fairness (LibMTL's default; the paper searches it per dataset). Below 0.5 and
-        above 20 the equation's powers leave float64 where gradients differ much in length."""
+        above 20 the equation's powers leave the range of float64 where gradients differ widely in
+        length."""
         heads: Literal["own", "weighted"] = "own"
         """Heads receive their own gradients, or a_k times them as in the public code."""
 
@@ -65,7 +66,7 @@ class FairGrad(GramianMethod):
         return fair_weights(gradients, self.rule.alpha)
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """The shared parameters' mixing, for the heads too if asked."""
+        """The shared parameters' mixing, also used for the heads if asked for."""
         combined, state = super().combine(state, signal)
         if self.rule.heads == "weighted":
             assert combined.mixing is not None

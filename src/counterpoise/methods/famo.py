@@ -1,28 +1,28 @@
-"""FAMO: all losses are to fall at the same relative rate; one more look at the losses is enough.
+"""FAMO: makes all losses fall at the same relative rate, at the cost of one more forward pass.
 
-Liu et al., "FAMO: Fast Adaptive Multitask Optimization" (NeurIPS 2023, arXiv 2306.03792),
-Algorithm 1, as the authors' code and LibMTL have it. With logits w (zero at first), z = softmax(w),
+Liu et al., "FAMO: Fast Adaptive Multitask Optimization" (NeurIPS 2023, arXiv 2306.03792), Algorithm
+1, as implemented in the authors' code and LibMTL. With logits w (zero at first), z = softmax(w),
 lower bounds m_k and D_k = l_k - m_k + 1e-8, the network descends::
 
     sum_k z_k log D_k / c,   c = sum_k z_k / D_k (constant),   omega_k = z_k / (c D_k)
 
-so that the weights sum to one. After the step, from the losses l'_k of the same batch by the new
-weights of the network, w descends by Adam with weight decay ``decay``::
+so that the weights sum to one. After the step, w is updated from the losses l'_k of the same batch
+under the new weights of the network, by Adam with weight decay ``decay``::
 
     grad w = J^T delta,   delta_k = log D_k - log D'_k,   J the Jacobian of the softmax
 
-that is, z_k (delta_k - sum_j z_j delta_j): a task that fell less than the mean gains weight.
+that is, z_k (delta_k - sum_j z_j delta_j): a task whose loss fell less than the mean gains weight.
 
 - The lower bounds m_k are zero unless ``min_losses`` gives them, in the unit of the losses that the
   method sees (normalised ones, if the protocol normalises).
 - The authors' code clips the trunk's gradient to norm one; here, as in LibMTL, nothing is clipped.
-- In the authors' code the second look moves the running averages of batch normalisation once more;
-  here they stay, so that they are averages over the steps as for every other method, by whatever
-  micro-batches.
-- Losses must be above their bounds: others give weights that are not a number and end the run as a
-  recorded result.
+- In the authors' code the second forward pass updates the running averages of batch normalisation
+  once more; here it does not, so that they are averages over the steps as for every other method,
+  whatever the micro-batches.
+- Losses must stay above their bounds: otherwise the weights become NaN and the run ends, which is
+  recorded as its result.
 
-Cost: one trunk backward pass, as uniform weighting, and one more forward pass.
+Cost: one backward pass through the trunk, as with uniform weighting, and one more forward pass.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class FAMO(Method):
         """Weight decay gamma of the logits (the authors' code); 0.001 in LibMTL. The paper searches
         it per dataset."""
         min_losses: dict[str, Finite] = {}
-        """Lower bounds of the losses by task; zero for a task that is not named (the code)."""
+        """Lower bounds of the losses by task; zero (as in the code) for a task that is not
+        named."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -101,7 +102,7 @@ class FAMO(Method):
         return self._over(losses) > 0
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """This step's weights; the losses are kept to look back at."""
+        """This step's weights; the losses are kept for the comparison after the step."""
         losses = signal.losses.double()
         pull = state["logits"].softmax(0) / self._above(losses)
         weights = (pull / pull.sum()).to(signal.losses.dtype)
@@ -130,6 +131,6 @@ class FAMO(Method):
         return losses - self.bounds.like(losses) + EPSILON
 
     def _above(self, losses: Tensor) -> Tensor:
-        """(K,) D_k; not a number where its log is undefined."""
+        """(K,) D_k; NaN where its log is undefined."""
         above = self._over(losses)
         return torch.where(above > 0, above, torch.nan)

@@ -1,14 +1,15 @@
 """Fixed weights: omega_k is given and never changes.
 
 The *grid search* baseline of 2509.23915 and of most papers in the field is this method with the
-``search`` of a paper file: every point of a grid is trained, and the weights with the lowest
-validation loss are trained again as the run. That is the costliest way to choose weights, and the
-one that adaptive methods have to beat.
+``search`` of a paper file: every point of a grid is trained, and the run then trains again with the
+weights that gave the lowest validation loss. That is the most expensive way to choose weights, and
+the one that adaptive methods have to beat.
 
-With all weights equal to one it is uniform weighting. A common factor of all weights is a factor of
-the learning rate (under Adam, of nothing but its epsilon).
+With all weights equal to one it is uniform weighting. A common factor of all weights acts as a
+factor of the learning rate (under Adam, it affects only epsilon).
 
-Cost: one trunk backward pass, as uniform weighting; a search costs that for every point.
+Cost: one backward pass through the trunk, as with uniform weighting; a search costs that for every
+point.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class Fixed(Method):
         """The weights; one for every task that is not named."""
 
         weights: dict[str, Weight] = {}
-        """Weight by task, ours to choose; zero leaves a task out."""
+        """Weight by task, to be chosen; zero leaves a task out."""
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
-        """Weights for unknown tasks; no weight above zero."""
+        """Weights for unknown tasks, or no weight above zero."""
         assert isinstance(options, cls.Options)
         found = unknown_tasks("weights", options.weights, tasks)
         if all(options.weights.get(task.name, 1.0) == 0 for task in tasks):

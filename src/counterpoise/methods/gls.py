@@ -5,14 +5,14 @@ Multi-Task Learning" (CVPR workshops 2019, arXiv 1904.08492)::
 
     L = (prod_k l_k)^(1/K),   omega_k = dL / dl_k = L / (K l_k)
 
-- Computed in the logarithm and in float64: the product of many small or large losses leaves the
-  range of float32, in which LibMTL computes it; the weights that LibMTL logs lack the exponent.
+- Computed through logarithms in float64: the product of many small or large losses leaves the range
+  of float32, in which LibMTL computes it; the weights that LibMTL logs lack the exponent.
 - The paper's *focused* variant, which multiplies the geometric mean of chosen tasks once more, is
   left out.
-- Losses must be positive: others give weights that are not a number and end the run as a recorded
-  result.
+- Losses must be positive: otherwise the weights become NaN and the run ends, which is recorded as
+  its result.
 
-Cost: one trunk backward pass, as uniform weighting; no state.
+Cost: one backward pass through the trunk, as with uniform weighting; no state.
 """
 
 from __future__ import annotations

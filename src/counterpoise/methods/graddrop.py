@@ -1,21 +1,21 @@
-"""GradDrop: where tasks disagree on a sign, one sign is drawn and the other dropped.
+"""GradDrop: where tasks disagree on a sign, one sign is drawn at random and the other dropped.
 
 Chen et al., "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout"
 (NeurIPS 2020, arXiv 2010.06808), Algorithm 1, at the shared representation Z. With g_k the (B, d)
-gradients there, all operations element by element and u uniform in [0, 1)::
+gradients there, all operations taken element by element and u uniform in [0, 1)::
 
     P = (1 + sum_k g_k / sum_k |g_k|) / 2          (purity of the positive sign)
     m_k = 1 if g_k has the sign that is picked: positive where P > u, else negative
     Z receives  sum_k (leak + (1 - leak) m_k) g_k
 
-It costs one backward pass of the trunk and needs no Gramian: it decides about Z, element by
-element. What it drops is random, and no direction is safe from it.
+It costs one backward pass through the trunk and needs no Gramian: it acts on Z, element by element.
+What it drops is random, and any direction may be dropped.
 
-- ``batch`` is the paper's way of sharing one decision among the items of a batch, in LibMTL and in
-  the layer of lingvo, too: P and m_k are those of sum_b sign(z_b) g_kb, and m_k holds for all
-  items. ``element`` takes P for each item and feature by itself: lines 10-15 of the algorithm
-  alone, which is all that an aggregator such as TorchJD's sees.
-- lingvo also brings the sum back to the norm that it had before; neither the paper nor this does.
+- ``batch`` is the paper's way of sharing one decision among the items of a batch, also used in
+  LibMTL and in lingvo's layer: P and m_k are those of sum_b sign(z_b) g_kb, and m_k holds for all
+  items. ``element`` computes P for each item and feature separately: only lines 10-15 of the
+  algorithm, which is all that an aggregator such as TorchJD's sees.
+- lingvo also rescales the sum to its previous norm; neither the paper nor this implementation does.
 - The monotone function of P is the identity, the paper's choice; leak is one number for all tasks.
 """
 
@@ -47,7 +47,7 @@ class GradDrop(Method):
         """Hyper-parameters of Algorithm 1."""
 
         leak: Annotated[float, Field(ge=0, le=1)] = 0.0
-        """Share of a dropped gradient that passes all the same (LibMTL and TorchJD: none)."""
+        """Share of a dropped gradient that is let through (LibMTL and TorchJD: none)."""
         pooling: Literal["batch", "element"] = "batch"
         """A sign for each feature of the batch (the paper, LibMTL), or for each item and feature
         (TorchJD)."""

@@ -6,15 +6,15 @@ sum_k |omega_k G_k - T_k| for a target T_k that is larger where the loss has fal
 positive and sum to K. ``at`` chooses the level:
 
 - ``z``, the submission's *gradnorm Z* (section 4.1): the shared representation of the batch. It
-  costs no backward pass of the trunk beyond the usual one;
+  costs no backward pass through the trunk beyond the usual one;
 - ``w``, Chen et al.'s choice and the submission's *gradnorm W*: the parameters of the last shared
-  layer. It costs K passes of that layer besides. Which layer W was, the submission does not say;
+  layer. It also costs K passes through that layer. The submission does not say which layer W was;
   here it is the last module of the trunk that has parameters, its biases included.
 
-Two things differ from Chen et al. and are options: the target is the norm of the mean gradient
-as Eq. 3 prints it (``mean_of_norms`` is Chen et al.'s), and the leader's learning rate decays
+Two things differ from Chen et al. and are options: the target is the norm of the mean gradient, as
+printed in Eq. 3 (``mean_of_norms`` is Chen et al.'s), and the leader's learning rate decays
 exponentially. The exponent, the optimizer of the weights and their learning rate are not printed
-for this baseline; it takes the leader's of section 5.2.1.
+for this baseline; it uses the leader's settings of section 5.2.1.
 """
 
 from __future__ import annotations

@@ -1,24 +1,25 @@
-"""GradNorm as DeepChest's public code has it, which is not Chen et al.'s GradNorm.
+"""GradNorm as implemented in DeepChest's public code, which is not Chen et al.'s GradNorm.
 
-The baseline that DeepChest (arXiv 2505.23595) is compared with; written anew from a description of
-its code. At every step, with n_k the norm of the gradient of the *already weighted* loss
-omega_k l_k over all parameters, heads included, and c_k the number of right answers to task k
-since the epoch began::
+The baseline that DeepChest (arXiv 2505.23595) is compared with, reimplemented from a description of
+its code. At every step, with n_k the norm of the gradient of the *already weighted* loss omega_k
+l_k over all parameters, heads included, and c_k the number of correct answers for task k since the
+epoch began::
 
     T_k     = mean_j(n_j) c_k^0.12
     omega_k <- max(omega_k - 0.12 (n_k - T_k), 1e-6)              (for the next step)
 
-where GradNorm has loss ratios in place of counts and rescales the weights to sum to K. c_k^0.12 is
-above one (1.8 after a batch of 128, near 4 after an epoch) and n_k grows with omega_k, so that the
-weights grow without bound, exponentially at first; their ratios stay near one. Adam hides it in the
-network, the weighted losses do not. The code's cost is shown as it is: a backward pass of the
-trunk for every task (14 for chest radiographs), and one more for the weighted loss, although its
-gradient is known by then; ``extra_pass: false`` spares that one.
+GradNorm itself uses loss ratios in place of counts and rescales the weights to sum to K. c_k^0.12
+is above one (1.8 after a batch of 128, near 4 after an epoch) and n_k grows with omega_k, so the
+weights grow without bound, exponentially at first; their ratios stay near one. Adam hides this
+growth in the network's updates, but it shows in the weighted losses. The code's cost is reproduced
+as it is: a backward pass through the trunk for every task (14 for chest radiographs), and one more
+for the weighted loss, although its gradient is known by then; ``extra_pass: false`` avoids that
+one.
 
 Differences from the code:
 
-- A task without classes is counted as always right.
-- Weights and squared norms stop at the largest float32.
+- A task without classes counts as always correct.
+- Weights and squared norms are capped at the largest float32.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class GradNormDeepChest(Method):
-    """omega_k follows a count of right answers and grows without bound."""
+    """omega_k follows a count of correct answers and grows without bound."""
 
     label = "GradNorm (DeepChest's code)"
     signal = "gramian"
@@ -51,11 +52,11 @@ class GradNormDeepChest(Method):
         learning_rate: Positive = 0.12
         """Step of the weights (the code)."""
         alpha: Positive = 0.12
-        """Exponent on the count of right answers (the code)."""
+        """Exponent on the count of correct answers (the code)."""
         floor: Positive = 1e-6
         """Smallest weight (the code)."""
         extra_pass: bool = True
-        """Pass the trunk K + 1 times, not K (the code)."""
+        """Pass backward through the trunk K + 1 times, not K (the code)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

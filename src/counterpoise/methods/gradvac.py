@@ -1,20 +1,20 @@
-"""GradVac: gradients are turned towards each other until they are as similar as usual.
+"""GradVac: turns gradients towards each other until they are as similar as usual.
 
 Wang et al., "Gradient Vaccine" (ICLR 2021, arXiv 2010.05874). rho_ij is the target similarity of
-tasks i and j, zero before the first step. For every task i, starting from g' = g_i, for every other
-task j in an order drawn anew for each i, with c = cos(g', g_j)::
+tasks i and j, zero before the first step. For every task i, starting from g' = g_i, and for every
+other task j, in an order drawn anew for each i, with c = cos(g', g_j)::
 
     if c < rho_ij:   g' <- g' + (||g'|| / ||g_j||)
                               (rho_ij sqrt(1 - c^2) - c sqrt(1 - rho_ij^2)) / sqrt(1 - rho_ij^2) g_j
     rho_ij <- (1 - beta) rho_ij + beta c
     shared parameters receive  sum_i g'_i
 
-Afterwards cos(g', g_j) = rho_ij. With rho = 0 it is PCGrad, and so the first step is.
+Afterwards cos(g', g_j) = rho_ij. With rho = 0 it is PCGrad, so the first step is PCGrad's.
 
 - All shared parameters are one group (LibMTL's and TorchJD's default); the paper also lets each
   layer have its own similarities.
 - rho is updated from the similarity before the correction, as in LibMTL and TorchJD. Tasks without
-  gradient are left out, where public code adds 1e-8 to its divisors.
+  a gradient are left out; public code instead adds 1e-8 to its divisors.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 def vaccinated(
     gradients: Gradients, rho: Tensor, order: Tensor, beta: float
 ) -> tuple[Tensor, Tensor]:
-    """Coefficients (K, K) of the g'_i, a row each, and the new targets.
+    """Coefficients (K, K) of the g'_i, one row each, and the new targets.
 
-    All g'_i meet the next task of their own order at once: a row depends on no other.
+    All g'_i meet the next task of their own order at the same time: no row depends on another.
 
     Args:
         gradients: the K gradients.
@@ -100,7 +100,7 @@ class GradVac(LevelMethod):
         return {"order": torch.rand(self.shape.tasks, self.shape.tasks, generator=generator)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Turn the gradients, pair by pair, and follow their similarities."""
+        """Turn the gradients, pair by pair, and track their similarities."""
         plain = torch.ones_like(signal.losses)
         gradients, (rho,) = seen_gradients(self, signal, state["rho"])
         order = signal.draws["order"].argsort(dim=1)

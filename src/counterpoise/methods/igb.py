@@ -1,19 +1,20 @@
-"""IGBv1: tasks that are far from solved, by their own measure, get more weight.
+"""IGBv1: gives more weight to tasks that are far from solved, relative to their own base loss.
 
 Dai, Fei and Lu, "Improvable Gap Balancing for Multi-Task Learning" (UAI 2023, arXiv 2307.15429),
-the first of its two algorithms, by the authors' public code. With B_k the mean loss over the
-batches of epoch ``base_epoch`` (counted from zero) and an ideal loss of zero, from the next epoch::
+the first of its two algorithms, following the authors' public code. With B_k the mean loss over the
+batches of epoch ``base_epoch`` (counted from zero) and an ideal loss of zero, from the next epoch
+on::
 
     w = K softmax(l / B)      (the gap that can still be improved; no gradient goes through it)
     descend  sum_k w_k log l_k,   omega_k = w_k / l_k
 
-and w_k = 1 up to then, which is the scale-invariant loss.
+and w_k = 1 until then, which is the scale-invariant loss.
 
 - The second algorithm, which chooses w by reinforcement learning, is ``igb_v2``.
-- Losses must be positive: others give weights that are not a number and end the run as a recorded
-  result.
+- Losses must be positive: otherwise the weights become NaN and the run ends, which is recorded as
+  its result.
 
-Cost: one trunk backward pass, as uniform weighting.
+Cost: one backward pass through the trunk, as with uniform weighting.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class IGB(Method):
         self.rule = options
 
     def initial_state(self) -> State:
-        """No losses to take a mean of."""
+        """No losses to average yet."""
         return no_reference(self.shape.tasks)
 
     def usable(self, losses: Tensor) -> Tensor:

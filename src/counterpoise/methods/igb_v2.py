@@ -1,7 +1,7 @@
 """IGBv2: an agent learns by trial and error which weights make the slowest task improve.
 
 Dai, Fei and Lu, "Improvable Gap Balancing for Multi-Task Learning" (UAI 2023, arXiv 2307.15429),
-the second of its two algorithms, by the authors' public code. The network descends::
+the second of its two algorithms, following the authors' public code. The network descends::
 
     sum_k w_k log l_k,   omega_k = w_k / l_k
 
@@ -16,15 +16,15 @@ and w comes from a soft actor-critic (``_actor_critic``) that is shown the losse
   samples of (k / 2) 256 steps, k = 1 + remembered / memory.
 
 - A run shorter than ``start_epoch`` epochs is random loss weighting of the logarithms.
-- The code multiplies the reward by the first over the current learning rate of the network, which
-  is one as long as the rate is constant; here it is left out.
-- The code waits for numbers of batches where epochs are meant here; it is the same for it.
-- All that is random follows from one number a step, so that a resumed run goes on as it was.
-- Losses must be positive: others give weights that are not a number and end the run as a recorded
-  result.
+- The code multiplies the reward by the ratio of the first to the current learning rate of the
+  network, which is one as long as the rate is constant; here that factor is left out.
+- The code counts batches where epochs are counted here; for its settings the two are equivalent.
+- All randomness follows from one number per step, so a resumed run continues exactly as before.
+- Losses must be positive: otherwise the weights become NaN and the run ends, which is recorded as
+  its result.
 
-Cost: one trunk backward pass, as uniform weighting, and on average up to one update of the agent's
-small networks a step.
+Cost: one backward pass through the trunk, as with uniform weighting, and on average up to one
+update of the agent's small networks per step.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class IGBv2(Method):
         start_epoch: Annotated[int, Field(ge=0)] = 5
         """First epoch, from zero, in which it decides (the code)."""
         every: Count = 50
-        """Steps between two of its lessons (the code)."""
+        """Steps between two of its updates (the code)."""
         memory: Count = 10_000
         """How many steps it remembers (the code)."""
         learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
-        """Of its networks and its temperature (the code)."""
+        """Learning rate of its networks and its temperature (the code)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -96,7 +96,7 @@ class IGBv2(Method):
         return losses > 0
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
-        """Where this step's random numbers begin."""
+        """The seed of this step's random numbers."""
         return {"seed": torch.randint(2**62, (), generator=generator)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
@@ -130,14 +130,14 @@ class IGBv2(Method):
         return {**state, "memory": memory, "remembered": state["remembered"] + 1}
 
     def _learning(self, state: State, numbers: torch.Generator) -> State:
-        """Some updates from what is remembered."""
+        """Some updates from the remembered steps."""
         rule, tasks = self.rule, self.shape.tasks
         size = min(int(state["remembered"]), rule.memory)
         if not size:
             return state
         share = (1 + size / rule.memory) / 2
         count, agent = int(SAMPLE * share), {k: v for k, v in state.items() if k != "memory"}
-        # What is drawn goes to the device once a lesson.
+        # What is drawn is sent to the device once per lesson.
         drawn = [
             (
                 torch.randint(size, (count,), generator=numbers),

@@ -1,4 +1,4 @@
-"""IMTL: trained loss scales (IMTL-L), and equal projections of the scaled gradients (IMTL-G).
+"""IMTL: trained loss scales (IMTL-L) and equal projections of the scaled gradients (IMTL-G).
 
 Liu et al., "Towards Impartial Multi-task Learning" (ICLR 2021), both halves. Each task has a scalar
 s_k, zero at first, trained by the network's optimizer without weight decay::
@@ -7,8 +7,9 @@ s_k, zero at first, trained by the network's optimizer without weight decay::
     head k receives  exp(s_k) grad l_k
     shared parameters receive  sum_k v_k exp(s_k) grad l_k,    v of IMTL-G for those gradients
 
-In balance exp(s_k) = 1 / l_k: all scaled losses are one. s_k follows its own l'_k, not weighted by
-v. LibMTL applies weight decay to s too. What is said of IMTL-G about negative sums holds here.
+At equilibrium exp(s_k) = 1 / l_k: all scaled losses are one. s_k follows its own l'_k, not weighted
+by v. LibMTL applies weight decay to s, too. What the card of IMTL-G says about negative sums also
+holds here.
 """
 
 from __future__ import annotations

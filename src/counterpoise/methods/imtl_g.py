@@ -5,12 +5,13 @@ With u_k = g_k / ||g_k||, the shared parameters receive g = sum_k v_k g_k, where
 
     g.u_1 = ... = g.u_K,   sum_k v_k = 1
 
-In closed form, v is G^+ d divided by its sum, with G the Gramian and d_k = ||g_k||: TorchJD's
-weights, whose pseudo-inverse allows dependent gradients.
+In closed form, v is G^+ d divided by its sum, with G the Gramian and d_k = ||g_k||. The weights are
+computed by TorchJD, whose pseudo-inverse allows linearly dependent gradients.
 
 v may be negative. So may the sum before division: then the common projection is negative, and the
-update works against every task. Near a sum of zero it grows without bound; at exactly zero, as far
-as float64 can tell, the shared parameters stop. Neither the paper nor public code prevents it.
+update works against every task. As the sum approaches zero the update grows without bound; at
+exactly zero, as far as float64 can tell, the shared parameters receive a zero update. Neither the
+paper nor public code prevents this.
 
 The paper takes gradients at the shared features to save time: ``level: features``.
 """
@@ -35,7 +36,7 @@ class IMTLG(GramianMethod):
 
     label = "IMTL-G"
     sequential = "TorchJD asks in a branch on the data whether the weights' sum vanishes"
-    # Another scale of a gradient keeps the line of the update, but may turn its sign.
+    # Rescaling a gradient keeps the line of the update, but may flip its sign.
     properties = frozenset(
         {"weights_sum_to_one", "equal_tasks_equal_weights", "plain_with_one_task"}
     )

@@ -1,19 +1,19 @@
-"""IMTL-L: trained scales bring all losses to one size.
+"""IMTL-L: trained scales bring all losses to the same size.
 
 The loss half of Liu et al., "Towards Impartial Multi-Task Learning" (ICLR 2021, OpenReview
-IMPnRXEWpvr). The network's optimizer trains s_k beside the network, on::
+IMPnRXEWpvr). The network's optimizer trains s_k together with the network, on::
 
     sum_k  exp(s_k) l_k - s_k,   omega_k = exp(s_k),   d / d s_k = exp(s_k) l_k - 1
 
-so that exp(s_k) l_k is drawn to one. With s solved exactly it is the scale-invariant loss, up to a
-constant.
+so that exp(s_k) l_k is pulled towards one. With s solved exactly it is the scale-invariant loss, up
+to a constant.
 
-- The paper writes a^s for any base a > 1 and takes a = e, s = 0 at the start, as LibMTL does.
-- s is trained without weight decay; LibMTL trains it with the network's, a defect: decay draws the
-  weights back to one.
+- The paper writes a^s for any base a > 1 and uses a = e and an initial s = 0, as LibMTL does.
+- s is trained without weight decay; LibMTL applies the network's weight decay to it, a defect:
+  decay pulls the weights back to one.
 - LibMTL has this half only together with the gradient half, IMTL-G.
 
-Cost: one trunk backward pass, as uniform weighting, and K trained numbers.
+Cost: one backward pass through the trunk, as with uniform weighting, and K trained numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MetaBalance: each tensor's gradients are brought towards the norm of one task's.
+"""MetaBalance: scales the gradients of each tensor towards the norm of one task's gradient.
 
 He et al., "MetaBalance: Improving Multi-Task Recommendations via Adapting Gradient Magnitudes of
 Auxiliary Tasks" (WWW 2022, arXiv 2203.06801), Algorithm 1. With g_k the gradient of l_k with
@@ -8,20 +8,20 @@ respect to one shared parameter tensor and t the target task, at each step and f
     g_k <- r (m_t / m_k) g_k + (1 - r) g_k
     the tensor receives  sum_k g_k
 
-r = 1 gives all tasks the norm of the target's, r = 0 is uniform weighting. The moving averages lack
-a correction of their bias, which cancels in the ratio.
+r = 1 gives all tasks the norm of the target's gradient; r = 0 is uniform weighting. The moving
+averages are not bias-corrected; the bias cancels in the ratio.
 
 - The paper serves one task and calls the others auxiliary. Where none is named, the target is the
   first, as in the authors' code, whose list of losses begins with it. Comparisons among equal tasks
-  (DB-MTL's, LibMTL's field) do not say which they took.
-- ``strategy``: the paper's C adapts all gradients (the default, and all that the code has), A only
-  reduces larger ones, B only enlarges smaller ones.
-- A tensor that a task does not reach leaves that task's gradient of zero as it is.
+  (such as DB-MTL's, or those made with LibMTL) do not say which one they used.
+- ``strategy``: the paper's strategy C adapts all gradients (the default, and the only one in the
+  code), A only reduces larger ones, and B only enlarges smaller ones.
+- For a tensor that a task does not reach, that task's zero gradient is left as it is.
 - Heads have one task each and keep their gradients. The authors' optimiser would multiply those of
   auxiliary heads by 1 - r, as the target's gradient there is zero; the paper speaks of shared
   parameters only.
 
-Cost: K trunk backward passes, and the K x P matrix.
+Cost: K backward passes through the trunk, and memory for one K x P matrix.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class MetaBalance(Method):
         """Hyper-parameters; the defaults are those of the authors' code."""
 
         target: str | None = None
-        """The task whose norms are the measure (the paper's target); the first if not named."""
+        """The task whose norms serve as the reference (the paper's target); the first if not
+        named."""
         relax: Annotated[float, Field(ge=0, le=1)] = 0.7
         """r, the share of the gap between norms that is closed (the code)."""
         beta: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -80,7 +81,7 @@ class MetaBalance(Method):
         return {"norms": torch.zeros(self.shape.tasks, len(self.shape.tensors)).double()}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Follow the norms, then bring each tensor's gradients towards the target's."""
+        """Track the norms, then scale each tensor's gradients towards the target's norm."""
         assert signal.jacobian is not None
         rule, parts = self.rule, torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
         before, found = state["norms"], torch.stack([norms_of(part) for part in parts], dim=1)

@@ -8,17 +8,18 @@ Sener and Koltun, "Multi-Task Learning as Multi-Objective Optimization" (NeurIPS
     shared parameters receive  sum_k (alpha_k / n_k) g_k
 
 That vector has an inner product of at least its own squared length with every g_k / n_k, and is
-zero at Pareto stationary points only. One task without gradient makes it zero for all.
+zero only at Pareto stationary points. One task without a gradient makes it zero for all.
 
 - n_k is 1 (``none``, the default), ||g_k|| (``l2``), l_k (``loss``) or l_k ||g_k|| (``loss+``), the
-  choices of Sener and Koltun's code. There n_k shapes alpha only, and raw gradients are then
-  mixed by it; here, as in LibMTL at the parameters, the shortest vector itself is the update.
-- Public code searches alpha by at most 250 Frank-Wolfe steps, TorchJD by 100. That falls short when
-  tasks are many (norms twice the least were seen for 14 tasks); here it is found exactly, as a
-  problem of non-negative least squares.
-- Heads keep their own gradients, as in LibMTL and TorchJD; Sener and Koltun's code weighs them by
-  alpha too. ``level: features`` is their MGDA-UB.
-- The update is a mean, not a sum: about 1/K of uniform weights' or less.
+  choices of Sener and Koltun's code. In that code n_k only affects alpha, by which the raw
+  gradients are then mixed; here, as in LibMTL at the parameters, the shortest vector itself is the
+  update.
+- Public code searches for alpha with at most 250 Frank-Wolfe steps, TorchJD with 100. That falls
+  short when there are many tasks (norms twice the minimum were seen for 14 tasks); here alpha is
+  found exactly, as the solution of a non-negative least-squares problem.
+- Heads keep their own gradients, as in LibMTL and TorchJD; Sener and Koltun's code weights them by
+  alpha, too. ``level: features`` is their MGDA-UB.
+- The update is a mean, not a sum: about 1/K of that of uniform weights, or less.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class MGDA(GramianMethod):
 
     label = "MGDA"
     sequential = "SciPy's solver runs on the host"
-    # By the minimum's first-order conditions. Equal gradients leave alpha open.
+    # By the minimum's first-order conditions. Equal gradients leave alpha undetermined.
     properties = frozenset({"never_conflicts"})
     variants = (
         {"normalisation": "l2"},
@@ -70,8 +71,8 @@ class MGDA(GramianMethod):
         """What is compared, and where."""
 
         normalisation: Literal["none", "l2", "loss", "loss+"] = "none"
-        """What gradients are divided by beforehand: nothing (the papers' equations and LibMTL's
-        default), their norm, the task's loss, or both."""
+        """What gradients are divided by beforehand: nothing (as in the papers' equations and
+        LibMTL's default), their norm, the task's loss, or both."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -90,6 +91,6 @@ class MGDA(GramianMethod):
             divisors = gradients.norms * gradients.scale
         if self.rule.normalisation in ("loss", "loss+"):
             divisors = divisors * signal.losses
-        # Neither a zero gradient nor a loss that is not positive can be divided by.
+        # Division by a zero gradient's norm or by a non-positive loss is impossible.
         divisors = torch.where(divisors > 0, divisors, 1)
         return shortest(gradients.scaled(1 / divisors).rows) / divisors

@@ -1,26 +1,27 @@
-"""MoCo: gradients are tracked over the steps, their weights follow the tracked ones.
+"""MoCo: tracks gradients over the steps and computes weights from the tracked ones.
 
 Fernando et al., "Mitigating Gradient Bias in Multi-Objective Learning: A Provably Convergent
-Approach" (ICLR 2023, arXiv 2210.12624), as LibMTL has it from the authors. With g_k the gradient of
-l_k with respect to all P shared parameters, Y in R^{K x P} zero at first, lambda = 1/K at first and
-steps t counted from one::
+Approach" (ICLR 2023, arXiv 2210.12624), as the authors contributed it to LibMTL. With g_k the
+gradient of l_k with respect to all P shared parameters, Y in R^{K x P} initially zero, lambda
+initially 1/K and steps t counted from one::
 
     h_k      = l_k g_k / (||g_k|| + 1e-8)
     Y        <- Y - beta_t (Y - H),                            beta_t  = beta / t^beta_decay
     lambda   <- softmax(lambda - gamma_t (Y Y^T + rho I) lambda),  gamma_t = gamma / t^gamma_decay
     theta receives  Y^T lambda;  each head its own, unweighted gradient
 
-- The paper tracks the plain gradient g_k; the normalised one, of norm l_k, is what the authors gave
-  to LibMTL.
-- The paper keeps lambda on the simplex by Euclidean projection, ``simplex: projection`` (the
-  authors' later public code too). LibMTL's softmax, the default, is no projection: while losses are
-  near one it draws lambda close to 1/K at every step.
-- Y Y^T grows with the square of the losses: where they are large, and differ, lambda goes to the
-  task of the smallest loss. Normalised losses are advisable.
-- lambda sums to one: under SGD, the trunk's step is that of an average, the heads' that of a sum.
-- Losses are taken to be positive; a negative one turns its task's gradient round.
+- The paper tracks the plain gradient g_k; the normalised one, of norm l_k, is the authors' version
+  in LibMTL.
+- The paper keeps lambda on the simplex by Euclidean projection, ``simplex: projection`` (as does
+  the authors' later public code). LibMTL's softmax, the default, is not a projection: while losses
+  are near one it pulls lambda close to 1/K at every step.
+- Y Y^T grows with the square of the losses: where they are large and different, lambda concentrates
+  on the task with the smallest loss. Normalised losses are advisable.
+- lambda sums to one: under SGD, the trunk's step is that of an average, the heads' steps are those
+  of a sum.
+- Losses are assumed to be positive; a negative one reverses its task's gradient.
 
-Cost: K trunk backward passes, and two K x P matrices of memory.
+Cost: K backward passes through the trunk, and memory for two K x P matrices.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""MTAdam: Adam's moments for each task, over gradients of one norm in each tensor.
+"""MTAdam: Adam with separate moments for each task, on gradients of equal norm in each tensor.
 
 Malkiel and Wolf, "MTAdam: Automatic Balancing of Multiple Training Loss Terms" (EMNLP 2021, arXiv
-2006.14683), Algorithm 1, with what its text leaves open from the authors' code. With g_k the
+2006.14683), Algorithm 1; what its text leaves open is taken from the authors' code. With g_k the
 gradient of l_k with respect to one shared parameter tensor w, at each step t from one::
 
     n_k <- beta3 n_k + (1 - beta3) ||g_k||,       n_k = ||g_k|| at the first step
@@ -10,14 +10,16 @@ gradient of l_k with respect to one shared parameter tensor w, at each step t fr
     w   <- w - eta sum_k m_k / (1 - beta1^t) / max_j (sqrt(v_j / (1 - beta2^t)) + epsilon)
 
 - It is an optimizer: what it gives the trunk is the step itself, which the engine multiplies by the
-  learning rate eta, whatever the protocol's optimizer (:attr:`Method.descends`). That one moves the
-  heads; for Adam this is MTAdam there too, as a head has one task, which is its own anchor.
-- Weight decay adds to the step. The authors' code adds it to the gradient of every task.
+  learning rate eta, whatever the protocol's optimizer (:attr:`Method.descends`). The protocol's
+  optimizer moves the heads; if that is Adam, this is MTAdam there, too, since a head has one task,
+  which is its own anchor.
+- Weight decay is added to the step. The authors' code adds it to the gradient of every task.
 - A norm of at most 1e-10 is left as it is, as in the authors' code.
-- The code's AMSGrad and its factors by task are not here.
-- The root of v is what is kept: squares of large gradients leave the range of float32.
+- The code's AMSGrad and its per-task factors are left out.
+- The root of v is stored rather than v, since squares of large gradients leave the range of
+  float32.
 
-Cost: K trunk backward passes, and five K x P matrices of memory at the peak.
+Cost: K backward passes through the trunk, and memory for five K x P matrices at the peak.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class MTAdam(Method):
         }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Follow norms and moments; the step is the sum of the tasks' own."""
+        """Update norms and moments; the step is the sum of the tasks' own."""
         rule, count = self.rule, signal.step + 1
         scaled, norms = self._scaled(state["norms"], signal)
         first, root = (recycled.empty_like(state[name]) for name in ("first", "root"))
@@ -94,7 +96,7 @@ class MTAdam(Method):
         return Combined(torch.ones_like(signal.losses), trunk=step), following
 
     def _scaled(self, before: Tensor, signal: Signal) -> tuple[Tensor, Tensor]:
-        """(K, P) gradients with the anchor's norm in each tensor, and the (K, T) norms followed.
+        """(K, P) gradients with the anchor's norm in each tensor, and the updated (K, T) norms.
 
         The gradients are in the Jacobian's own memory.
         """

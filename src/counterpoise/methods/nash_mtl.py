@@ -5,18 +5,18 @@ With G the Gramian of the K gradients, the shared parameters receive sum_k alpha
 
     G alpha = 1 / alpha,   alpha > 0
 
-So alpha_k (g_k.update) is the same for every task, and the update has the length sqrt(K) whatever
-the lengths of the gradients: the scale of a task's loss is no matter.
+So alpha_k (g_k.update) is the same for every task, and the update has length sqrt(K) whatever the
+lengths of the gradients: the scale of a task's loss does not matter.
 
-- The paper approaches alpha by a sequence of convex problems, and so does public code, TorchJD too
-  (each solved by ECOS; where the solver fails, the previous weights stay, without a word: of
-  gradients whose lengths differ a thousandfold residuals of 300 were seen). Here it is the
-  minimiser of a strictly convex function, found by Newton's method to rounding: fractions of a
-  millisecond, no solver to install, and no dependence on earlier steps.
-- The public code clips the update at length one (``max_norm``), which with its length of sqrt(K) is
-  to say that one is always its length. It also weighs the heads by alpha (``heads``); Algorithm 1
-  is about shared parameters.
-- At a Pareto stationary point there is no such alpha; the least ridge keeps it finite.
+- The paper approximates alpha by a sequence of convex problems, and so does public code, including
+  TorchJD (each is solved by ECOS; where the solver fails, the previous weights are silently kept:
+  for gradients whose lengths differ a thousandfold, residuals of 300 were seen). Here alpha is the
+  minimiser of a strictly convex function, found to rounding error by Newton's method: this takes a
+  fraction of a millisecond, needs no solver to be installed, and does not depend on earlier steps.
+- The public code clips the update at length one (``max_norm``); since its length is sqrt(K), the
+  clipped length is always one. It also weights the heads by alpha (``heads``); Algorithm 1 is about
+  shared parameters.
+- At a Pareto stationary point there is no such alpha; a tiny ridge keeps it finite.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class NashMTL(LevelMethod):
         """The bargain's details."""
 
         max_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-        """Largest length of the update, zero for none (Algorithm 1; the public code: 1)."""
+        """Largest length of the update, zero for no limit (Algorithm 1; the public code: 1)."""
         every: Annotated[int, Field(ge=1)] = 1
         """Steps between two bargains; in between, alpha stays (Algorithm 1 and public code: 1)."""
         heads: Literal["own", "weighted"] = "own"

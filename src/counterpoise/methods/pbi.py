@@ -1,23 +1,24 @@
-"""PBI: along a wanted ratio between the losses, with a penalty for the distance from it.
+"""PBI: descends along a desired ratio between the losses, with a penalty for the distance from it.
 
 Penalty-based boundary intersection of Zhang and Li, "MOEA/D: A Multiobjective Evolutionary
 Algorithm Based on Decomposition" (IEEE Transactions on Evolutionary Computation, 2007), as a loss
-of networks. With w the preference's unit vector, z* the least that losses can be and l the K
+for networks. With w the preference's unit vector, z* the smallest possible losses and l the K
 losses::
 
     d_1 = (l - z*).w,   d_2 = ||l - z* - d_1 w||,   descend  d_1 + theta d_2
 
     omega_k = w_k + theta (l_k - z*_k - d_1 w_k) / d_2
 
-What is beside w has length one however small the distance is: with the paper's theta = 5, tasks
-whose losses are below their share are unlearned until they meet it.
+The gradient of the distance d_2, which is orthogonal to w, has length one however small d_2 is:
+with the paper's theta = 5, tasks whose losses are below their share are unlearned until they reach
+it.
 
 - The paper decomposes a front into many such problems; here the preference is fixed, and equal
   unless ``preference`` says otherwise.
 - d_2 has no gradient on the line itself: as in TorchJD it is sqrt(||.||^2 + 1e-12).
-- With theta = 0 and equal preferences it is 1/sqrt(K) of uniform weights'.
+- With theta = 0 and equal preferences the weights are 1/sqrt(K) times uniform weights.
 
-Cost: one trunk backward pass, as uniform weighting; nothing is remembered but w and z*.
+Cost: one backward pass through the trunk, as with uniform weighting; only w and z* are stored.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class PBI(Method):
         """Hyper-parameters of the decomposition."""
 
         theta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
-        """The penalty of the distance (the paper's experiments)."""
+        """The penalty on the distance (as in the paper's experiments)."""
         preference: dict[str, Preference] = {}
-        """w by task before it is brought to length one, one for a task that is not named (the
-        paper spreads it over the front)."""
+        """w by task, before normalisation to length one; one for a task that is not named (the
+        paper spreads w over the front)."""
         min_losses: dict[str, Finite] = {}
-        """z* by task: its least loss, zero for a task that is not named (the usual one)."""
+        """z* by task: its smallest possible loss, zero (as usual) for a task that is not named."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -63,7 +64,7 @@ class PBI(Method):
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
-        """Preferences for unknown tasks, or their least losses."""
+        """Preferences for unknown tasks, or their smallest losses."""
         assert isinstance(options, cls.Options)
         return [
             *unknown_tasks("preference", options.preference, tasks),
@@ -71,7 +72,7 @@ class PBI(Method):
         ]
 
     def initial_state(self) -> State:
-        """The preference, and the least losses."""
+        """The preference, and the smallest losses."""
         names = self.shape.names
         return {
             "preference": preferred(self.rule.preference, names),

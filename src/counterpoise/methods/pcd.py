@@ -1,4 +1,4 @@
-"""PCD: one task leads, and every other is promised a share of its own best progress.
+"""PCD: one task leads, and every other task is promised a share of its own best progress.
 
 Varam and AlHajri, "Not All Objectives Are Born Equal: Priority-Constrained Descent" (TMLR 2026,
 arXiv 2606.29521), as TorchJD describes it. With task 1 the primary one, v^_k the bias-corrected
@@ -7,14 +7,15 @@ moving average of ||g_k||^2 and g~_k = s_k g_k, s_k = 1 / sqrt(v^_k + epsilon)::
     d = argmin ||d - g~_1||^2    subject to  g~_j.d >= tau ||g~_j||^2  for every other task j
     shared parameters receive  (||g_1|| / ||d||) d
 
-If the constraints exclude each other they are dropped: d = g~_1. Without a gradient of the primary
-task the shared parameters stop.
+If the constraints are incompatible, they are dropped: d = g~_1. Without a gradient for the primary
+task the shared parameters receive a zero update.
 
 The quadratic program is solved as a least-distance problem by non-negative least squares (Lawson
-and Hanson, "Solving Least Squares Problems", chapter 23); the paper enumerates active sets, TorchJD
-has an active-set solver of its own, whose moving average is hidden from checkpoints.
+and Hanson, "Solving Least Squares Problems", chapter 23); the paper enumerates active sets, and
+TorchJD has its own active-set solver and keeps a moving average that is not part of checkpoints.
 
-Tasks are not alike here: the primary one is the dataset's first unless it is named.
+The tasks are not on an equal footing here: the primary one is the dataset's first unless another is
+named.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class PCD(LevelMethod):
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
-        """A primary task that there is not."""
+        """A primary task that does not exist."""
         assert isinstance(options, cls.Options)
         return unknown_tasks("primary", [options.primary] if options.primary else [], tasks)
 
@@ -109,7 +110,7 @@ class PCD(LevelMethod):
         return {"average": average, "count": torch.zeros(self.shape.tasks)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """Follow the primary task as far as the promises allow."""
+        """Follow the primary task as far as the promises to the others allow."""
         plain = torch.ones_like(signal.losses)
         known = plain if signal.known is None else signal.known
         gradients, (average, count, known) = seen_gradients(

@@ -1,16 +1,18 @@
-"""PCGrad: each gradient loses what it has against the others, in random order.
+"""PCGrad: removes from each gradient the components that conflict with the others, in random order.
 
 Yu et al., "Gradient Surgery for Multi-Task Learning" (NeurIPS 2020, arXiv 2001.06782), Algorithm 1.
-For every task i, starting from g' = g_i, for every other task j in an order drawn anew for each i::
+For every task i, starting from g' = g_i, and for every other task j, in an order drawn anew for
+each i::
 
     if g'.g_j < 0:   g' <- g' - (g'.g_j / ||g_j||^2) g_j
     shared parameters receive  sum_i g'_i
 
-Each g'_i is a combination of the K gradients, so that the Gramian is all it takes. With two tasks
-the result conflicts with neither; with more it may, since later projections undo earlier ones.
+Each g'_i is a combination of the K gradients, so the Gramian is all that is needed. With two tasks
+the result conflicts with neither; with more it may, since later projections can undo earlier ones.
 
-- The order comes from the replicate's generator; public code and TorchJD use the global one.
-- LibMTL visits i itself too, and adds 1e-8 to the divisor.
+- The order comes from the replicate's own random generator; public code and TorchJD use the global
+  one.
+- LibMTL also visits i itself, and adds 1e-8 to the divisor.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class PCGrad(GramianMethod):
     """v = sum of the coefficients of all g'_i."""
 
     label = "PCGrad"
-    # Each projection shortens the one that is projected.
+    # Each projection shortens the projected gradient.
     properties = frozenset({"equal_tasks_equal_weights", "plain_with_one_task", "never_lengthens"})
     host_draws = ("order",)
     variants = ({"level": "features", "smoothing": 0.9},)
@@ -44,7 +46,7 @@ class PCGrad(GramianMethod):
         gramian = gradients.gramian
         coefficients = torch.eye(len(gramian), dtype=torch.float64)
         order = signal.draws["order"].argsort(dim=1)
-        # Row i, column p: of the task that i meets p-th.
+        # Row i, column p: the task that i meets p-th.
         rows, there, squares = gramian[order], coefficients[order], gramian.diagonal()[order]
         across = torch.arange(len(gramian))[:, None] != order
         for p in range(len(gramian)):

@@ -1,4 +1,4 @@
-"""RGW: random weights for the gradients of the shared parameters, anew at every step.
+"""RGW: random weights for the gradients of the shared parameters, drawn anew at every step.
 
 Lin et al., "Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning"
 (TMLR 2022, arXiv 2111.10603), Algorithm 2 (random gradient weighting)::
@@ -6,9 +6,10 @@ Lin et al., "Reasonable Effectiveness of Random Weighting: A Litmus Test for Mul
     v = softmax(x),   x ~ N(0, 1)^K
     shared parameters receive  sum_k v_k grad l_k; heads their own gradients
 
-A method that cannot beat it has shown nothing. It looks at no gradient, and costs what uniform
-weights cost. The weights sum to one: the update is about 1/K of uniform weights'. Random weights of
-the losses (Algorithm 1), which reach the heads as well, are another method.
+A method that cannot beat this has demonstrated nothing. It looks at no gradients, and costs the
+same as uniform weights. The weights sum to one: the update is about 1/K of that of uniform weights.
+Random weights for the losses (Algorithm 1), which reach the heads as well, are another method
+(``rlw``).
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""Random loss weighting: at every step new random weights, blind to everything.
+"""Random loss weighting: new random weights at every step, independent of losses and gradients.
 
 Lin et al., "Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning"
-(TMLR 2022, arXiv 2111.10603). A balancing method that is no better than this has shown nothing.
-At every step, with s in R^K::
+(TMLR 2022, arXiv 2111.10603). A balancing method that is no better than this has demonstrated
+nothing. At every step, with s in R^K::
 
     omega = softmax(s),   s_k ~ N(0, 1), independent
 
-- The weights sum to one, as in the paper and in LibMTL: under SGD that is 1/K of the learning rate
-  of a sum of losses. ``sum: tasks`` multiplies them by K (the public code of IGB does).
-- ``distribution: dirichlet`` takes omega uniform on the simplex, which the first version of the
-  paper (and LibMTL's of that time) has beside the normal distribution. Its uniform and Bernoulli
-  distributions are left out.
+- The weights sum to one, as in the paper and in LibMTL: under SGD this amounts to 1/K of the
+  learning rate of a sum of losses. ``sum: tasks`` multiplies them by K (as the public code of IGB
+  does).
+- ``distribution: dirichlet`` draws omega uniformly from the simplex, which the first version of the
+  paper (and LibMTL at that time) has in addition to the normal distribution. Its uniform and
+  Bernoulli distributions are left out.
 
-Cost: one trunk backward pass, as uniform weighting; no state.
+Cost: one backward pass through the trunk, as with uniform weighting; no state.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RLW(Method):
-    """omega_k random, independent of the step before."""
+    """omega_k random, independent of the previous step."""
 
     label = "RLW"
     signal = "losses"
@@ -54,14 +55,14 @@ class RLW(Method):
             self.properties = self.properties | {"weights_sum_to_tasks"}
 
     def draw(self, generator: torch.Generator, batch: int) -> dict[str, Tensor]:
-        """Numbers that the weights are made of."""
+        """The random numbers from which the weights are computed."""
         scores = torch.empty(self.shape.tasks)
         if self.rule.distribution == "normal":
             return {"scores": scores.normal_(generator=generator)}
         return {"scores": scores.exponential_(generator=generator)}
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
-        """The numbers that were drawn, brought to the simplex."""
+        """The drawn numbers, mapped to the simplex."""
         scores = signal.draws["scores"].to(signal.losses.dtype)
         # Exponential numbers over their sum are Dirichlet(1, ..., 1).
         normal = self.rule.distribution == "normal"

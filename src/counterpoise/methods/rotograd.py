@@ -1,31 +1,35 @@
 """RotoGrad as the 2021 submission describes it: GradNorm on Z with task-specific rotations.
 
-"Rotograd: Dynamic Gradient Homogenization for Multitask Learning" (ICLR 2021 submission),
-Algorithm 1, Eqs. 3-8 and appendix A.2. Each task sees z^k = R_k (z - zbar) + zbar_k. The network
-follows sum_k omega_k L_k; the leader moves omega_k as GradNorm does, R_k towards the rotation
-R*_k that brings the weighted gradient closest to the task's own, and the means zbar, zbar_k
-towards those of the batch. No rotation parameter receives a gradient of a task's loss.
+"Rotograd: Dynamic Gradient Homogenization for Multitask Learning" (ICLR 2021 submission), Algorithm
+1, Eqs. 3-8 and appendix A.2. Each task sees z^k = R_k (z - zbar) + zbar_k. The network follows
+sum_k omega_k L_k; the leader moves omega_k as GradNorm does, R_k towards the rotation R*_k that
+brings the weighted gradient closest to the task's own, and the means zbar, zbar_k towards those of
+the batch. No rotation parameter receives the gradient of a task's loss.
 
 Differences from the text, all options where there is a choice:
 
 - Appendix A.2 prints the product of its SVD transposed. With M_k = sum_i g^k_i g_i^T = U S V^T
   the minimiser is R*_k = U V^T.
-- M_k has at most the rank of the task's head (1 for regression), so R*_k is free elsewhere. A
-  plain SVD fills the rest arbitrarily (``tie_break="svd"``, the literal reading);
-  ``proximal`` takes among all minimisers the one nearest to R_k, which is reproducible.
-- Where a task's gradient is exactly reversed (Figure 3c), R*_k lies half a turn from R_k, all ways
-  there are equally short, and projecting the step gives R_k back: the leader would never move.
-  ``proximal`` breaks this tie, too, by a small fixed turn; the next steps go on from there.
-- A linear head with one output has an M_k of rank one. If all tasks' gradients show that,
+- M_k has at most the rank of the task's head (1 for regression), so R*_k is undetermined in the
+  remaining directions. A plain SVD fills these arbitrarily (``tie_break="svd"``, the literal
+  reading); ``proximal`` chooses, among all minimisers, the one nearest to R_k, which is
+  reproducible.
+- Where a task's gradient is exactly reversed (Figure 3c), R*_k lies half a turn from R_k, all paths
+  to it are equally short, and projecting the step gives R_k back: the leader would never move.
+  ``proximal`` breaks this tie, too, by a small fixed turn; the next steps continue from there.
+- For a linear head with one output M_k has rank one. If all tasks' gradients show this,
   ``proximal`` turns R_k in one plane, without the pull of a millionth towards R_k that it needs
-  elsewhere, and at O(d^2) a task in place of two singular value decompositions: with d = 1024 and
-  14 tasks only this is affordable. The tie of a half turn is then broken in one plane, too.
-- ``translation="means"`` is the form that the appendix says is used; ``offset`` is Algorithm 1.
+  otherwise, and at a cost of O(d^2) per task in place of two singular value decompositions: with d
+  = 1024 and 14 tasks only this is affordable. The tie of a half turn is then broken in one plane,
+  too.
+- ``translation="means"`` is the form that, according to the appendix, is used; ``offset`` is
+  Algorithm 1.
 - The determinant of R*_k is corrected to +1, as the appendix asks.
 - ``magnitudes="none"`` leaves the weights at one: rotation alone, an ablation that the paper
   lacks.
-- A singular value decomposition that does not converge is tried again, task by task and, if need
-  be, with a billionth of R_k added; a task whose matrix resists keeps its R_k for this step.
+- A singular value decomposition that does not converge is tried again, task by task and, if
+  necessary, with a billionth of R_k added; a task whose matrix still fails keeps its R_k for this
+  step.
 
 The author's later library of the same name implements another algorithm.
 """
@@ -89,7 +93,8 @@ def step_towards(current: Tensor, target: Tensor, rate: float, tie_break: str) -
         current: (K, d, d) rotations R_k.
         target: (K, d, d) rotations R*_k.
         rate: alpha.
-        tie_break: with ``proximal``, a step that a half turn has undone becomes a small turn.
+        tie_break: with ``proximal``, a step that the projection undoes because of a half turn
+            becomes a small turn.
     """
     if rate == 1.0:
         return target
@@ -105,7 +110,7 @@ def step_towards(current: Tensor, target: Tensor, rate: float, tie_break: str) -
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """(K, d) vectors brought to length one; zero stays zero."""
+    """(K, d) vectors scaled to length one; zero stays zero."""
     tiny = torch.finfo(vectors.dtype).tiny
     scaled: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=tiny)
     return scaled
@@ -114,7 +119,7 @@ def unit(vectors: Tensor) -> Tensor:
 def heads_of(own: Tensor) -> Tensor | None:
     """Unit vectors w_k (K, d) with g^k_i = delta_i w_k, if every task's gradients are of that form.
 
-    So they are behind a linear layer with one output.
+    This is the case for a linear layer with one output.
     """
     longest = own.norm(dim=2).argmax(1)
     head = unit(own[torch.arange(len(own), device=own.device), longest])
@@ -126,13 +131,15 @@ def heads_of(own: Tensor) -> Tensor | None:
 def turn_towards(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rate: float) -> Tensor:
     """polar(R_k - alpha (R_k - R*_k)) where M_k = w c^T has rank one, without any SVD.
 
-    The nearest minimiser R*_k brings u = R_k c / |c| to w in the plane of the two and leaves all
-    else as it is, so that a step is a turn in that plane by a part of the angle: O(d^2) a task.
+    The nearest minimiser R*_k turns u = R_k c / |c| into w in the plane of the two and leaves
+    everything else unchanged, so a step is a turn in that plane by a fraction of the angle: O(d^2)
+    per task.
 
     Args:
         own: (K, B, d) gradients g^k.
         shared: (B, d) weighted gradient g.
-        current: (K, d, d) rotations R_k, perhaps of fewer digits, as the result then has.
+        current: (K, d, d) rotations R_k, possibly in a lower precision, which the result then has,
+            too.
         head: (K, d) unit vectors w_k.
         rate: alpha; with 1, the result is R*_k.
     """
@@ -146,7 +153,7 @@ def turn_towards(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rat
 
 
 def _turned(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rate: float) -> Tensor:
-    """The same of some tasks, all in one precision."""
+    """The same for some of the tasks, all in one precision."""
     pull = (own @ head[:, :, None]).squeeze(2) @ shared
     length = pull.norm(dim=1)
     usable = torch.isfinite(length) & (length > 0)
@@ -171,12 +178,12 @@ def _turned(own: Tensor, shared: Tensor, current: Tensor, head: Tensor, rate: fl
 def leaders_moves(
     own: Tensor, shared: Tensor, current: Tensor, rates: Sequence[float], tie_break: str
 ) -> list[Tensor]:
-    """polar(R_k - alpha (R_k - R*_k)), for every task, by the cheaper of two ways.
+    """polar(R_k - alpha (R_k - R*_k)), for every task, by the cheaper of the two ways.
 
-    Computed in the precision of the gradients, given in that of the rotations.
+    Computed in the precision of the gradients, returned in that of the rotations.
 
     Args:
-        rates: each an alpha; all are answered after one look at the heads.
+        rates: each an alpha; all results come from a single look at the heads.
     """
     if tie_break == "proximal" and own.shape[2] > 1 and (head := heads_of(own)) is not None:
         return [turn_towards(own, shared, current, head, rate) for rate in rates]
@@ -198,8 +205,8 @@ class RotoGrad(Method):
     )
     signal = "features"
     kept = ("rotation", "centre", "offset")
-    # With one task and a single head a plain SVD turns the directions that the head leaves free, so
-    # that training is plain for `proximal` only; a test of RotoGrad's own holds that.
+    # With one task and a single head a plain SVD turns the directions that the head leaves
+    # undetermined, so training is plain only with `proximal`; RotoGrad's own tests check that.
     properties = frozenset(
         {"neutral_start", "weighted_loss", "weights_sum_to_tasks", "equal_tasks_equal_weights"}
     )
@@ -215,8 +222,8 @@ class RotoGrad(Method):
         update: Literal["iterative", "closed_form"] = "iterative"
         """Small steps to R*_k (the submission), or R_k = R*_k at once (last row of Table 1)."""
         tie_break: Literal["proximal", "svd"] = "proximal"
-        """Which minimiser is taken where the gradients leave R*_k free. The submission does not
-        say; the nearest to R_k moves only what has a reason to move."""
+        """Which minimiser is chosen where the gradients leave R*_k undetermined. The submission
+        does not say; the nearest to R_k moves only what the gradients require."""
         translation: Literal["means", "offset"] = "means"
         """z^k = R_k (z - zbar) + zbar_k (appendix A.2) or R_k z + d_k (Algorithm 1)."""
         magnitudes: Literal["gradnorm", "none"] = "gradnorm"
@@ -227,7 +234,7 @@ class RotoGrad(Method):
         self.leader = options
 
     def usable(self, losses: Tensor) -> Tensor:
-        """Those that have a relative training rate, where that is asked for."""
+        """Those that have a relative training rate, if one is needed."""
         return losses >= 0 if self.leader.magnitudes == "gradnorm" else super().usable(losses)
 
     def initial_state(self) -> State:

@@ -1,32 +1,35 @@
-"""RotoGrad as the author's later library has it (PyPI ``rotograd`` 0.1.6): another algorithm.
+"""RotoGrad as in the author's later library (PyPI ``rotograd`` 0.1.6): another algorithm.
 
-Javaloy and Valera, "RotoGrad: Gradient Homogenization in Multitask Learning" (ICLR 2022), by the
-class ``RotoGrad`` of their public code; written anew from its description. Not the submission's
-algorithm (``rotograd``). Task k sees z^k = R_k z, without translation. With G_k = R_k^T g^k the
-task's gradient at Z (all items), n_k = ||G_k|| and m = ||mean_k G_k||::
+Javaloy and Valera, "RotoGrad: Gradient Homogenization in Multitask Learning" (ICLR 2022), following
+the class ``RotoGrad`` of their public code, reimplemented from a description of it. This is not the
+submission's algorithm (``rotograd``). Task k sees z^k = R_k z, without translation. With G_k =
+R_k^T g^k the task's gradient at Z (all items), n_k = ||G_k|| and m = ||mean_k G_k||::
 
     v   = mean_k (m / n_k) G_k                                      the direction to agree on
     R_k : one step of Adam on sum_i ||R_k v_i - g^k_i||^2,  R_k = exp(L_k - L_k^T)
     a_k = r_k / sum_j r_j,  r_k = n_k / n_k(t0)                     how far a task has come
     Z receives  C sum_k G_k / n_k,  C = sum_k a_k n_k               all tasks at one norm
 
-Heads descend their own losses, not weighted. L_k is strictly lower triangular and begins at zero.
-t0 is the first step and, from step ``burn_in`` on, that step. It costs one backward pass of the
-trunk and, for every task, two exponentials of a d x d matrix and the derivative of one, O(d^3):
-dear where d is large. (The library can turn the first coordinates only; that is left out.)
+Heads descend their own losses, not weighted. L_k is strictly lower triangular and starts at zero.
+t0 is the first step and, from step ``burn_in`` on, that step. It costs one backward pass through
+the trunk and, for every task, two exponentials of a d x d matrix and the derivative of one, O(d^3):
+expensive where d is large. (The library can restrict rotations to the first coordinates; that
+option is left out.)
 
-- The library asks for identity rotations, but geotorch, which parametrises them for it, replaces
-  them by random ones (0.2 and 0.3; 0.4 no longer fits it). Here they begin at the identity.
-- The library leaves the leader's optimizer to its user. Defaults are those of the author's example,
-  a toy; for NYUv2 a public comparison (rotograd-mtl) took a learning rate of 5e-5.
-- The sum over items is the code's, whose indices leave its mean nothing to do; it is one to Adam.
-- It divides by norms with a guard of 1e-15 in two forms; here norms are at least 1e-15.
-- A task without a gradient at t0 would be compared with that guard for ever: it keeps the norm of
-  before, or takes the first that it has.
-- Its own normalisation of losses, off by default and renewed at ``burn_in``, is left out: that of
-  the protocol stands in.
+- The library asks for identity rotations, but geotorch, which it uses to parametrise them, replaces
+  them by random ones (versions 0.2 and 0.3; 0.4 is no longer compatible with it). Here they start
+  at the identity.
+- The library leaves the leader's optimizer to its user. The defaults here are those of the author's
+  toy example; for NYUv2 a public comparison (rotograd-mtl) used a learning rate of 5e-5.
+- The sum over items is the code's, whose indices leave its mean nothing to average; under Adam sum
+  and mean are equivalent.
+- The library guards divisions by norms with 1e-15, in two forms; here norms are at least 1e-15.
+- A task without a gradient at t0 would be compared with that guard for ever; here it keeps its
+  earlier norm, or takes the first one that it has.
+- The library's own normalisation of losses, off by default and renewed at ``burn_in``, is left out:
+  that of the protocol takes its place.
 - Sums and moments are in float64.
-- The class ``RotoGradNorm``, which weighs by GradNorm instead, is left out.
+- The class ``RotoGradNorm``, which uses GradNorm's weights instead, is left out.
 """
 
 from __future__ import annotations
@@ -81,7 +84,8 @@ class RotoGradLibrary(Method):
     signal = "features"
     on_host = "which degree the exponentials of matrices take (torch)"
     kept = ("rotation",)
-    # A gradient's scale changes no direction of a step, but the way that rotations go.
+    # A gradient's scale does not change the direction of a step, but it does change how rotations
+    # move.
     properties = frozenset({"weights_sum_to_tasks", "equal_tasks_equal_weights"})
     variants = ({"leader_learning_rate": 0.001, "decay": 1.0, "burn_in": 0},)
 
@@ -93,7 +97,7 @@ class RotoGradLibrary(Method):
         decay: Annotated[float, Field(gt=0, le=1)] = 0.99999
         """Factor of its exponential decay at each step (the author's example)."""
         burn_in: Annotated[int, Field(ge=0)] = 20
-        """Step at which the norms n_k(t0) are taken for good (the library)."""
+        """Step at which the norms n_k(t0) are fixed (the library)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

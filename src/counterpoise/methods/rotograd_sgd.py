@@ -6,18 +6,19 @@ at z^k_i and g_i = sum_k omega_k R_k^T g^k_i, both constants::
 
     R_k <- the rotation nearest to  R_k - alpha (2/B) sum_i (R_k g_i - g^k_i) g_i^T
 
-Weights omega_k move as RotoGrad's do. It costs one backward pass of the trunk, and a singular value
-decomposition for every R_k: of a d x d matrix or, where items are few, of one of 2 B + 1 rows,
-after which rounding adds up until the next thousandth step.
+Weights omega_k move as RotoGrad's do. It costs one backward pass through the trunk, and a singular
+value decomposition for every R_k: of a d x d matrix or, where there are few items, of a matrix with
+2 B + 1 rows, in which case rounding errors add up until the rotations are made orthogonal again,
+every thousandth step.
 
-- There is no translation: the gradient of the second problem of Eq. 8 with respect to d_k is
-  2 mean_i (R_k z_i + d_k - z^k_i) = 0 at the current d_k, which hence stays zero. Rotations are
+- There is no translation: the gradient of the second problem of Eq. 8 with respect to d_k is 2
+  mean_i (R_k z_i + d_k - z^k_i) = 0 at the current d_k, which therefore stays zero. Rotations are
   about the origin.
-- The step has the size of squared gradients, so that its learning rate means nothing by itself and
-  needs a grid of its own. Gradients are those of an item's own loss l_k(z_i), as section 4.3
-  writes them, B times those of the mean over the batch; a program that differentiates the mean
-  has alpha / B^2 for alpha.
-- Determinants stay +1: the nearest rotation, not the nearest orthogonal matrix.
+- The step scales with the squared gradients, so its learning rate has no meaning by itself and
+  needs a grid of its own. Gradients are those of an item's own loss l_k(z_i), as written in section
+  4.3, which are B times those of the mean over the batch; a program that differentiates the mean
+  has alpha / B^2 in place of alpha.
+- Determinants stay +1: the nearest rotation is taken, not the nearest orthogonal matrix.
 """
 
 from __future__ import annotations
@@ -65,12 +66,12 @@ def descend(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tensor
 
 
 def _in_span(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tensor:
-    """The same within the span of few gradients, for rotations that are orthogonal.
+    """The same within the span of a few gradients, for rotations that are orthogonal.
 
     With S and P_k the rows g_i and R_k^T g^k_i, the step leads to R_k M_k, M_k = I + (2 alpha / B)
-    (P_k - S)^T S, whose nearest rotation is R_k times that of M_k; and M_k leaves as it is what is
-    across all rows. One such direction is taken in, as it is the one to turn where a reflection
-    stretches every other.
+    (P_k - S)^T S, whose nearest rotation is R_k times that of M_k; and M_k leaves everything
+    orthogonal to all rows unchanged. One such direction is included, as it is the one to turn where
+    a reflection stretches every other.
     """
     pulled = own @ current
     rows = torch.cat([shared.expand_as(pulled), pulled, torch.zeros_like(pulled[:, :1])], 1)

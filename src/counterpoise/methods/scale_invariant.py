@@ -6,15 +6,15 @@ arXiv 2202.01017), and the first half of DB-MTL (Lin et al., arXiv 2308.12029, E
     sum_k log(l_k + epsilon),   omega_k = 1 / (l_k + epsilon)
 
 Multiplying a loss by a constant changes nothing. It is IMTL-L with its scales solved exactly, and
-what STCH warms up with.
+the loss of STCH's warm-up.
 
 - epsilon = 1e-8 as in DB-MTL, so that it equals ``db_mtl`` with ``norm: false`` and ``beta: 0`` at
-  a K-th of its trunk passes. Public code of the baseline SI adds nothing.
-- Weights are not bounded: a task that is solved takes over.
-- Losses must be positive: others give weights that are not a number and end the run as a recorded
-  result.
+  1/K of its passes through the trunk. Public code of the baseline SI adds no epsilon.
+- Weights are not bounded: a solved task dominates.
+- Losses must be positive: otherwise the weights become NaN and the run ends, which is recorded as
+  its result.
 
-Cost: one trunk backward pass, as uniform weighting; no state.
+Cost: one backward pass through the trunk, as with uniform weighting; no state.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""STCH: a smooth maximum of the losses, each relative to what it was after a warm-up.
+"""STCH: a smooth maximum of the losses, each relative to its value after a warm-up.
 
 Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective Optimization" (ICML 2024,
 arXiv 2402.19078), as the authors' code for multi-task learning applies it. While the epoch, counted
@@ -9,17 +9,17 @@ batches of epoch ``warmup`` (the nadir)::
 
     omega_k = K softmax_k(log(l_k / z_k) / mu) / l_k
 
-With mu = 1 that is K / (z_k sum_j l_j / z_j); as mu goes to zero only the worst task counts.
+With mu = 1 this is K / (z_k sum_j l_j / z_j); as mu goes to zero only the worst task counts.
 
-- ``warmup: 4`` means five epochs of warm-up, as in the authors' code and LibMTL. A run that is
-  shorter never leaves it.
-- The nadir is kept in the state, so that a resumed run continues as it was: LibMTL, when started
+- ``warmup: 4`` means five epochs of warm-up, as in the authors' code and LibMTL. A shorter run
+  never leaves it.
+- The nadir is kept in the state, so a resumed run continues exactly as before; LibMTL, when started
   after the warm-up, divides by zero.
 - Public code adds 1e-20 inside both logarithms; here nothing is added. Losses must be positive:
-  others give weights that are not a number and end the run as a recorded result.
+  otherwise the weights become NaN and the run ends, which is recorded as its result.
 - All preferences are equal and the ideal point is zero, as in the authors' code.
 
-Cost: one trunk backward pass, as uniform weighting.
+Cost: one backward pass through the trunk, as with uniform weighting.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class STCH(Method):
         """Hyper-parameters; the defaults are those of the authors' code and LibMTL."""
 
         mu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-        """Smoothness of the maximum; small values follow the worst task alone (LibMTL)."""
+        """Smoothness of the maximum; with small values only the worst task counts (LibMTL)."""
         warmup: Annotated[int, Field(ge=0)] = 4
-        """Last epoch of the warm-up, from zero, whose mean losses are the nadir (LibMTL)."""
+        """Last epoch of the warm-up, counted from zero; its mean losses are the nadir (LibMTL)."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
         self.rule = options
 
     def initial_state(self) -> State:
-        """No losses to take a mean of."""
+        """No losses to average yet."""
         return no_reference(self.shape.tasks)
 
     def usable(self, losses: Tensor) -> Tensor:

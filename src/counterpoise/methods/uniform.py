@@ -1,8 +1,8 @@
 """Uniform weights: the plain sum of the (normalised) task losses.
 
-The *uniform* baseline of the RotoGrad submission (section 5.2.2) and *equal weighting* of the
-other papers: omega_k = 1 for every task, always. With a single task it is plain training, and so
-it is also what the single-task reference networks are trained with.
+The *uniform* baseline of the RotoGrad submission (section 5.2.2) and *equal weighting* of the other
+papers: omega_k = 1 for every task, always. With a single task it is plain training, so the
+single-task reference networks are trained with it as well.
 """
 
 from __future__ import annotations

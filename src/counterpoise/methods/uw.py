@@ -2,25 +2,24 @@
 
 Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
 and Semantics" (CVPR 2018, arXiv 1705.07115), section 3.2. sigma_k is the noise of task k; the
-network's optimizer trains s_k = log sigma_k^2 beside the network, on::
+network's optimizer trains s_k = log sigma_k^2 together with the network, on::
 
     sum_k  f_k exp(-s_k) l_k + s_k / 2,   omega_k = f_k exp(-s_k)
 
-    d / d s_k = 1/2 - f_k exp(-s_k) l_k,  so that s_k is drawn to log(2 f_k l_k)
+    d / d s_k = 1/2 - f_k exp(-s_k) l_k,  so that s_k is pulled towards log(2 f_k l_k)
 
 The factor f_k is 1 for a task with a softmax likelihood and 1/2 for one with a Gaussian likelihood.
 
 - ``form: kendall``, the default, follows the paper: 1/2 for regressions, whose squared error is a
   Gaussian likelihood (its Eqs. 5 and 10), 1 for tasks with classes. Regressions are the tasks
-  without classes, unless ``regression`` names others. ``form: libmtl`` has 1/2 for every task, as
+  without classes, unless ``regression`` names others. ``form: libmtl`` uses 1/2 for every task, as
   LibMTL and the public code of IGB do.
-- s starts at 0, so that a task's first weight is f_k; in LibMTL it starts at -0.5 (first weights
-  0.824).
-- s is trained without weight decay; LibMTL trains it with the network's, a defect: decay draws
-  every weight back to f_k.
-- A loss that falls to zero, or below, takes its weight to infinity.
+- s starts at 0, so a task's first weight is f_k; in LibMTL it starts at -0.5 (first weights 0.824).
+- s is trained without weight decay; LibMTL applies the network's weight decay to it, a defect:
+  decay pulls every weight back to f_k.
+- A loss that falls to zero or below drives its weight to infinity.
 
-Cost: one trunk backward pass, as uniform weighting, and K trained numbers.
+Cost: one backward pass through the trunk, as with uniform weighting, and K trained numbers.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class UW(Method):
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:
-        """Unknown tasks among those named."""
+        """Unknown tasks among those that are named."""
         assert isinstance(options, cls.Options)
         return unknown_tasks("regression", options.regression or (), tasks)
 

@@ -1,4 +1,4 @@
-"""Trunks of named stages: in a row, or with an auxiliary branch. Needs torch."""
+"""Trunks of named stages: in sequence, or with an auxiliary branch. Needs torch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 AUXILIARY = "auxiliary"
-"""Name of the stage that is a branch: the next stage gets the same input as it."""
+"""Name of the stage that is a branch: the next stage gets the same input as the branch."""
 
 
 class Row(nn.Sequential):
     """Named stages, one after the other.
 
     Attributes:
-        published: name of a tensor here to its name in the published network; empty without one.
+        published: name of a tensor here to its name in the published network; empty if there is
+            none.
     """
 
     def __init__(self, stages: OrderedDict[str, nn.Module]) -> None:
@@ -24,10 +25,10 @@ class Row(nn.Sequential):
 
 
 class Branched(Row):
-    """Named stages in a row, of which the one named ``auxiliary`` is a branch.
+    """Named stages in sequence, of which the one named ``auxiliary`` is a branch.
 
-    The features of the branch stand behind those of the last stage, in evaluation too: so a method
-    that acts on the representation always sees one of the same width.
+    The features of the branch follow those of the last stage, in evaluation as well, so that a
+    method that acts on the representation always sees the same width.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:

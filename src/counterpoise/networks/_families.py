@@ -1,12 +1,12 @@
 """Small networks of the three families that the thoracic paper compares. Needs torch.
 
 Each has the blocks of its family in a size that trains in seconds on one CPU thread: below 0.2
-million parameters, and at 64 pixels a last map of 8 x 8. Each picture is standardised by itself, as
-in :mod:`counterpoise.networks.small_cnn`.
+million parameters, and at 64 pixels a last map of 8 x 8. Each image is standardised individually,
+as in :mod:`counterpoise.networks.small_cnn`.
 
-As in the published networks, AlexNet's family ends in layers that know places (the maxima of the
-quarters: findings are small, and their side and height matter), the other two in the mean over the
-map. Grad-CAM presumes the mean: it gives a channel one weight for all places.
+As in the published networks, AlexNet's family ends in layers that are sensitive to position (the
+maxima of the quarters: findings are small, and their side and height matter), the other two in the
+mean over the map. Grad-CAM presupposes the mean: it gives a channel one weight for all positions.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Bottleneck(nn.Module):
 
 
 class Inception(nn.Module):
-    """Convolutions of several sizes beside each other, and a pooling (Szegedy et al. 2016).
+    """Parallel convolutions of several sizes, and a pooling (Szegedy et al. 2016).
 
-    Branches: 1 x 1; 1 x 1 and 3 x 3; 1 x 1 and two 3 x 3 in place of 5 x 5; average and 1 x 1.
-    Each gives a quarter of the outputs.
+    Branches: 1 x 1; 1 x 1 and 3 x 3; 1 x 1 and two 3 x 3 in place of 5 x 5; average and 1 x 1. Each
+    branch gives a quarter of the outputs.
     """
 
     def __init__(self, channels: int, outputs: int) -> None:
@@ -79,7 +79,7 @@ def plain(channels: int, features: int) -> nn.Module:
     """Five convolutions with pooling and ReLU, then a layer with dropout, as in AlexNet.
 
     Args:
-        channels: of a picture.
+        channels: of an image.
         features: units of the last shared layer.
     """
     return _row(
@@ -156,7 +156,7 @@ def _row(**stages: nn.Module) -> nn.Module:
 
 
 def _drawn(trunk: nn.Module) -> nn.Module:
-    """He's initial weights of the convolutions, and weights channels-last."""
+    """He initialisation of the convolutions, and weights in channels-last format."""
     for layer in trunk.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -37,11 +37,11 @@ class SliceLinear(nn.Linear):
 
 
 class AuxiliaryLinear(nn.Module):
-    """A linear layer on the features, and in training another on those of an auxiliary branch.
+    """A linear layer on the features, and in training another one on those of an auxiliary branch.
 
     Args:
         features: width d of the features.
-        side: width e of the branch's features, which stand behind them.
+        side: width e of the branch's features, which follow them.
         outputs: number of outputs.
     """
 

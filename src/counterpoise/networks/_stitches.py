@@ -16,13 +16,13 @@ MIXINGS_OF_DEEPCHEST = 3
 class StitchUnit(nn.Module):
     """x^k <- sum_j A_kj x^j over the activations of K towers, with a trainable A.
 
-    Misra et al. (CVPR 2016), Eq. 1. Rows of the initial A sum to one, so that towers that agree
-    are left as they are; of a single tower it is 1.
+    Misra et al. (CVPR 2016), Eq. 1. Rows of the initial A sum to one, so towers that agree are left
+    unchanged; for a single tower A is 1.
 
     Args:
         tasks: K.
-        self_weight: initial diagonal of A; the rest of a row is shared by the other towers.
-        channels: C, for an A of each channel, (C, K, K); without it one A, (K, K).
+        self_weight: initial diagonal of A; the rest of a row is split among the other towers.
+        channels: C, for a separate A per channel, (C, K, K); without it one A, (K, K).
     """
 
     def __init__(self, tasks: int, self_weight: float, channels: int | None = None) -> None:
@@ -32,7 +32,7 @@ class StitchUnit(nn.Module):
         self.weight = nn.Parameter(weight if channels is None else weight.repeat(channels, 1, 1))
 
     def forward(self, activations: Sequence[Tensor]) -> list[Tensor]:
-        """K tensors (B, C, ...) to K of the same shape; pictures stay channels-last."""
+        """K tensors (B, C, ...) to K of the same shape; images stay channels-last."""
         rows = torch.stack([x.movedim(1, -1) for x in activations])
         pattern = "kj,jb...->kb..." if self.weight.ndim == 2 else "ckj,jb...c->kb...c"
         mixed = torch.einsum(pattern, self.weight, rows)
@@ -44,7 +44,7 @@ class Stitched(nn.Module):
 
     Args:
         towers: K trunks of the same stages.
-        units: the units, by the name of the stage that they follow.
+        units: the units, keyed by the name of the stage that they follow.
     """
 
     def __init__(self, towers: Sequence[nn.Module], units: dict[str, StitchUnit]) -> None:
@@ -78,7 +78,7 @@ class CopiedFeatures(nn.Module):
         self.tasks = tasks
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, ...) to (B, K d): the trunk's features times one number a task."""
+        """(B, ...) to (B, K d): the trunk's features times one number per task."""
         copies = [self.trunk(inputs)] * self.tasks
         for unit in self.units:
             copies = unit(copies)
@@ -94,7 +94,7 @@ def stitched(
         towers: K trunks of the same stages.
         shape: shape of one input.
         self_weight: initial diagonal of a unit.
-        per_channel: one K x K matrix a channel.
+        per_channel: one K x K matrix per channel.
     """
     widths = _channels(towers[0], shape)
     units = {
@@ -107,7 +107,7 @@ def stitched(
 
 @torch.no_grad()
 def _channels(tower: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
-    """Channels (or units) after each stage, seen on one empty input; the tower is unchanged."""
+    """Channels (or units) after each stage, measured on one empty input; the tower is unchanged."""
     tower.eval()
     x, found = torch.zeros(1, *shape), {}
     for name, stage in tower.named_children():

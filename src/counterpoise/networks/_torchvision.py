@@ -1,11 +1,11 @@
 """torchvision's classifiers as shared trunks. Imported only when a network is built: needs torch.
 
-torchvision takes seconds to import, so that only the networks that need it do. A trunk keeps
-torchvision's modules, and in ``published`` the name that torchvision has for each of its tensors,
-so that published weights fit whatever the stages are called here.
+torchvision takes seconds to import, so only the networks that need it import it. A trunk keeps
+torchvision's modules, and in ``published`` torchvision's name for each of its tensors, so that
+published weights fit whatever the stages are called here.
 
-Each stage that gives a map ends where the next pooling begins, so that its map is the largest that
-shows all that the stage has found.
+Each stage that gives a map ends where the next pooling begins, so that its map is the largest one
+that shows everything the stage has found.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from counterpoise.errors import UserError
 from counterpoise.networks._branch import Branched, Row
 
 SMALLEST = {"alexnet": 63, "squeezenet1_1": 17, "inception_v3": 299}
-"""Pixels below which nothing is left to convolve or pool; Inception's by its auxiliary head."""
+"""Size in pixels below which nothing is left to convolve or pool; Inception's is set by its
+auxiliary head."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours."""
+"""Mean and standard deviation of ImageNet's colours."""
 
 
 class ThreeChannels(nn.Module):
-    """Grey pictures as colour ones; colour ones unchanged.
+    """Grey images as colour ones; colour ones unchanged.
 
-    A grey picture is repeated. Its data are normalised by ImageNet's mean and standard deviation,
+    A grey image is repeated. Its data are normalised with ImageNet's mean and standard deviation,
     averaged over the colours (:mod:`counterpoise.datasets.chestxray14`).
     """
 
@@ -38,7 +39,7 @@ class ThreeChannels(nn.Module):
 
 
 class PlusMinusOne(nn.Module):
-    """Colours from ImageNet's mean and deviation to -1..1, which Inception was trained on."""
+    """From ImageNet's mean and deviation to the range -1..1, on which Inception was trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class PlusMinusOne(nn.Module):
 
 
 def alexnet(shape: tuple[int, ...]) -> nn.Module:
-    """AlexNet up to the 4,096 features that its last layer gets."""
+    """AlexNet up to the 4,096 features that its last layer receives."""
     model = _model("alexnet", shape)
     layers = model.features
     return _row(
@@ -69,7 +70,7 @@ def alexnet(shape: tuple[int, ...]) -> nn.Module:
 
 
 def residual(depth: int, shape: tuple[int, ...]) -> nn.Module:
-    """A residual network up to the features that its classifier gets.
+    """A residual network up to the features that its classifier receives.
 
     Args:
         depth: layers, as in torchvision's name.
@@ -88,7 +89,7 @@ def residual(depth: int, shape: tuple[int, ...]) -> nn.Module:
 
 
 def dense(shape: tuple[int, ...]) -> nn.Module:
-    """DenseNet-121 up to the features that its classifier gets; a block ends with its transition.
+    """DenseNet-121 up to the features for its classifier; a block ends with its transition.
 
     Args:
         shape: shape of one input.
@@ -109,8 +110,8 @@ def dense(shape: tuple[int, ...]) -> nn.Module:
 def squeeze(shape: tuple[int, ...]) -> nn.Module:
     """SqueezeNet 1.1 up to the average of its last map.
 
-    torchvision's classifier is a convolution of one pixel, a ReLU and the average. Without the
-    ReLU, which would let no logit be negative, convolution and average change places.
+    torchvision's classifier is a 1 x 1 convolution, a ReLU and the average. Without the ReLU, which
+    would not allow negative logits, convolution and average can be exchanged.
     """
     model = _model("squeezenet1_1", shape)
     layers = model.features
@@ -125,7 +126,7 @@ def squeeze(shape: tuple[int, ...]) -> nn.Module:
 
 
 def efficient(shape: tuple[int, ...]) -> nn.Module:
-    """EfficientNet-B0 up to the features that its classifier gets, with their dropout."""
+    """EfficientNet-B0 up to the features that its classifier receives, with their dropout."""
     model = _model("efficientnet_b0", shape)
     layers = model.features
     blocks = {f"block{i}": layers[i] for i in range(1, 8)}
@@ -165,13 +166,12 @@ def inception(shape: tuple[int, ...]) -> nn.Module:
 
 
 def _model(name: str, shape: tuple[int, ...], **options: Any) -> Any:
-    """The model that torchvision has by this name, from random weights.
+    """The model that torchvision has under this name, with random weights.
 
-    Grey pictures are repeated over the three channels, so that the model has torchvision's own
-    parameters.
+    Grey images are repeated over the three channels, so the model has torchvision's own parameters.
 
     Raises:
-        UserError: inputs are not pictures of one or three channels, or too small.
+        UserError: inputs are not images of one or three channels, or are too small.
     """
     from torchvision.models import get_model
 
@@ -191,7 +191,7 @@ def _row(model: nn.Module, **stages: nn.Module) -> nn.Module:
 
 
 def _published(trunk: Row | Branched, model: nn.Module) -> nn.Module:
-    """The trunk with torchvision's names of its tensors, and with weights channels-last."""
+    """The trunk with torchvision's names for its tensors, and weights in channels-last format."""
     names = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
     own = (*trunk.named_parameters(), *trunk.named_buffers())
     trunk.published = {name: names[id(tensor)] for name, tensor in own if id(tensor) in names}

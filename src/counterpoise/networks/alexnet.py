@@ -1,8 +1,8 @@
 """AlexNet as torchvision builds it, without its last layer.
 
-Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014), the form of
-Krizhevsky et al. (NeurIPS 2012) on one device. Z is the second hidden layer, d = 4096; the trunk
-has 57,003,840 parameters. For pictures of 224 pixels; 63 at least.
+Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014), the
+single-device form of Krizhevsky et al. (NeurIPS 2012). Z is the second hidden layer, d = 4096; the
+trunk has 57,003,840 parameters. Made for images of 224 pixels; the minimum is 63.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIBRARIES = ("torchvision",)
 
 
 class Options(base.Options):
-    """Nothing can be chosen."""
+    """There are no options."""
 
 
 def features(options: Options, tasks: int) -> int:

@@ -1,31 +1,31 @@
-"""Cross-stitch networks: one tower a task, joined by small trainable matrices.
+"""Cross-stitch networks: one tower per task, joined by small trainable matrices.
 
 Misra et al., "Cross-stitch Networks for Multi-task Learning" (CVPR 2016). ``form`` chooses between
-the network of the paper and what the public code of DeepChest runs by that name:
+the network of the paper and what the public code of DeepChest runs under that name:
 
 - ``true``: K towers, each a copy of another network's trunk with initial weights of its own. After
-  each of its stages that has parameters, x^k <- sum_j A_kj x^j over the towers' activations, A
-  being trained with the rest. (A stage without parameters, a global average, commutes with A; a
-  second unit there would only be a product.) The paper has a matrix for each channel, which is
-  ``per_channel``; starts from towers trained alone; and gives the matrices a larger learning rate.
-  Here all weights are random at first and share one learning rate.
-- ``deepchest_code``: one trunk, its features copied K times and passed through three K x K
-  matrices in a row that start as the identity, with nothing in between. All copies being equal,
-  task t receives the features times one number, (A_3 A_2 A_1 1)_t: an ordinary shared trunk under
-  equal weighting, with a learnable gain a task. The code holds the transposes of these matrices,
-  and has a shared layer of 512 units before them, which is not part of this.
+  each stage that has parameters, x^k <- sum_j A_kj x^j over the towers' activations, with A trained
+  along with the rest. (A stage without parameters, a global average, commutes with A; a second unit
+  there would only add another factor to the product.) The paper has a matrix for each channel,
+  which is ``per_channel``; starts from towers trained separately; and gives the matrices a larger
+  learning rate. Here all weights are initially random and share one learning rate.
+- ``deepchest_code``: one trunk, its features copied K times and passed through three successive K x
+  K matrices that start as the identity, with nothing in between. As all copies are equal, task t
+  receives the features times one number, (A_3 A_2 A_1 1)_t: an ordinary shared trunk under equal
+  weighting, with one learnable gain per task. The code stores the transposes of these matrices, and
+  has a shared layer of 512 units before them, which is left out here.
 
-Z is the towers' features side by side, (B, K d), and head k, a linear layer, reads slice k alone.
+Z is the towers' features side by side, (B, K d), and head k, a linear layer, reads only slice k.
 
 The shared parameters are all towers and all matrices, as each task's gradient reaches all of them
 through the units; so the trunk grows with K. At Z, tasks have disjoint slices: their gradients
-there are orthogonal, never in conflict, and methods that look at Z see no more of them than their
-norms. The last shared layer W, by the rule that it is the module defined last, is the matrix of the
-last unit, of which task k moves row k alone (in the other form the third matrix).
+there are orthogonal and never conflict, and methods that look at Z only learn their norms. The last
+shared layer W, by the rule that it is the module defined last, is the matrix of the last unit, of
+which task k moves only row k (in the other form it is the third matrix).
 
-With one task both forms are the base network times gains that start at 1. The towers are drawn one
-after the other under one seed: a single-task reference starts with the first tower, whichever the
-task.
+With one task both forms are the base network times gains that start at 1. The towers are
+initialised one after the other under one seed: a single-task reference starts from the first tower,
+whatever the task.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class Options(AnyOptions):
     base_options: dict[str, Any] = {}
     """Options of that network."""
     self_weight: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Initial diagonal of the matrices; the rest of each row is split among the other tasks. 0.9
-    is among the values that the paper tries for two tasks. Of the true form only."""
+    """Initial diagonal of the matrices; the rest of each row is split among the other tasks. 0.9 is
+    among the values that the paper tries for two tasks. For the true form only."""
     per_channel: bool = False
-    """One matrix a channel, as in the paper, instead of one a stage. Of the true form only."""
+    """One matrix per channel, as in the paper, instead of one per stage. For the true form only."""
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        """Options of the base are valid for it, and those of the true form are left to it."""
+        """Options of the base network are valid, and options of the true form belong to it only."""
         try:
             _options(self)
         except ValidationError as error:

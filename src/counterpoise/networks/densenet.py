@@ -1,8 +1,8 @@
 """DenseNet-121 as torchvision builds it, without its last layer: the network of CheXNet.
 
 Huang et al., "Densely Connected Convolutional Networks" (CVPR 2017); Rajpurkar et al., "CheXNet"
-(2017), whose model the RotoGrad submission takes for ChestX-ray14. Z is the globally pooled
-feature, d = 1024; the trunk has 6,953,856 parameters.
+(2017), whose model the RotoGrad submission uses for ChestX-ray14. Z is the globally pooled feature,
+d = 1024; the trunk has 6,953,856 parameters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LIBRARIES = ("torchvision",)
 
 
 class Options(base.Options):
-    """Nothing can be chosen."""
+    """There are no options."""
 
 
 def features(options: Options, tasks: int) -> int:

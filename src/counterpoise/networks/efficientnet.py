@@ -1,8 +1,8 @@
 """EfficientNet-B0 as torchvision builds it, without its last layer.
 
 Tan and Le, "EfficientNet" (ICML 2019), which the thoracic paper names for future work. Z is the
-globally pooled feature after its dropout, d = 1280; the trunk has 4,007,548 parameters. For
-pictures of 224 pixels.
+globally pooled feature after its dropout, d = 1280; the trunk has 4,007,548 parameters. Made for
+images of 224 pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIBRARIES = ("torchvision",)
 
 
 class Options(base.Options):
-    """Nothing can be chosen."""
+    """There are no options."""
 
 
 def features(options: Options, tasks: int) -> int:

@@ -1,11 +1,11 @@
 """Inception v3 as torchvision builds it, with its auxiliary head and without its last layers.
 
 Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (CVPR 2016). Z is the
-globally pooled feature after its dropout (2,048 numbers) and behind it that of the auxiliary branch
+globally pooled feature after its dropout (2,048 numbers), followed by that of the auxiliary branch
 (768). A task's head is one linear layer on each; in training its loss is that of the first plus 0.4
-times that of the second, in validation and scoring the first alone. Methods see the gradients of
-both parts of Z. The trunk has 24,343,264 parameters. For pictures of 299 pixels, as the branch has
-a 5 x 5 convolution of a 5 x 5 map.
+times that of the second, in validation and scoring that of the first only. Methods see the
+gradients of both parts of Z. The trunk has 24,343,264 parameters. Made for images of 299 pixels, as
+the branch applies a 5 x 5 convolution to a 5 x 5 map.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FEATURES, SIDE = 2048, 768
 
 
 class Options(base.Options):
-    """What can be chosen."""
+    """The weight of the auxiliary loss."""
 
     auxiliary_weight: Annotated[float, Field(ge=0, le=1)] = 0.4
-    """Of the auxiliary loss in training. torchvision's reference training has 0.4; the paper names
-    no number, the one before it (GoogLeNet) 0.3."""
+    """Weight of the auxiliary loss in training. torchvision's reference training uses 0.4; the
+    paper gives no number, and the one before it (GoogLeNet) gives 0.3."""
 
 
 def features(options: Options, tasks: int) -> int:

@@ -1,8 +1,9 @@
 """LeNet-5 as a shared trunk, in its original and a greatly reduced size.
 
 The RotoGrad submission names "LeNet", a "greatly reduced" version with d = 25 and one layer per
-task, and prints neither. ``original`` is LeNet-5 with ReLU and max pooling (60,856 parameters,
-d = 84); ``reduced`` keeps the graph with 2 and 4 filters and 30 and 25 units (4,061 parameters).
+task, and specifies neither network. ``original`` is LeNet-5 with ReLU and max pooling (60,856
+parameters, d = 84); ``reduced`` keeps the graph with 2 and 4 filters and 30 and 25 units (4,061
+parameters).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Convolutions 5 x 5 (the first padded by 2), max pooling, two fully connected layers.
 
     Pooling comes before the ReLU, which gives the same function with a quarter of the work, and
-    weights lie channels-last, which is twice as fast on a CPU for so few channels.
+    weights are stored channels-last, which is twice as fast on a CPU for so few channels.
     """
     if len(shape) != 3:
         raise UserError(f"lenet needs images, not inputs of shape {shape}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Options(base.Options):
-    """Sizes; the submission gives ten hidden units."""
+    """Sizes; the submission states ten hidden units."""
 
     hidden: Annotated[int, Field(ge=1)] = 10
     features: Annotated[int, Field(ge=1)] = 2

@@ -1,9 +1,9 @@
 """A small convolutional trunk for small radiographs, fast on one CPU thread.
 
-Each picture is standardised by itself, as exposures differ more than findings do. There is no
-other normalisation: with He's initial weights the network learns as fast without, and so an
-item's features depend on no other item, in training too. The last pooling keeps the strongest
-response in each quarter of the picture: findings are small, and their side and height matter.
+Each image is standardised individually, as exposures differ more than findings do. There is no
+other normalisation: with He initialisation the network learns as fast without it, and an item's
+features do not depend on any other item, even in training. The last pooling keeps the strongest
+response in each quarter of the image: findings are small, and their side and height matter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Options(base.Options):
     """Size of the trunk."""
 
     width: Annotated[int, Field(ge=1)] = 16
-    """Channels of the first convolution; the second has twice, the other two four times as many."""
+    """Channels of the first convolution; the second has twice and the other two four times as
+    many."""
     features: Annotated[int, Field(ge=1)] = 64
     """Units of the last shared layer."""
 
@@ -45,11 +46,11 @@ def stages(options: Options) -> tuple[str, ...]:
 def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Four convolutions to an eighth of the size, maxima of the quarters, one layer with ReLU.
 
-    Pictures may have any size from 16 x 16. Weights lie channels-last, which is faster on a CPU
-    for so few channels.
+    Images may have any size from 16 x 16. Weights are stored channels-last, which is faster on a
+    CPU for so few channels.
 
     Raises:
-        UserError: inputs are not pictures, or too small.
+        UserError: inputs are not images, or are too small.
     """
     if len(shape) != 3 or min(shape[1:]) < SMALLEST:
         raise UserError(

@@ -1,8 +1,9 @@
 """SqueezeNet 1.1 as torchvision builds it, with a head that can give any logit.
 
-Iandola et al., "SqueezeNet" (2016). torchvision's network ends in a ReLU, so that no logit is below
-zero and no probability below one half; here it is left out. Z is the average of the last map after
-its dropout, d = 512; the trunk has 722,496 parameters. For pictures of 224 pixels; 17 at least.
+Iandola et al., "SqueezeNet" (2016). torchvision's network ends in a ReLU, so no logit is below zero
+and no probability below one half; here it is left out. Z is the average of the last map after its
+dropout, d = 512; the trunk has 722,496 parameters. Made for images of 224 pixels; the minimum is
+17.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LIBRARIES = ("torchvision",)
 
 
 class Options(base.Options):
-    """Nothing can be chosen."""
+    """There are no options."""
 
 
 def features(options: Options, tasks: int) -> int:

@@ -3,8 +3,8 @@
 ``alexnet`` has five plain convolutions and a layer with dropout, ``resnet`` four bottleneck blocks
 with batch normalisation, ``inception`` three Inception blocks and an auxiliary head that helps in
 training and is not scored. Each has fewer than 0.2 million parameters and at 64 pixels a last map
-of 8 x 8, so that the demo shows what is done with the real ones. A number from them says nothing
-of those.
+of 8 x 8. They let the demo show what is done with the real networks; a number from them says
+nothing about those.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Options(base.Options):
     """Which of the three."""
 
     family: Literal["alexnet", "resnet", "inception"] = "alexnet"
-    """The family that it stands for."""
+    """The family that it stands in for."""
     features: Annotated[int, Field(ge=4, multiple_of=4)] = 96
     """Units of AlexNet's last shared layer; channels of the last map of the others."""
     side: Annotated[int, Field(ge=1)] = 64
-    """Units of the auxiliary branch; of the family inception only."""
+    """Units of the auxiliary branch; for the family inception only."""
     auxiliary_weight: Annotated[float, Field(ge=0, le=1)] = 0.4
-    """Of the auxiliary loss in training; of the family inception only."""
+    """Weight of the auxiliary loss in training; for the family inception only."""
 
 
 def features(options: Options, tasks: int) -> int:
@@ -54,7 +54,7 @@ def trunk(options: Options, shape: tuple[int, ...], tasks: int) -> nn.Module:
     """Convolutions to an eighth of the size, then maxima of quarters and a layer, or the mean.
 
     Raises:
-        UserError: inputs are not pictures, or too small.
+        UserError: inputs are not images, or are too small.
     """
     from counterpoise.networks import _families
 

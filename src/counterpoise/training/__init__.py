@@ -1,1 +1,1 @@
-"""Training: seeded, resumable, one thread for small networks. Nothing here knows of tables."""
+"""Training: seeded, resumable, one thread for small networks. Nothing here knows about tables."""

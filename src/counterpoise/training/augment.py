@@ -1,13 +1,13 @@
-"""Random changes of training images: rotation, crops, flip and brightness, of a batch at once.
+"""Random changes of training images: rotation, crops, flip and brightness, for a batch at once.
 
-What happens to an item follows from (seed, epoch, item) alone, by a hash of these and the number
-of the draw (a counter-based generator). So it depends on no other item of the batch, nor on the
+What happens to an item follows only from (seed, epoch, item), by a hash of these and the number of
+the draw (a counter-based generator). So it does not depend on the other items of the batch, the
 size of batches, the number of processes, or where a run was resumed, and replicates that train side
-by side see what each sees alone. Draws do not depend on the device; the method has no part in them.
+by side see what each sees alone. Draws depend neither on the device nor on the method.
 
-Changes come in the order of torchvision's usual chains: rotation, resized crop, crop, flip,
-brightness. Each alone equals torchvision's functional of that name, with bilinear interpolation;
-rotation and resized crop together interpolate once where a chain would twice.
+Changes are applied in the usual order of torchvision's transforms: rotation, resized crop, crop,
+flip, brightness. Each alone equals torchvision's functional of that name, with bilinear
+interpolation; rotation and resized crop together interpolate once, where a chain would do so twice.
 """
 
 from __future__ import annotations

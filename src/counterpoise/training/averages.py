@@ -1,4 +1,4 @@
-"""What a forward pass changes of a network, and how to take it back."""
+"""What a forward pass changes in a network, and how to undo it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Losses of one logit that a protocol may choose in place of binary cross-entropy.
+"""Losses for a single logit that a protocol may choose in place of binary cross-entropy.
 
 Each is a function of (B, 1) logits and (B,) targets in {0, 1}, with p the sigmoid of the logit, and
-gives a scalar. What weighs the classes is counted once, on the known labels of the training part.
+gives a scalar. The counts behind class weights are taken once, on the known labels of the training
+part.
 """
 
 from __future__ import annotations

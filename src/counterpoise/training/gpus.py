@@ -1,4 +1,4 @@
-"""A GPU for one job alone, where several jobs run on several GPUs."""
+"""One GPU per job, where several jobs run on several GPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a trunk starts: weights from ImageNet, or of a cell that was trained before."""
+"""Where a trunk starts: weights from ImageNet, or from a cell that was trained before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training job of one cell: all its seeds, one after the other, resumable at any moment."""
+"""The training job of one cell: all its seeds, one after the other, resumable at any point."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Steps that do not wait to hear whether the step before them was good.
+"""Steps that do not wait to learn whether the previous step was good.
 
-A GPU is asked after each step whether all was finite, and waiting for its answer leaves it idle
-while the next step is prepared. So the next one is taken at once, and the answer heard after it. A
-step that was bad moves no weight, nor does any after it: Adam's fused kernel is told so on the
-device. All else that a step changes is new memory, and the old is still there to go back to.
+After each step the host asks the GPU whether everything was finite, and waiting for the answer
+leaves the GPU idle while the next step is prepared. So the next step is taken at once, and the
+answer is read after it. A bad step moves no weights, nor does any step after it: Adam's fused
+kernel is told so on the device. Everything else that a step changes is new memory, and the old
+memory is kept to go back to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Task losses: (B, outputs) and (B,) targets to a scalar, the mean over the items of known label.
+"""Task losses: (B, outputs) and (B,) targets to a scalar, the mean over items with known labels.
 
-Items of unknown label are masked and not selected: how many there are decides no shape, so that a
-device need not wait for the host. Their outputs receive a gradient of exactly zero.
+Items with unknown labels are masked rather than filtered out: shapes do not depend on their number,
+so a device need not wait for the host. Their outputs receive a gradient of exactly zero.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memory of a training: what of a GPU's was used, what is freed, or did not suffice."""
+"""Memory of a training: how much of a GPU's was used, what is freed, and what did not suffice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network: a shared trunk and one head a task."""
+"""The network: a shared trunk and one head per task."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """torch's optimizers over explicit state.
 
-The functions that torch.optim.Adam and its like call, without those classes: they import torch's
-compiler, which takes longer than torch itself, and most cells of the demo train for seconds.
+These use the functions that torch.optim.Adam and the like call, but not the classes: those import
+torch's compiler, which takes longer than torch itself, and most cells of the demo train for
+seconds.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A batch's way through the trunk: all of it at once, or by parts for want of memory.
+"""A batch's way through the trunk: all of it at once, or in parts to save memory.
 
-By parts the trunk is passed twice: once without a graph, for the whole batch's Z, from which heads,
-losses and the method take their decision as ever; then part by part with a graph, to which the
-gradients at Z belong. So an update is that of the whole batch for every signal, up to rounding.
-Only normalisation over a batch sees the parts; its running averages move as in one pass, and random
-layers draw the same in both, on whatever device.
+In parts, the trunk is run twice: once without a graph, to get the whole batch's Z, from which
+heads, losses and the method proceed as usual; then part by part with a graph, into which the
+gradients at Z are fed. So an update is that of the whole batch for every signal, up to rounding.
+Only normalisation over a batch sees the parts; its running averages move as in a single pass, and
+random layers draw the same numbers in both passes, on any device.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Inputs that do not fit the device: rows are gathered and copied there ahead of the step.
+"""Inputs that do not fit on the device: rows are gathered and copied there ahead of the step.
 
 A thread gathers the rows of the next batches, as they are stored, into a ring of pinned buffers and
-copies each on a stream of its own, while the device works on the batch before. What is left of a
-batch (normalising, changing, targets) the device does (:meth:`Part.finished`). Batches are those of
-:meth:`Part.batch`, whatever the number ahead. On a CPU data are read where they lie, without a
-thread; the same code runs there without streams for those who ask, as tests do.
+copies each on a stream of its own, while the device works on the previous batch. The rest of a
+batch's preparation (normalisation, augmentation, targets) is done on the device
+(:meth:`Part.finished`). Batches are those of :meth:`Part.batch`, however many are prepared ahead.
+On a CPU data are read where they are, without a thread; on request, as in tests, the same code runs
+there without streams.
 """
 
 from __future__ import annotations

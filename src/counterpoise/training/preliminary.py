@@ -1,4 +1,4 @@
-"""Options that a cell takes from cells trained before it: a grid search's, or single tasks'."""
+"""Options that a cell takes from earlier cells: those of a grid search, or of single tasks."""
 
 from __future__ import annotations
 

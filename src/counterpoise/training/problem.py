@@ -1,4 +1,4 @@
-"""A cell: its place on disk, its data in memory, and what a trained network answers on them."""
+"""A cell: its place on disk, its data in memory, and a trained network's outputs on them."""
 
 from __future__ import annotations
 

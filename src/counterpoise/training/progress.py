@@ -1,4 +1,4 @@
-"""Progress of one cell for people: a bar on a terminal, a line an epoch in a log, and a file."""
+"""Progress of one cell for people: a bar on a terminal, a line per epoch in a log, and a file."""
 
 from __future__ import annotations
 

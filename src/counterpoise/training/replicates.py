@@ -1,15 +1,15 @@
-"""Replicates of one shape side by side, as one model that torch.func.vmap maps over them.
+"""Replicates of the same shape side by side, as one model mapped over them by torch.func.vmap.
 
 On a GPU a small network leaves most of the device idle and a step's time is that of its many small
-kernels, so that ten replicates together take little longer than one. Each has what it has alone:
+kernels, so ten replicates together take little longer than one. Each has what it would have alone:
 its own initial weights, order of the data, draws, method state, optimizer state and learning rate;
-results are those of each alone up to the order of sums. A replicate whose step is not finite stands
-still from there on while the others go on; the host learns of it at the end of the epoch, so that
+results are those of each alone up to the order of sums. A replicate whose step is not finite is
+frozen from then on while the others continue; the host learns about it at the end of the epoch, so
 no step waits for it.
 
 Networks and methods of the replicates share memory with the stacks here, and before a state is
-saved their optimizers receive what the stacked one remembers: validation, saved states and results
-are theirs, in the form that training alone reads and writes.
+saved their optimizers receive the state of the stacked one: validation, saved states and results
+are those of the replicates, in the form that training alone reads and writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Seeds by name: the same words give the same draws, whatever else has been drawn."""
+"""Seeds by name: the same names give the same draws, whatever else has been drawn."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""Cells that train beside a job's own: points of a grid, networks of single tasks.
+"""Cells that train together with a job's own: points of a grid, single-task networks.
 
-Where all seeds of a small cell train as one model, the seeds of cells that differ in numbers or in
-a single task (:meth:`Cell.is_sibling_of`) are more of the same: a GPU has room for them. The job
-that trains takes those that nobody trains or has trained, and leaves their finished states in their
-own folders, where their own jobs find them, predict and write. A workflow's jobs stay as they are.
+Where all seeds of a small cell train as one model, the seeds of cells that differ only in numbers
+or in their single task (:meth:`Cell.is_sibling_of`) can be added to it: a GPU has room for them.
+The job that trains takes those that are not being trained and have not been trained by others, and
+leaves their finished states in their own folders, where their own jobs find them, predict and
+write. The jobs of a workflow stay the same.
 
-No lock is waited for while others are held: a job has that of its own folder first, then takes of
-the others what is free, so that two jobs which ask for each other share what is left.
+A job never waits for a lock while it holds others: it first gets the lock of its own folder, then
+takes those of the others that are free, so two jobs that want each other's cells share what is
+left.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Gradients that methods look at, each by its cheapest exact way.
+"""Gradients that methods look at, each computed in the cheapest exact way.
 
-Tensors of a batch may have an axis of replicates before all others; "..." stands for it.
+Tensors of a batch may have a leading axis of replicates; "..." stands for it.
 """
 
 from __future__ import annotations

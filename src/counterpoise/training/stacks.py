@@ -1,4 +1,4 @@
-"""Networks, methods and losses of R replicates as one of each, mapped over by torch.func.vmap."""
+"""Networks, methods and losses of R replicates as one each, mapped by torch.func.vmap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resumable state on disk: tensors and plain types only, whole or absent."""
+"""Resumable state on disk: tensors and plain types only, complete or absent."""
 
 from __future__ import annotations
 

@@ -1,18 +1,19 @@
-"""One update: the shared representation once forward, once backward, whatever the method.
+"""One update: one forward pass through the representation, and the fewest backward passes.
 
-Z is detached and becomes the leaf that tasks branch from. One backward pass of the plain sum of
-the losses gives every g^k (the z^k are distinct leaves) and the unweighted gradients of all
-heads; the method then decides, heads are scaled by omega_k, and the trunk receives one gradient.
-So a method of the signals *losses* or *features* costs one trunk backward pass, as uniform does.
+Z is detached and becomes the leaf that tasks branch from. One backward pass of the plain sum of the
+losses gives every g^k (the z^k are distinct leaves) and the unweighted gradients of all heads; the
+method then decides, heads are scaled by omega_k, and the trunk receives one gradient. So a method
+with the signal *losses* or *features* costs one backward pass through the trunk, as uniform weights
+do.
 
-Gradients at the last shared layer take K passes of that layer alone. The Jacobian of the K losses
-at all P shared parameters, and its Gramian, take K backward passes of the trunk, one for each row
-of the gradients at Z; what such a method decides about the shared parameters is written into them,
-without another pass.
+Gradients at the last shared layer take K passes through that layer only. The Jacobian of the K
+losses at all P shared parameters, and its Gramian, take K backward passes through the trunk, one
+for each row of the gradients at Z; what such a method decides about the shared parameters is
+written to their gradients without another pass.
 
-Replicates side by side have an axis R before all others, in inputs, weights and states; the network
-and the method that are given then map over it (:mod:`counterpoise.training.replicates`). "..." in
-the shapes below stands for it.
+Replicates side by side have a leading axis R in inputs, weights and states; the given network and
+method then map over it (:mod:`counterpoise.training.replicates`). "..." in the shapes below stands
+for it.
 """
 
 from __future__ import annotations

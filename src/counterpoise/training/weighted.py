@@ -1,12 +1,12 @@
-"""A method that sees losses which another method has weighted before.
+"""A method that sees losses which another method has already weighted.
 
-With omega_k of a method of losses (DeepChest's weights, or 1 / l_k, the derivative of log l_k), the
-second method is shown omega_k l_k and the gradients of these, and decides as if they were the
-losses: PCGrad then compares omega_k g_k, and DB-MTL without its logarithm on 1 / l_k is DB-MTL
-itself. Heads have both weights, one times the other.
+With omega_k from a loss-based method (DeepChest's weights, or 1 / l_k, the derivative of log l_k),
+the second method is shown omega_k l_k and their gradients, and decides as if they were the losses:
+PCGrad then compares omega_k g_k, and DB-MTL without its logarithm, applied after 1 / l_k, is DB-MTL
+itself. Heads are scaled by the product of both weights.
 
-Values of the losses are omega_k l_k, too, so that a method that looks at their course, as GradNorm
-does, sees the weights change. What the second method trains or keeps is its own as ever.
+The loss values are omega_k l_k, too, so a method that follows them over time, as GradNorm does,
+sees the weights change. What the second method trains or stores remains its own.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Inner products of gradients of wide layers, without these gradients.
+"""Inner products of the gradients of wide layers, without computing these gradients.
 
-A layer's weights W (n, m) turn rows of inputs A (S, m) into outputs A W^T, one row an item or, in a
-convolution, a position of an item. With D_k (S, n) the gradient of l_k at the outputs::
+A layer's weights W (n, m) turn rows of inputs A (S, m) into outputs A W^T, one row per item or, in
+a convolution, per position of an item. With D_k (S, n) the gradient of l_k at the outputs::
 
     grad_W l_k = D_k^T A,    <grad_W l_j, grad_W l_k> = <D_j, (A A^T) D_k>,
     sum_k v_k grad_W l_k = (sum_k v_k D_k)^T A
 
-So where S is well below m, as in the last stages of a residual network for a small batch, the rows
-of A tell all K^2 products, in float64, and a pass may end at D_k: no task's gradient of the weights
-is made, kept or compared, and the layer receives one product, as it does from autograd.
+So where S is well below m, as in the last stages of a residual network with a small batch, the rows
+of A give all K^2 products, in float64, and a pass may end at D_k: no task's gradient of the weights
+is computed, stored or compared, and the layer receives one product, as it does from autograd.
 """
 
 from __future__ import annotations
