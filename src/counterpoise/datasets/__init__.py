@@ -18,7 +18,7 @@ and, where they apply,
 - ``people(prepared, items, options)``, if it is known whose the images are: one row per item, with
   columns such as age and sex,
 - ``LIBRARIES``, if libraries other than numpy and pandas affect what is prepared,
-- ``PREPARED``, if not all options do: the names of those that affect it,
+- ``PREPARED``, if not all options affect what is prepared: the names of those that do,
 - ``leaks(options)``, if options may ask for a split that is not by patient: whether these do, so
   that all numbers from it are marked,
 - ``UNITS``, if the units of resampling are not patients (column ``patient``): the columns of the

@@ -2,10 +2,10 @@
 
 Yang et al., MedMNIST v2: A large-scale lightweight benchmark for 2D and 3D biomedical image
 classification, Scientific Data 10, 41, 2023; the larger sizes are MedMNIST+. The published split is
-used as it is: 78,468, 11,219 and 22,433 images, which are the numbers of CheXNet's split and,
-according to its authors, no patient is in two parts. The file does not identify patients, so
-neither can be checked here, and images take their place where scores are resampled: intervals are
-narrower than they would be by patient.
+used as it is: 78,468, 11,219 and 22,433 images, the numbers of CheXNet's split; MedMNIST's authors
+say that no patient is in two parts. The file does not identify patients, so that neither this nor
+whether it is CheXNet's split can be checked here, and images take the patients' place where scores
+are resampled: intervals are narrower than they would be by patient.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and the score is computed with each item weighted by how often its unit was draw
 Hinkley, Bootstrap Methods and their Application, 1997, sections 2.2 and 5.3).
 
 An item with several units (an image of two digits) moves with each of them: its weight is one plus
-the sum, over its units, of the number of times that each was drawn beyond once. Two items are then
+the sum, over its units, of the number of times that each was drawn minus one. Two items are then
 resampled together as often as they share a unit, but an item with itself once for each of its
 units, which is once too often for every unit after the first. So the variance over drawn items,
 times that number, is subtracted (inclusion and exclusion, as in Cameron, Gelbach and Miller,

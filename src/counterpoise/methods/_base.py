@@ -83,9 +83,9 @@ class Signal:
         step: updates made before this one.
         epoch: full passes over the data made before this step.
         epochs: those of the whole training.
-        known: (K,) of bool, whether the batch has a known label for the task; None means that it
-            has one for all tasks. A loss without one keeps its last value, or is one if there was
-            none before.
+        known: (K,) of bool, whether the batch has a known label for the task; None if it has for
+            all tasks. The loss of a task without a known label keeps its last value, or is 1 if
+            there was none before.
         correct: (K,) correct answers in the batch; NaN for tasks without classes.
         head_norms: (K,) norms of the gradients of the l_k with respect to their own heads.
         last_layer: (K, p) gradients of the l_k with respect to the last shared layer W.
@@ -235,7 +235,7 @@ class Method:
 
         Args:
             options: those for which :meth:`needs_single_task` is true.
-            accuracies: by task, that of its single-task network on the validation part.
+            accuracies: by task, the accuracy of its single-task network on the validation part.
         """
         return options
 

@@ -36,7 +36,8 @@ ACCURACY = 1e-8
 def fair_weights(gradients: Gradients, alpha: float) -> Tensor:
     """(K,) a > 0 with G a = a^(-1/alpha), G being the Gramian in its true scale.
 
-    Tasks without a gradient take no part and get the weight one, which has no effect.
+    Tasks without a gradient take no part and get the weight one, which has no effect on the
+    shared parameters.
 
     Raises:
         Unsolved: a step of Newton's method has no solution.

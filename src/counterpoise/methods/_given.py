@@ -29,7 +29,7 @@ def given_numbers(
 
 
 def preferred(given: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
-    """(K,) preferences in float64, normalised to sum to one; one, before that, if not given."""
+    """(K,) preferences in float64, normalised to sum to one; by default all are equal."""
     found = given_numbers(given, names)
     return found / found.sum()
 

@@ -139,8 +139,8 @@ class LevelOptions(base.Options):
 
     level: Literal["parameters", "features"] = "parameters"
     """Which gradients are compared: those of all shared parameters (as in the papers), at the cost
-    of K backward passes through the trunk, or those at the shared representation Z, at no extra
-    cost."""
+    of K backward passes through the trunk, or those at the shared representation Z, with no
+    backward pass beyond the usual one."""
 
 
 class GramianOptions(LevelOptions):

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LIBRARIES = ("clarabel", "cvxpy", "numpy", "qpsolvers", "quadprog")
-"""Solvers whose own exceptions report that they failed."""
+"""Libraries whose own exceptions report that a solver failed."""
 
 
 class Unsolved(ArithmeticError):
-    """The solver finds no solution to a method's problem; the run ends, which is its result."""
+    """The solver finds no solution to a method's problem; the run ends, and that is recorded."""
 
 
 @contextmanager
 def solving(problem: str, said_by: type[Exception] = ValueError) -> Iterator[None]:
-    """Name the problem if a solver fails; any other exception is a bug and is not caught.
+    """Name the problem if a solver fails; any other exception is a bug and is raised as it is.
 
     Args:
         problem: what is solved, in words.

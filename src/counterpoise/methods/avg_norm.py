@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-8
 VANISHED = 1e-6
-"""Share of the longest gradient's norm below which a gradient counts as zero."""
+"""Share of the longest gradient's norm up to which a gradient counts as vanished: its task keeps
+the weight one."""
 
 
 class AvgNorm(Method):

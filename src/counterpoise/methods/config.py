@@ -37,7 +37,7 @@ class ConFIG(GramianMethod):
     """v_k = (sum_j g_j.e) x_k / (||g_k|| ||d||), with x = C^+ 1."""
 
     label = "ConFIG"
-    # All but the first three hold for linearly independent gradients only.
+    # All but the first three are promised for linearly independent gradients only.
     properties = frozenset(
         {
             "equal_tasks_equal_weights",

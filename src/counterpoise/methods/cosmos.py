@@ -15,8 +15,9 @@ task is then unlearned.
 - The paper trains one network for all preferences: it draws r anew at every step and passes it to
   the network. Here r is fixed, with equal entries unless ``preference`` says otherwise, which gives
   one point of the front.
-- The penalty grows as losses vanish, and is not scale-invariant: the right lambda depends on the
-  size of the losses, so normalised losses are advisable. If all losses are zero, it is zero.
+- The penalty lambda cos(r, l) does not depend on the scale of the losses, while its derivative
+  grows as they vanish, as lambda / ||l||: the right lambda depends on the size of the losses, so
+  normalised losses are advisable. If all losses are zero, the derivative is taken as zero.
 - The weights are those of a mean: with lambda = 0, 1/K of uniform weights.
 
 Cost: one backward pass through the trunk, as with uniform weighting; only r is stored.

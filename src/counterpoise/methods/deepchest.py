@@ -8,9 +8,10 @@ epoch runs and its weights change, and theta = (1/K) sum_k a_k::
                omega_k / 1.05          otherwise
 
 The weight of a task exactly at the mean decays, too: so do all weights if the accuracies are equal,
-and with a single task in every epoch. The weights are not normalised, the cap applies only where a
-weight grows, and there is no floor, so weights of easy tasks decay without limit. With binary
-findings accuracy is close to one minus prevalence: in effect the rule favours frequent findings.
+and that of a single task decays in every epoch. The weights are not normalised, the cap applies
+only where a weight grows, and there is no floor, so weights of easy tasks decay without limit. With
+binary findings accuracy is close to one minus prevalence: in effect the rule favours frequent
+findings.
 
 The abstract speaks of "task-specific loss trends" instead. ``performance`` offers three readings of
 that in addition to the code's: validation accuracy, the level of the training loss (the weight of a
@@ -103,7 +104,7 @@ class DeepChest(Method):
 
     @classmethod
     def needs_single_task(cls, options: base.Options) -> bool:
-        """If the initial weights come from single-task accuracies."""
+        """Whether the initial weights come from single-task accuracies."""
         assert isinstance(options, cls.Options)
         return options.initial_weights == "single_task"
 

@@ -16,7 +16,7 @@ at a high loss, so noisy labels do not earn weight.
 - The scale of e_k is its value at the first step, as in the code; the paper first trains three
   epochs with equal weights and uses their mean.
 - A task whose gradient is zero at the first step has no scale; it counts as e_k = 0 until it has a
-  gradient, whose value then becomes the scale. Public code divides by zero.
+  gradient, and its excess at that step then becomes the scale. Public code divides by zero.
 - h rather than its square is stored, since squares of large gradients leave the range of float32.
   Weights are stored as logarithms.
 - The public code's option to use gradients at the representation is left out: in LibMTL its weights

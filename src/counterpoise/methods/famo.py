@@ -1,4 +1,4 @@
-"""FAMO: makes all losses fall at the same relative rate, at the cost of one more forward pass.
+"""FAMO: lets all losses fall at about the same relative rate, for one more forward pass a step.
 
 Liu et al., "FAMO: Fast Adaptive Multitask Optimization" (NeurIPS 2023, arXiv 2306.03792), Algorithm
 1, as implemented in the authors' code and LibMTL. With logits w (zero at first), z = softmax(w),

@@ -6,7 +6,7 @@ weights that gave the lowest validation loss. That is the most expensive way to 
 the one that adaptive methods have to beat.
 
 With all weights equal to one it is uniform weighting. A common factor of all weights acts as a
-factor of the learning rate (under Adam, it affects only epsilon).
+factor of the learning rate (under Adam, it matters only beside its epsilon).
 
 Cost: one backward pass through the trunk, as with uniform weighting; a search costs that for every
 point.

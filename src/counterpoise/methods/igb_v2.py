@@ -69,7 +69,7 @@ class IGBv2(Method):
         start_epoch: Annotated[int, Field(ge=0)] = 5
         """First epoch, from zero, in which it decides (the code)."""
         every: Count = 50
-        """Steps between two of its updates (the code)."""
+        """Steps between two of its lessons, each of several updates (the code)."""
         memory: Count = 10_000
         """How many steps it remembers (the code)."""
         learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4

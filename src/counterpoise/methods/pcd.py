@@ -12,7 +12,8 @@ task the shared parameters receive a zero update.
 
 The quadratic program is solved as a least-distance problem by non-negative least squares (Lawson
 and Hanson, "Solving Least Squares Problems", chapter 23); the paper enumerates active sets, and
-TorchJD has its own active-set solver and keeps a moving average that is not part of checkpoints.
+TorchJD has its own active-set solver and keeps the moving average inside its object, outside the
+method's state that is saved here.
 
 The tasks are not on an equal footing here: the primary one is the dataset's first unless another is
 named.

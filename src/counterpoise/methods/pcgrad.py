@@ -46,7 +46,7 @@ class PCGrad(GramianMethod):
         gramian = gradients.gramian
         coefficients = torch.eye(len(gramian), dtype=torch.float64)
         order = signal.draws["order"].argsort(dim=1)
-        # Row i, column p: the task that i meets p-th.
+        # Row i, column p: values of the task that i meets p-th.
         rows, there, squares = gramian[order], coefficients[order], gramian.diagonal()[order]
         across = torch.arange(len(gramian))[:, None] != order
         for p in range(len(gramian)):

@@ -39,7 +39,7 @@ class ThreeChannels(nn.Module):
 
 
 class PlusMinusOne(nn.Module):
-    """From ImageNet's mean and deviation to the range -1..1, on which Inception was trained."""
+    """Maps colours from ImageNet's mean and deviation to -1..1, on which Inception was trained."""
 
     def __init__(self) -> None:
         super().__init__()

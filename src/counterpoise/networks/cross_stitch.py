@@ -19,7 +19,7 @@ Z is the towers' features side by side, (B, K d), and head k, a linear layer, re
 
 The shared parameters are all towers and all matrices, as each task's gradient reaches all of them
 through the units; so the trunk grows with K. At Z, tasks have disjoint slices: their gradients
-there are orthogonal and never conflict, and methods that look at Z only learn their norms. The last
+there are orthogonal and never conflict, and methods that look at Z see only their norms. The last
 shared layer W, by the rule that it is the module defined last, is the matrix of the last unit, of
 which task k moves only row k (in the other form it is the third matrix).
 

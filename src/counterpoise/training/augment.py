@@ -5,8 +5,8 @@ the draw (a counter-based generator). So it does not depend on the other items o
 size of batches, the number of processes, or where a run was resumed, and replicates that train side
 by side see what each sees alone. Draws depend neither on the device nor on the method.
 
-Changes are applied in the usual order of torchvision's transforms: rotation, resized crop, crop,
-flip, brightness. Each alone equals torchvision's functional of that name, with bilinear
+Changes are applied in the order of the usual chains of torchvision's transforms: rotation, resized
+crop, crop, flip, brightness. Each alone equals torchvision's functional of that name, with bilinear
 interpolation; rotation and resized crop together interpolate once, where a chain would do so twice.
 """
 

@@ -1,4 +1,4 @@
-"""One update: one forward pass through the representation, and the fewest backward passes.
+"""One update: one forward pass through the trunk, and the backward passes that the method needs.
 
 Z is detached and becomes the leaf that tasks branch from. One backward pass of the plain sum of the
 losses gives every g^k (the z^k are distinct leaves) and the unweighted gradients of all heads; the
@@ -9,7 +9,7 @@ do.
 Gradients at the last shared layer take K passes through that layer only. The Jacobian of the K
 losses at all P shared parameters, and its Gramian, take K backward passes through the trunk, one
 for each row of the gradients at Z; what such a method decides about the shared parameters is
-written to their gradients without another pass.
+written to their gradients without another pass, unless it asks for one (``passes_again``).
 
 Replicates side by side have a leading axis R in inputs, weights and states; the given network and
 method then map over it (:mod:`counterpoise.training.replicates`). "..." in the shapes below stands
