@@ -29,7 +29,7 @@ def given_numbers(
 
 
 def preferred(given: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
-    """(K,) preferences in float64, normalised to sum to one; by default all are equal."""
+    """(K,) preferences in float64, normalised to sum to one; before that, 1 if not given."""
     found = given_numbers(given, names)
     return found / found.sum()
 
