@@ -421,7 +421,7 @@ def status(
 def plan(tier: Tier = None) -> None:
     """List the cells of a tier and say which are done; those that only set options come last.
 
-    The last line says how many there are, and how long the whole tier may take by its budget.
+    The last line says how many there are, and the time budget of the whole tier, if it has one.
     """
     from counterpoise.transfer.pace import duration
 

@@ -24,7 +24,7 @@ FILE = ROOT / "docs" / "methods.md"
 EVIDENCE = ROOT / "src" / "counterpoise" / "report" / "assets" / "methods.json"
 COMMAND = "python -m pytest tests/golden tests/contract/test_costs.py --methods-table"
 COLUMNS = (
-    "method", "paper", "held to", "largest relative error", "signal", "trunk passes back", "promises"
+    "method", "paper", "tested against", "largest relative error", "signal", "trunk passes back", "promises"
 )  # fmt: skip
 Errors = dict[str, dict[str, Any]]
 """By node, what the fixture of these tests says."""
@@ -93,8 +93,9 @@ Written by the tests; the words are in `tests/golden/oracles.py`. The command:
 {COMMAND}
 ```
 
-- *held to*: what is independent of the method and says what it should give. The tests of
-  `tests/golden` compare the two. Methods whose weights TorchJD computes are held to something else.
+- *tested against*: what is independent of the method and says what it should give. The tests of
+  `tests/golden` compare the two. Methods whose weights TorchJD computes are tested against
+  something else.
 - *largest relative error*: max |found - expected| / max |expected|, the largest of all comparisons with
   the oracle of that letter, in float64 unless it says float32. What else an error is owed to stands
   beside it. `-`: the test compares inequalities, statistics or printed digits, or with a solver that

@@ -247,9 +247,9 @@ def test_views_are_of_runs_that_exist(results: dict[str, Any]) -> None:
     record = results["cells"][labels["uniform"]["cells"]["left"]]["record"]
     steps = sum(seed["steps"] for seed in record["seeds"].values())
     row = next(row for row in view["data"] if row["run"] == "uniform")
-    assert row["ms a step"] == 1000 * record["seconds"] / steps or abs(
-        row["ms a step"] - 1000 * record["seconds"] / steps
-    ) < 1e-3 * row["ms a step"]  # fmt: skip
+    assert row["ms per step"] == 1000 * record["seconds"] / steps or abs(
+        row["ms per step"] - 1000 * record["seconds"] / steps
+    ) < 1e-3 * row["ms per step"]  # fmt: skip
 
 
 def test_half_of_the_runs_missing_show_with_their_logs_and_fail_the_gate(

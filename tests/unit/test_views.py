@@ -372,5 +372,5 @@ def test_time_is_that_of_the_tables(config_copy: Path) -> None:
     drawn = KINDS["tradeoff"].draw(facts)
     assert drawn is not None
     assert "not timed alone from the first step to the last: " in drawn.note
-    assert all(row["ms a step"] is None for row in drawn.data)
+    assert all(row["ms per step"] is None for row in drawn.data)
     assert "On the line" not in drawn.note, "no run is known to be cheap"

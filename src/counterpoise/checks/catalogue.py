@@ -133,7 +133,7 @@ def misnamed(task: Task) -> str:
         _NAME.validate_python(task.name)
     except ValidationError:
         long = len(task.name) > 64
-        why = "is longer than 64 characters" if long else "may have only a-z, 0-9 and _ . -"
+        why = "is longer than 64 characters" if long else "may only have a-z, 0-9 and, later, _ . -"
     else:
         if task.name not in NO_TASKS:
             return ""

@@ -85,7 +85,7 @@ def draw(facts: Facts) -> Drawn | None:
             facts.measure: run.quality.mean if run.quality else None,
             "sd": run.quality.sd if run.quality else None,
             "seeds": run.quality.n if run.quality else 0,
-            "ms a step": run.milliseconds,
+            "ms per step": run.milliseconds,
             "peak memory, MiB": run.memory,
             "on the front": ", ".join(
                 word for word, chosen in zip(("time", "memory"), on_front, strict=True)
