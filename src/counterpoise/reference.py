@@ -25,6 +25,7 @@ from counterpoise.files import CHECKSUM, is_sealed, read_json, write_sealed
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 from counterpoise.provenance import commit
+from counterpoise.spec.paper import Claim, references
 
 FOLDER = "reports/reference"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -79,6 +80,16 @@ class Reference:
         stale = not self.current.issuperset(found["ours"]["cells"])
         return {**found, "marks": [*found["marks"], *["stale"] * stale]}
 
+    def claim(self, paper: str, claim: Claim) -> dict[str, Any] | None:
+        """What its runs say of a claim; None where nothing. Stale as one of its numbers is."""
+        found: dict[str, Any] | None = self.claims.get(paper, {}).get(claim.id)
+        if found is None or found["runs"]["word"] is None:
+            return None
+        entries = [self.entry(paper, *ref.split("/")) for ref in references(claim.test)]
+        stale = any("stale" in entry["marks"] for entry in entries if entry is not None)
+        runs = found["runs"]
+        return {**found, "runs": {**runs, "marks": [*runs["marks"], *["stale"] * stale]}}
+
 
 def read_references(root: Path, project: Project) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
     """All references, and one line on each that cannot be read."""
@@ -99,13 +110,14 @@ def _read(folder: Path, project: Project) -> Reference:
         for path in sorted(folder.glob("papers/*/tables.json"))
     }
     for entry in (entry for paper in tables.values() for entry in entries_of(paper)):
-        missing = {"ours", "marks", "verdict", "rule", "difference", "interval"} - entry.keys()
-        if missing:
-            raise UserError(f"an entry in its tables lacks {', '.join(sorted(missing))}")
+        _has(entry, _ENTRY, "an entry in its tables")
     claims = {
         path.parent.name: {claim["id"]: claim for claim in read_json(path)["claims"]}
         for path in sorted(folder.glob("papers/*/claims.json"))
     }
+    for claim in (claim for paper in claims.values() for claim in paper.values()):
+        _has(claim, {"basis", "runs"}, "a claim")
+        _has(claim["runs"], {"word", "steps", "marks", "missing"}, "what its runs say of a claim")
     records = {
         f"{path.parents[1].name}/{path.parent.name}": read_json(path)
         for path in sorted(folder.glob("cells/*/*/record.json"))
@@ -114,6 +126,17 @@ def _read(folder: Path, project: Project) -> Reference:
     if card.tier in project.tiers.tiers:
         current = frozenset(make_plan(project, card.tier).trainings)
     return Reference(folder.name, card, tables, claims, records, current)
+
+
+_ENTRY = {
+    "ours", "marks", "verdict", "rule", "difference", "interval", "printed", "margin", "run",
+    "reason",
+}  # fmt: skip
+
+
+def _has(found: dict[str, Any], keys: set[str], what: str) -> None:
+    if missing := keys - found.keys():
+        raise UserError(f"{what} lacks {', '.join(sorted(missing))}")
 
 
 def entries_of(tables: dict[str, Any]) -> list[dict[str, Any]]:

@@ -234,6 +234,26 @@ def test_cells_with_a_unit_of_their_own_sort_by_what_they_say(browser: Any) -> N
     page.close()
 
 
+def test_numbers_sort_as_numbers_however_they_are_written(browser: Any) -> None:
+    texts = [
+        "\N{ALMOST EQUAL TO}0.3",
+        "not measured",
+        "1204",
+        "\N{ALMOST EQUAL TO}\N{MINUS SIGN}0.5",
+        ".1031",
+    ]
+    rows = "".join(f"<tr><td>{text}</td></tr>" for text in texts)
+    page = browser.new_page()
+    page.set_content(
+        f"""<details class="toc"></details><table class="sortable">
+        <thead><tr><th>score</th></tr></thead><tbody>{rows}</tbody></table>"""
+    )
+    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    page.locator("th button").click()
+    assert page.locator("tbody td").all_inner_texts() == [texts[n] for n in (3, 4, 0, 2, 1)]
+    page.close()
+
+
 def test_a_table_of_one_row_keeps_its_lines_in_their_order(browser: Any) -> None:
     """The paper's number, ours and their difference are one line of the table."""
     lines = (("printed", 3), ("ours", 1), ("difference", -2))

@@ -100,6 +100,14 @@ def test_similar_printed_numbers_differ_by_the_margin_at_most(margin: float, wor
     assert found["word"] == word
 
 
+@pytest.mark.parametrize("expect", ["similar", "not_worse"])
+def test_a_difference_that_is_the_margin_is_within_it(expect: str) -> None:
+    """0.93 - 0.92 is a little more than 0.01 in binary digits."""
+    low, high = cell(0.92, margin=0.01, better="higher"), cell(0.93, margin=0.01, better="higher")
+    assert judged(printed_only(expect), a=low, b=high)["word"] == "holds"
+    assert judged(printed_only(expect), a=high, b=low)["word"] == "holds"
+
+
 def test_all_comparisons_must_come_out() -> None:
     def both(first: float, second: float | None) -> str:
         test = printed_only("better")

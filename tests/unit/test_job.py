@@ -392,7 +392,8 @@ def test_scores_of_outputs_that_are_not_numbers_are_undefined(tmp_path: Path) ->
          "output.label.0": [np.nan, 1.0], "output.negated.0": [1.0, -1.0]}
     )  # fmt: skip
     table.to_parquet(tmp_path / "predictions.parquet")
-    (tmp_path / "record.json").write_text("{}", encoding="utf-8")
+    shares = {"training_targets": {"label": [0.5, 0.5], "negated": [0.5, 0.5]}}
+    (tmp_path / "record.json").write_text(json.dumps(shares), encoding="utf-8")
     files = [tmp_path / f for f in ("predictions.parquet", "record.json", "scores.json")]
     evaluate(cell(), *files)
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["scores"]

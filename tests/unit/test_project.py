@@ -101,6 +101,10 @@ MISTAKES = {
         ROTOGRAD, "{kind: roc, experiment: chest, runs: [uniform, rotograd, single_task]}",
         "{kind: reliability, lines: [{experiment: reduced, run: uniform}]}",
         "cannot show experiment 'reduced', which does not have several findings", "another"),
+    "calibration of single-task networks": (
+        ROTOGRAD, "{kind: roc, experiment: chest, runs: [uniform, rotograd, single_task]}",
+        "{kind: reliability, lines: [{experiment: chest, run: single_task}]}",
+        "is of one network; single-task networks are many", "all tasks"),
     "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",
                                   "no tier 'sampel'", "did you mean 'sample'?"),
     "tier that is taken": (TIERS, "  smoke:\n", "  own:\n", "tier 'own' is reserved for comparisons",

@@ -16,13 +16,13 @@ from counterpoise.files import read_json, write_json, write_text
 from counterpoise.layout import Training
 from counterpoise.plan import Plan, load_plan
 from counterpoise.project import Project
-from counterpoise.reference import Card, Reference
+from counterpoise.reference import Card, Reference, read_references
 from counterpoise.report.authors import render_table, tex
 from counterpoise.report.build import _environment, build_report
 from counterpoise.report.cell_files import read_cell
 from counterpoise.report.claims import CellLinks, claim_views, count_words
 from counterpoise.report.comparisons import methods_views
-from counterpoise.report.incomplete import tables_from_scores
+from counterpoise.report.incomplete import resamples_found, tables_from_scores
 from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
 from counterpoise.report.legend import NUMBERS, common
 from counterpoise.report.output import csv_text, write_folder
@@ -202,6 +202,36 @@ def test_committed_results_can_be_read() -> None:
         assert is_scores(read_json(cell / "scores.json"), record["cell"]["tasks"]), cell
 
 
+def test_committed_results_are_of_the_tables_that_there_are(project: Project) -> None:
+    """A row or column that is renamed would drop their numbers without a word."""
+    found, unreadable = read_references(ROOT, project)
+    assert found and not unreadable
+    for reference in found:
+        for paper, tables in reference.tables.items():
+            known = {
+                (table.id, row.id, column.id)
+                for table in project.papers[paper].tables
+                for row in table.rows
+                for column in table.columns
+            }
+            for table, rows in tables.items():
+                for row, columns in rows.items():
+                    there = {(table, row, c) for c, e in columns.items() if e["ours"] is not None}
+                    assert there <= known, reference.name
+
+
+def test_what_a_reference_says_of_a_claim_is_stale_as_its_numbers_are(project: Project) -> None:
+    reference = next(r for r in read_references(ROOT, project)[0] if r.name == "rotograd")
+    paper = project.papers["rotograd"]
+    spoken = {c.id: said for c in paper.claims if (said := reference.claim(paper.id, c))}
+    assert spoken and not any("stale" in said["runs"]["marks"] for said in spoken.values())
+    older = replace(reference, current=frozenset())
+    for claim in paper.claims:
+        if claim.id in spoken:
+            said = older.claim(paper.id, claim)
+            assert said is not None and said["runs"]["marks"][-1] == "stale", claim.id
+
+
 # What is missing, and what needs no run ----------------------------------------------------------
 
 
@@ -253,6 +283,19 @@ def test_a_missing_entry_names_what_it_would_measure_and_where(
             for column in spec.columns:
                 entry = table_entries[row.id][column.id]
                 assert entry["metric"] == spec.quantity(row, column).measured
+
+
+def test_numbers_whose_resamples_are_not_there_decide_nothing(
+    without_runs: tuple[Plan, Inputs],
+) -> None:
+    """Over seeds alone a claim would say too much."""
+    plan, inputs = without_runs
+    paper = plan.papers["rotograd"].paper
+    ours = {"values": {"0": 0.5, "1": 0.51, "2": 0.52}}
+    tables = {"table-3": {"uniform": {"left": {"ours": ours}}}}
+    find = resamples_found(plan.project.root, plan, paper, inputs.cells, tables)
+    found = find("table-3/uniform/left")
+    assert found.values == ours["values"] and found.lacks_items
 
 
 def test_a_view_that_cannot_be_read_is_named(config_copy: Path) -> None:

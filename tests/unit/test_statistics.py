@@ -173,6 +173,11 @@ def test_a_gain_has_the_sign_of_better_and_none_over_zero() -> None:
     )
 
 
+def test_a_gain_over_a_negative_reference_is_a_gain() -> None:
+    found = relative_gains(np.array([-1.0, -3.0]), np.array([-2.0, -2.0]), [False, True])
+    assert found == pytest.approx([0.5, 0.5])
+
+
 def test_delta_m_of_unequal_lists_is_an_error() -> None:
     with pytest.raises(ValueError, match="different tasks"):
         delta_m([1.0, 2.0], [1.0], [True])

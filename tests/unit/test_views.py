@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import WITHOUT_ITEMS, WITHOUT_SPREAD, Draws, Measured
 from counterpoise.evaluation.statistics import summarise
-from counterpoise.files import write_json
+from counterpoise.files import read_json, write_json
 from counterpoise.plan import Plan, load_plan
 from counterpoise.reproduction.style import INK, house_style, to_svg
 from counterpoise.reproduction.views import KINDS
@@ -362,6 +362,23 @@ def test_a_task_without_a_score_leaves_the_others(config_copy: Path, lacking: st
         assert drawn.note.endswith(
             "Means leave out tasks for which a run or a seed has no score: Density."
         )
+
+
+def test_a_run_that_has_failed_is_named_and_not_compared(config_copy: Path, facts: Facts) -> None:
+    """As in the tables, where it has no verdict: its last weights are no result."""
+    plan = kept(config_copy, {"uniform": ALIKE, "rotograd": {t: [0.9, 0.9] for t in TASK_NAMES}})
+    run = plan.runs["rotograd", "reduced", "rotograd"]
+    path = config_copy / plan.trainings[run.cells["left"]].file("record.json")
+    record = read_json(path)
+    record["seeds"]["1"]["trouble"] = {"what": "loss", "task": "left", "step": 3}
+    write_json(path, record)
+    found = read_facts(config_copy, plan, "rotograd", "reduced")
+    equal, other = found.runs
+    assert other.quality is None and other.beyond_equal is None and not other.gains
+    assert equal.quality is not None and len(found.failed) == 1
+    for kind in ("equal", "tradeoff", "gains"):
+        drawn = KINDS[kind].draw(replace(facts, failed=("Sum", "Other")))
+        assert drawn is not None and drawn.note.endswith("Failed, and so left out: Sum, Other.")
 
 
 def test_time_is_that_of_the_tables(config_copy: Path) -> None:

@@ -148,11 +148,20 @@ def _check_figures(paper: Paper, document: Document) -> list[UserError]:
             for error in _check_named_run(paper, experiment, run, document, at, at)
         ]
         errors += wrong or _check_fit(paper, figure, document, at)
+        if isinstance(figure.content, ReliabilityFigure) and not wrong:
+            alone = [run for name, run in figure.lines if _is_alone(paper, name, run)]
+            what = f"figure {figure.id!r} is of one network; single-task networks are many"
+            remedy = "name runs whose network has all tasks"
+            errors += [UserError(what, where=document.where(at), remedy=remedy)] * bool(alone)
         if isinstance(figure.content, BarsFigure):
             name = figure.content.table
             wrong = unknown("unknown table", name, tables, document, at)
             errors += wrong or _check_bars(tables[name], document, at)
     return errors
+
+
+def _is_alone(paper: Paper, experiment: str, run: str) -> bool:
+    return paper.experiments[experiment].runs[run].method == SINGLE_TASK
 
 
 def _check_fit(paper: Paper, figure: Figure, document: Document, at: Path_) -> list[UserError]:

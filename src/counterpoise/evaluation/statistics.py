@@ -166,7 +166,8 @@ def relative_gains(
 ) -> np.ndarray:
     """Gains (K, ...) of scores over references, as fractions; NaN where a reference is zero.
 
-    Those of task k are (-1)^{l_k} (M_{m,k} - M_{s,k}) / M_{s,k}, l_k = 1 where lower is better.
+    Those of task k are (-1)^{l_k} (M_{m,k} - M_{s,k}) / |M_{s,k}|, l_k = 1 where lower is better:
+    as in the paper, whose references are positive, and above zero for what is better in any case.
 
     Args:
         scores: (K, ...), a row a task.
@@ -174,7 +175,7 @@ def relative_gains(
         lower_is_better: of each task.
     """
     undefined = np.full(scores.shape, np.nan)
-    gains = np.divide(scores - references, references, out=undefined, where=references != 0)
+    gains = np.divide(scores - references, np.abs(references), out=undefined, where=references != 0)
     turned: np.ndarray = np.where(np.asarray(lower_is_better, bool), -1.0, 1.0)
     found: np.ndarray = gains * turned.reshape(-1, *[1] * (scores.ndim - 1))
     return found

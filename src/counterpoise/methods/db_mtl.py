@@ -82,8 +82,8 @@ class DBMTL(Method):
         """Which of the K norms this is (Algorithm 1: the maximum), or a constant (as in its
         ablation)."""
         level: Literal["parameters", "features"] = "parameters"
-        """Which gradients are scaled to the same norm: those of all shared parameters (Algorithm
-        1), or those at the shared representation Z."""
+        """Which gradients are scaled to the same norm: those of all shared parameters
+        (Algorithm 1), or those at the shared representation Z."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)

@@ -41,7 +41,7 @@ class Fixed(Method):
         """The weights; one for every task that is not named."""
 
         weights: dict[str, Weight] = {}
-        """Weight by task, to be chosen; zero leaves a task out."""
+        """Weight by task, ours to choose; zero leaves a task out."""
 
     @classmethod
     def problems(cls, options: base.Options, tasks: tuple[Task, ...]) -> list[str]:

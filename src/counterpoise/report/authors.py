@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from counterpoise.report.entries import Number
 from counterpoise.report.legend import Term
 from counterpoise.report.tables import Line, TableView
-from counterpoise.spec.paper import Paper
+from counterpoise.spec.paper import Mark, Paper
 
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
@@ -55,8 +56,11 @@ def words(marks: Sequence[Term]) -> str:
 
 
 def shared_marks(table: TableView) -> str:
-    """What all numbers of a table are marked with: ours, and those of each reference."""
-    sources = [("ours", table.marks), *((name, marks) for name, _, marks in table.beside)]
+    """What all numbers of a table are marked with: printed ones, ours, those of each reference."""
+    printed = [term for term in table.marks if term.key in get_args(Mark)]
+    own = [term for term in table.marks if term not in printed]
+    sources = [("paper", printed), ("ours", own)]
+    sources += [(name, list(marks)) for name, _, marks in table.beside]
     return "; ".join(f"{of}: {', '.join(term.word for term in ms)}" for of, ms in sources if ms)
 
 

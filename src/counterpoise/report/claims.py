@@ -37,12 +37,17 @@ class EvidenceView:
 
 @dataclass(frozen=True)
 class Beside:
-    """What the runs of committed results say of a claim: a tendency, where they are marked."""
+    """What the runs of committed results say of a claim.
+
+    Attributes:
+        tendency: a mark of theirs leaves the claim inconclusive.
+    """
 
     name: str
     id: str
     word: Term
     marks: tuple[Term, ...]
+    tendency: bool
 
 
 @dataclass(frozen=True)
@@ -123,14 +128,15 @@ def _view(
     ]
     beside = []
     for other in others:
-        found = other.claims.get(paper.id, {}).get(claim.id)
-        if found is not None and found["runs"]["word"] is not None:
+        found = other.claim(paper.id, claim)
+        if found is not None:
             title = f"Reference {other.name}, tier {other.card.tier}: {found['basis']}"
             told = _evidence(title, found["runs"], links)
             evidence.append(told)
             if told.word is not None:
                 at = anchor("reference", other.name)
-                beside.append(Beside(other.name, at, told.word, told.marks))
+                lesser = bool(tendency(found["runs"]["marks"]))
+                beside.append(Beside(other.name, at, told.word, told.marks, lesser))
     return ClaimView(
         name,
         paper.id,

@@ -9,7 +9,7 @@ from typing import Any
 from counterpoise.report.legend import NUMBERS, Term, mark
 from counterpoise.report.numbers import decimals_for, decimals_of, fixed, signed, split_printed
 from counterpoise.report.text import anchor
-from counterpoise.reproduction.ours import CONSTANT
+from counterpoise.reproduction.ours import CONSTANT, ONCE
 from counterpoise.reproduction.verdicts import NO_VERDICT
 from counterpoise.spec.paper import Paper
 
@@ -95,7 +95,7 @@ def number_view(paper: Paper, entry: dict[str, Any], note: str) -> Number:
         number,
         ours=fixed(ours["mean"], decimals),
         ours_spread=f"±{fixed(ours['sd'], decimals)}" if ours["sd"] is not None else "",
-        seeds=0 if CONSTANT in ours["values"] else ours["n"],
+        seeds=0 if ours["values"].keys() & {CONSTANT, ONCE} else ours["n"],
         # Of one seed it is the same number again.
         from_means=fixed(ours["from_means"], decimals)
         if ours["from_means"] is not None and ours["n"] > 1

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import UserError
+from counterpoise.evaluation.measured import Measured
 from counterpoise.files import read_json, read_parquet
 from counterpoise.plan import Plan
 from counterpoise.report.cell_files import CellFiles, missing_of_run
+from counterpoise.reproduction.evidence import resamples_of
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.tables import make_entry, planned_entry, tables_of
 from counterpoise.spec.paper import DELTA_M, Column, Paper, Row, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+UNREADABLE = (UserError, KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What files of another shape end in."""
 
 
 class FoundScores(Scores):
@@ -44,6 +50,29 @@ class FoundScores(Scores):
         return self._histories[key]
 
 
+def resamples_found(
+    root: Path, plan: Plan, paper: Paper, cells: dict[str, CellFiles], tables: dict[str, Any]
+) -> Callable[[str], Measured]:
+    """Our numbers with their resamples, where claims are judged from what exists.
+
+    A number whose resamples cannot be read decides nothing: over seeds alone it would say too much.
+    """
+    find = resamples_of(FoundScores(root, plan, cells), paper)
+
+    def found(ref: str) -> Measured:
+        try:
+            known = find(ref)
+        except UNREADABLE:
+            known = None
+        table, row, column = ref.split("/")
+        values = tables[table][row][column]["ours"]["values"]
+        if known is None or known.values.keys() != values.keys():
+            return Measured(values, lost=True)
+        return known
+
+    return found
+
+
 def _there(files: CellFiles, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
         raise UserError(files.missing.what if files.missing else f"{files.training.key} is missing")
@@ -63,7 +92,7 @@ def tables_from_scores(
             if found["ours"] is not None and older & {*found["ours"]["cells"]}:
                 found["marks"].append("stale")
             return found
-        except (UserError, KeyError, TypeError):
+        except UNREADABLE:
             return missing_entry(plan, paper, table, row, column, text, cells)
 
     return tables_of(paper, entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from counterpoise.plan import Plan
 from counterpoise.reference import Reference
@@ -85,7 +86,8 @@ class Overview:
     """What the first screen says.
 
     Attributes:
-        stand_in: numbers of this tier come from stand-in data.
+        stand_in: whether this tier's numbers come from stand-in data: none, some, or all but those
+            of toy problems.
         missing: what the cells of this tier lack.
         cells: how many cells the tier has.
         stale: cells that lack a result and show an older one.
@@ -94,7 +96,7 @@ class Overview:
 
     numbers: Bar
     claims: Bar
-    stand_in: bool
+    stand_in: Literal["none", "some", "all"]
     headline: str
     missing: tuple[Notice, ...]
     cells: int
@@ -161,7 +163,7 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
     return Overview(
         numbers=make_bar(numbers, NUMBERS, "printed number"),
         claims=make_bar(words, CLAIMS, "claim"),
-        stand_in=any(run.mark == "demo" for run in plan.runs.values()),
+        stand_in=_stand_in(plan),
         headline=_headline(numbers, words, by_papers),
         missing=tuple(missing),
         cells=len(plan.trainings),
@@ -171,6 +173,15 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
         references=tuple(_reference(plan, reference) for reference in inputs.references),
         parts=sum(claim.spec.part_of is not None for claim in claims),
     )
+
+
+def _stand_in(plan: Plan) -> Literal["none", "some", "all"]:
+    found = [run for run in plan.runs.values() if run.mark == "demo"]
+    others = [run for run in plan.runs.values() if run.mark != "demo"]
+    cells = [plan.trainings[next(iter(run.cells.values()))].cell for run in others]
+    # Toy problems are generated, too, and stand in for nothing.
+    real = any(plan.source_of(cell).generator is None for cell in cells)
+    return "none" if not found else "some" if real else "all"
 
 
 def _reference(plan: Plan, reference: Reference) -> ReferenceView:

@@ -14,8 +14,9 @@ from counterpoise.report.legend import RUNS, Term, common, mark
 from counterpoise.report.numbers import duration, options_text, plural
 from counterpoise.report.protocols import Setting, named, settings_of
 from counterpoise.report.text import anchor
-from counterpoise.reproduction.tables import marks_of
+from counterpoise.reproduction.runs import marks_of
 from counterpoise.reproduction.words import label_of
+from counterpoise.spec.cell import Variation
 from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
 
 SHAREABLE = (
@@ -91,8 +92,10 @@ def _experiment(
         if (paper, name, run) in plan.runs
     }
     cell = None
-    if planned:
-        cell = plan.trainings[next(iter(next(iter(planned.values())).cells.values()))].cell
+    if planned:  # one with the experiment's own protocol, if there is one
+        varied = [run for run in planned if experiment.runs[run].protocol != Variation()]
+        chosen = next((run for run in planned if run not in varied), next(iter(planned)))
+        cell = plan.trainings[next(iter(planned[chosen].cells.values()))].cell
     source = plan.project.datasets[experiment.dataset].sources[cell.source] if cell else None
     cards = [_run(plan, run, experiment.runs[key], inputs) for key, run in planned.items()]
     shared = _shared([(*run.facts, *cell.facts) for run in cards for cell in run.cells])

@@ -14,6 +14,7 @@ from counterpoise.reproduction.evidence import (
     right_side,
     sides_of,
     wanted,
+    within,
 )
 from counterpoise.spec.paper import (
     ChangeTest,
@@ -70,10 +71,11 @@ def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word 
     text = f"{comparison.left} {left:g} against {against}"
     if comparison.expect == "similar":
         margin = numbers.margin(comparison.left)
-        word: Word = "holds" if abs(left - right) <= margin else "does not hold"
+        word: Word = "holds" if within(abs(left - right), margin) else "does not hold"
         return word, f"{text}: difference {left - right:+.3g}, margin {margin:.3g}"
     if comparison.expect == "not_worse":
-        enough = (left - right) * numbers.sign(comparison.left) >= -numbers.margin(comparison.left)
+        behind = (right - left) * numbers.sign(comparison.left)
+        enough = within(behind, numbers.margin(comparison.left))
         return ("holds" if enough else "does not hold"), f"{text}, expected not worse"
     holds = (left - right) * wanted(numbers, comparison) > 0
     return ("holds" if holds else "does not hold"), f"{text}, expected {comparison.expect}"

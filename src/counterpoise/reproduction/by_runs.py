@@ -124,7 +124,7 @@ def _correlation(test: CorrelationTest, numbers: Numbers) -> Evidence:
     refs = list(dict.fromkeys(ref for side in every for ref in side))
     numbers_of = {ref: numbers.ours(ref) for ref in refs}
     missing = [ref for ref, found in numbers_of.items() if found is None or not found.values]
-    marks = sorted({m for ref in refs if ref not in missing for m in numbers.entry(ref)["marks"]})
+    marks = numbers.marks(ref for ref in refs if ref not in missing)
     settings = [refs for refs in zip(*every, strict=True) if not set(refs) & set(missing)]
     if not settings:
         return Evidence(None, [], marks, missing)
@@ -196,6 +196,5 @@ def evidence_of_runs(
     refs = list(dict.fromkeys(refs))
     missing = [ref for ref in refs if numbers.ours(ref) is None]
     found = gather(results, missing)
-    present = [ref for ref in refs if ref not in missing]
-    marks = {mark for ref in present for mark in numbers.entry(ref)["marks"]}
-    return Evidence(found.word, found.steps, sorted(marks), missing)
+    marks = numbers.marks(ref for ref in refs if ref not in missing)
+    return Evidence(found.word, found.steps, marks, missing)

@@ -8,7 +8,7 @@ import numpy as np
 
 from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured, combined
 from counterpoise.evaluation.statistics import interval_of
-from counterpoise.reproduction.evidence import Evidence, Numbers, in_pairs
+from counterpoise.reproduction.evidence import Evidence, Numbers, in_pairs, within
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
 from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import ChangeTest, Word
@@ -38,7 +38,7 @@ def printed_change(test: ChangeTest, numbers: Numbers) -> Evidence:
     change = float(_improvement(test, numbers.sign(test.end), np.array([end, start])))
     if math.isnan(change):
         return Evidence(None)
-    word: Word = "holds" if abs(change - test.claimed) <= test.tolerance else "does not hold"
+    word: Word = "holds" if within(abs(change - test.claimed), test.tolerance) else "does not hold"
     return Evidence(word, [_told(test, f"{test.start} {start:g} to {test.end} {end:g}", change)])
 
 

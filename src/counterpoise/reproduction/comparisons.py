@@ -23,7 +23,7 @@ from counterpoise.evaluation.comparisons import (
 )
 from counterpoise.evaluation.statistics import relative_gains
 from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of
-from counterpoise.reproduction.runs import tasks_of_run
+from counterpoise.reproduction.runs import marks_of, tasks_of_run
 from counterpoise.spec.paper import (
     ALL_TASKS,
     DELTA_M,
@@ -86,22 +86,29 @@ def compare_methods(scores: Scores, paper: Paper, table: Table) -> list[dict[str
         if family.own not in runs:
             continue
         _, _, _, own = runs[family.own]
+        own_marks = _marks(scores, paper, kind[0], family.own, own)
         for run, (row, column, quantity, ours) in runs.items():
             if run == family.own or (family.others is not None and run not in family.others):
                 continue
             found = paired(difference_of(ours.measured, own.measured))
             if found is None:
                 continue
-            plan = scores.plan.runs[paper.id, kind[0], run]
+            marks = [*own_marks, *_marks(scores, paper, kind[0], run, ours)]
             entries.append(
                 {
                     "table": table.id, "row": row, "column": column, "run": f"{kind[0]}/{run}",
                     "own": f"{kind[0]}/{family.own}", "task": kind[1], "metric": kind[2],
-                    "better": quantity.better, "marks": plan.marks,
+                    "better": quantity.better, "marks": [*dict.fromkeys(marks)],
                     "family": _family(family, kind), **asdict(found),
                 }
             )  # fmt: skip
     return _corrected(entries)
+
+
+def _marks(scores: Scores, paper: Paper, experiment: str, run: str, ours: Ours) -> list[str]:
+    """What a side of a comparison is marked with, as in its table."""
+    plan, spec = scores.plan.runs[paper.id, experiment, run], paper.experiments[experiment]
+    return marks_of(plan, spec.runs[run]) + ["partial"] * bool(ours.undefined or ours.lost)
 
 
 def _family(family: Family, kind: Kind) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -84,6 +84,11 @@ class Numbers:
         """Marks of the printed number, where it is not the authors' own measurement."""
         return {*self.entry(ref)["marks"]} & {*get_args(Mark)}
 
+    def marks(self, refs: Iterable[str]) -> list[str]:
+        """Marks of our numbers, without those that are of the printed ones beside them."""
+        found = {mark for ref in refs for mark in self.entry(ref)["marks"]}
+        return sorted(found - {*get_args(Mark)})
+
     def failed(self, ref: str) -> bool:
         """Whether a run behind our number has come to a bad end."""
         return str(self.entry(ref)["verdict"]) == "failed"
@@ -106,6 +111,11 @@ def resamples_of(scores: Scores, paper: Paper) -> Callable[[str], Measured | Non
         return None if ours is None else ours.measured
 
     return find
+
+
+def within(difference: float, margin: float) -> bool:
+    """Whether a difference of decimals is at most a margin, whatever their last binary digits."""
+    return difference <= margin * (1 + 1e-9)
 
 
 def in_pairs(one: Measured, other: Measured) -> tuple[Measured, Measured]:

@@ -32,6 +32,8 @@ PART = "test"
 CONSTANT = "constant"
 """In place of a seed: the constant predictor's score is one for all."""
 
+MEANS = ("f1_macro", "sensitivity_90")
+"""How joint scores begin that are means over the findings that have one."""
 ONCE = "all"
 """In place of a seed: what was measured once for all of them."""
 
@@ -49,6 +51,7 @@ class Ours:
         cells: keys of the cells that the numbers come from.
         trouble: what went wrong in which run, if something did.
         undefined: tasks that a mean over tasks leaves out, because they have no score.
+        lost: seeds that it leaves out, because they lack the score of a task.
     """
 
     measured: Measured
@@ -56,6 +59,7 @@ class Ours:
     cells: list[str]
     trouble: str | None
     undefined: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class Scores:
@@ -123,6 +127,12 @@ class Scores:
         values = np.stack([draws[seed] for seed in found], axis=1)
         units = told["tasks"][task]["units"][name]
         return Measured(found, Draws(values, tuple(told["factors"]), units, told["items"]), largest)
+
+    def without_a_score(self, key: str) -> tuple[str, ...]:
+        """Tasks of a cell that lack a score for want of positives or negatives on the test part."""
+        every = [parts[PART] for parts in self.file(key)["scores"].values()]
+        tasks = [task for task in every[0] if task != ALL_TASKS]
+        return tuple(t for t in tasks if all(None in scores[t].values() for scores in every))
 
     def constant(self, key: str, task: str, name: str) -> Measured:
         """The constant predictor's score, which is one for all seeds."""
@@ -280,7 +290,8 @@ def _together(
     else:
         measured = scores.measured(cells[0], ALL_TASKS, quantity.metric)
         trouble = scores.trouble(cells)
-    return Ours(measured.scaled(scale), None, cells, trouble), ""
+    undefined = scores.without_a_score(cells[0]) if quantity.metric.startswith(MEANS) else ()
+    return Ours(measured.scaled(scale), None, cells, trouble, undefined), ""
 
 
 def _of_maps(scores: Scores, paper: str, quantity: Quantity) -> tuple[Ours | None, str]:
@@ -346,9 +357,10 @@ def _ours_of(
     by_task = {task: _of_task(scores, run, quantity, task) for task in tasks}
     defined = [one for one in by_task.values() if one.values]
     seeds = {seed for one in defined for seed in one.values}
-    undefined = tuple(task for task, one in by_task.items() if one.values.keys() != seeds)
+    undefined = tuple(task for task, one in by_task.items() if not one.values)
+    lost = sorted(s for s in seeds if any(s not in one.values for one in defined))
     cells = list(dict.fromkeys(run.cells[task] for task in tasks))
     # The constant predictor is what it is, whatever becomes of the network.
     trouble = None if quantity.predictor == "constant" else scores.trouble(cells)
     measured = mean_of(defined) if defined else Measured({})
-    return Ours(measured.scaled(scale), None, cells, trouble, undefined), ""
+    return Ours(measured.scaled(scale), None, cells, trouble, undefined, tuple(lost)), ""

@@ -10,6 +10,7 @@ import pandas as pd
 from counterpoise import registry
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan, Training
+from counterpoise.spec.paper import Run
 from counterpoise.tasks import Task
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
     """The tasks of a run, in the dataset's order."""
     cell = plan.trainings[next(iter(run.cells.values()))].cell
     return [t for t in tasks_of(cell.dataset, cell.dataset_options) if t.name in run.cells]
+
+
+def marks_of(plan: RunPlan | None, run: Run | None) -> list[str]:
+    """What every number of a run is marked with, as far as it is planned and declared."""
+    marks = plan.marks if plan is not None else []
+    if run is not None:
+        marks += ["calibrated"] * run.calibrated + ["sensitivity"] * (run.role == "sensitivity")
+    return marks
 
 
 def read_history(root: Path, training: Training) -> pd.DataFrame:

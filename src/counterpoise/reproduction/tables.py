@@ -13,6 +13,7 @@ from counterpoise.files import write_sealed
 from counterpoise.layout import RunPlan
 from counterpoise.reproduction.comparisons import compare_methods, describe_runs, rank_printed
 from counterpoise.reproduction.ours import REFERENCE, Ours, Scores, ours_of
+from counterpoise.reproduction.runs import marks_of
 from counterpoise.reproduction.verdicts import judge, margin_of
 from counterpoise.spec.paper import (
     DELTA_M,
@@ -21,21 +22,12 @@ from counterpoise.spec.paper import (
     Printed,
     Quantity,
     Row,
-    Run,
     Table,
     parse_printed,
 )
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan
-
-
-def marks_of(plan: RunPlan | None, run: Run | None) -> list[str]:
-    """What every number of a run is marked with, as far as it is planned and declared."""
-    marks = plan.marks if plan is not None else []
-    if run is not None:
-        marks += ["calibrated"] * run.calibrated + ["sensitivity"] * (run.role == "sensitivity")
-    return marks
 
 
 def declared_margin(
@@ -59,6 +51,17 @@ def _why_undefined(quantity: Quantity) -> str:
     if quantity.metric == DELTA_M:
         return "undefined: no seed has all scores on both sides and a nonzero reference"
     return "undefined: the test items lack positives or negatives, or outputs are not numbers"
+
+
+def _left_out(ours: Ours) -> str:
+    """What a mean over tasks is without."""
+    parts = []
+    if ours.undefined:
+        parts.append(f"{', '.join(ours.undefined)}, whose score is undefined on these items")
+    if ours.lost:
+        seeds = "seeds" if len(ours.lost) > 1 else "seed"
+        parts.append(f"{seeds} {', '.join(ours.lost)}, which lack a task's score")
+    return f"mean without {'; without '.join(parts)}"
 
 
 def planned_entry(
@@ -96,11 +99,10 @@ def make_entry(
     spec = declared.runs.get(name) if declared is not None else None
     entry = planned_entry(table, row, column, text, run)
     marks = [*marks_of(run, spec), *entry["marks"]]
-    marks += ["partial"] * (ours is not None and bool(ours.undefined))
+    marks += ["partial"] * (ours is not None and bool(ours.undefined or ours.lost))
     measured = ours.measured if ours is not None else Measured({})
-    if ours is not None and ours.undefined and measured.values:
-        left = ", ".join(ours.undefined)
-        reason = f"mean without {left}, whose score is undefined on these items"
+    if ours is not None and (ours.undefined or ours.lost) and measured.values:
+        reason = _left_out(ours)
     elif ours is not None and not measured.values:
         reason = _why_undefined(quantity)
     printed = parse_printed(text)

@@ -71,7 +71,7 @@
   // Sort by a column: lines move within their group; the third click restores the first order.
   // A cell whose text has a unit of its own says in data-sort what it is sorted by.
   const number = (text) => {
-    const found = /[-+\u2212]?\d[\d\u202f]*(\.\d+)?(e[-\u2212]?\d+)?/i.exec(text);
+    const found = /[-+\u2212]?(\d[\d\u202f]*(\.\d+)?|\.\d+)(e[-\u2212]?\d+)?/i.exec(text);
     return found ? Number(found[0].replace(/\u202f/g, "").replace(/\u2212/g, "-")) : NaN;
   };
   const key = (line, column, columns) => {
@@ -94,7 +94,7 @@
     }
     const columns = table.tHead.rows[0].cells.length;
     const texts = new Map(lines(table).map((line) => [line, key(line, column, columns)]));
-    const numeric = [...texts.values()].every((text) => !text || /^([-+\u2212\u2248]?[\d.]|\u2013)/.test(text));
+    const numeric = [...texts.values()].every((text) => !text || /^(\u2248?[-+\u2212]?\.?\d|\u2013|not measured)/.test(text));
     const compare = (a, b) => {
       if (!way) return places.get(a) - places.get(b);
       if (!numeric) return way * texts.get(a).localeCompare(texts.get(b));

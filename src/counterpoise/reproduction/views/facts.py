@@ -97,6 +97,8 @@ class Facts:
         hardware: where the runs were trained.
         ran: network and data that stand in for those of the title; empty where nothing does.
         undefined: tasks, by their labels, that some run, or a seed of one, has no score of.
+        failed: labels of runs of which a seed has diverged or could not go on: they have no quality
+            and no gains, as they have no verdict.
     """
 
     title: str
@@ -111,6 +113,12 @@ class Facts:
     difference: str = ""
     lower: bool = False
     undefined: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> str:
+        """Which runs have failed, as a sentence; empty where none has."""
+        return f"Failed, and so left out: {', '.join(self.failed)}." if self.failed else ""
 
     @property
     def left_out(self) -> str:
@@ -145,7 +153,8 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     planned = [run for run in every if chosen.shows(run.run)]
     methods = {run.run: spec.experiments[experiment].runs[run.run].method for run in planned}
     tasks = tasks_of_run(plan, planned[0])
-    found = {run.run: _by_task(scores, run, tasks) for run in planned}
+    failed = {run.run for run in planned if scores.trouble(run.cells.values())}
+    found = {run.run: {} if run.run in failed else _by_task(scores, run, tasks) for run in planned}
     reference = _reference(planned, methods)
     lower = {task.name: _metric(plan, planned[0], task).better == "lower" for task in tasks}
     same = len({task.metrics[0] for task in tasks}) == 1
@@ -163,7 +172,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         return reached.sample if reached.values else None
 
     def beyond(run: RunPlan) -> Measured | None:
-        if equal is None or run is equal:
+        if equal is None or run is equal or {run.run, equal.run} & failed:
             return None
         ours, theirs = found[run.run], found[equal.run]
         if not same:
@@ -205,7 +214,8 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         "" if equal is None else label_of(spec, experiment, equal.run),
         f"mean {name} over tasks, in hundredths" if same else "mean relative gain of the tasks, %",
         same and lower[tasks[0].name],
-        tuple(t.label for t in tasks if _partly(one[t.name] for one in found.values())),
+        tuple(t.label for t in tasks if _partly(one[t.name] for one in found.values() if one)),
+        tuple(label_of(spec, experiment, run.run) for run in planned if run.run in failed),
     )
 
 
@@ -251,7 +261,7 @@ def _history(scores: Scores, run: RunPlan) -> pd.DataFrame:
 def _partly(scores: Iterable[Measured]) -> bool:
     """Whether a task lacks a score in some run, or one of its seeds."""
     seeds = [one.values.keys() for one in scores]
-    return not all(seeds) or any(one != seeds[0] for one in seeds)
+    return (bool(seeds) and not all(seeds)) or any(one != seeds[0] for one in seeds)
 
 
 def _both(one: ByTask, other: ByTask) -> list[str]:

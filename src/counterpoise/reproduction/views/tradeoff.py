@@ -115,7 +115,8 @@ def draw(facts: Facts) -> Drawn | None:
     if alone is not None:
         note += f"; {alone.label} needs {len(alone.cells)} networks, whose times are added"
     said = [note, *([f"On the line: {'; '.join(told)}"] * bool(told))]
-    return Drawn(canvas, data, f"{'. '.join(said)}. {facts.left_out}".strip())
+    more = " ".join(part for part in (facts.left_out, facts.failures) if part)
+    return Drawn(canvas, data, f"{'. '.join(said)}. {more}".strip())
 
 
 def _name(axis: Axes, points: list[tuple[float, float, str]]) -> None:
