@@ -272,7 +272,10 @@ def plan_pretraining(place: Place, before: Pretrained) -> Training:
         )
     reduction = tier.datasets[dataset] if other else place.reduction
     changed = {**reduction.dataset_options, **before.dataset_options}
-    own: dict[str, Any] = {"source": before.source or reduction.source, "dataset_options": changed}
+    source = before.source or reduction.source
+    own: dict[str, Any] = {"source": source, "dataset_options": changed}
+    if not other and source == reduction.source:
+        _check_same_split(place, before)
     if before.epochs is not None:
         own["epochs"] = before.epochs
     plain = place.published.model_copy(
@@ -296,6 +299,31 @@ def plan_pretraining(place: Place, before: Pretrained) -> Training:
         method="uniform", options={}, weighting=None, search=None, protocol=Variation()
     )
     return plan_training(there, there.tasks)
+
+
+SAME_SPLIT = {"size", "training_share"}
+"""Options in which data may differ from a run's own without another division into parts."""
+
+
+def _check_same_split(place: Place, before: Pretrained) -> None:
+    """Refuse to train before on the run's own images divided otherwise: its test part would leak.
+
+    Raises:
+        UserError: an option that may divide them otherwise has another value.
+    """
+    options = place.data.options
+    wrong = [
+        name
+        for name, value in before.dataset_options.items()
+        if name not in SAME_SPLIT and options.get(name) != value
+    ]
+    if wrong:
+        raise UserError(
+            f"{place.experiment.title!r} starts from a network that is trained on the same images "
+            f"with another {wrong[0]!r}: images of the test part may be among them",
+            where=place.project.root / "config" / "papers",
+            remedy=f"leave {wrong[0]!r} out of its `initial`, or name another source there",
+        )
 
 
 def plan_candidates(

@@ -110,6 +110,16 @@ def test_domain_pretraining_is_a_cell_of_its_own(checkout: Path) -> None:
     assert training.cell.dataset_options == plain.trainings[random].cell.dataset_options
 
 
+def test_pretraining_on_the_same_images_keeps_their_parts(checkout: Path) -> None:
+    """Divided otherwise, some of the test part's patients would be trained on before."""
+    start = "{initial: {kind: pretrained, dataset_options: {training_share: 0.5}}}"
+    with_protocol(checkout, start)
+    plan_of(checkout)
+    edit(checkout / THORACIC, "{training_share: 0.5}", "{validation_share: 0.2}")
+    error = error_of(lambda: plan_of(checkout))
+    assert "another 'validation_share'" in error.what and "test part" in error.what
+
+
 def test_pretraining_has_a_loss_and_epochs_of_its_own(checkout: Path) -> None:
     """What differs in its loss, or is not trained at all, starts from the same weights."""
     start = "initial: {kind: pretrained, source: phantom"
