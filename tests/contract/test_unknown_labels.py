@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoise import registry
 from counterpoise.datasets._part import Part, is_known
-from counterpoise.methods._base import Method, State
+from counterpoise.methods._base import Method, Signal, State
 from counterpoise.training.engine import Replicate
 from counterpoise.training.losses import Loss
 from counterpoise.training.modules import Network
@@ -219,3 +219,102 @@ def test_a_batch_without_labels_of_a_task_says_nothing_of_its_gradients(
     if name == "db_mtl" and combined.trunk is not None:  # nor does it move the trunk
         cosine = torch.nn.functional.cosine_similarity(combined.trunk, after[kept][0], dim=0)
         assert float(cosine) == pytest.approx(1, abs=1e-6)
+
+
+# Tasks that most batches have no label of ------------------------------------------------------
+
+NUMBERS = 60
+
+
+def noise(step: int) -> Tensor:
+    """Gradients (2, 1, d) of length about one that two like tasks have of a batch."""
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(2, 1, NUMBERS, generator=generator) / NUMBERS**0.5
+
+
+def shown(method: Method, state: State, step: int, known: list[bool], scale: float = 1.0) -> Signal:
+    """A signal whose second task may have no label, and so no gradient."""
+    here = torch.tensor(known)
+    signal = signal_of(method, state, scale * noise(step) * here[:, None, None], step=step)
+    return replace(signal, known=here)
+
+
+@pytest.mark.parametrize("seldom", [2, 10])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gradnorm", {}),
+        ("gradnorm", {"target": "mean_of_norms", "decay": 0.999}),
+        ("gradnorm_deepchest", {}),
+        ("rotograd", {}),
+        ("rotograd_sgd", {}),
+        ("famo", {}),
+        ("famo", {"decay": 0.001}),
+        ("excess_mtl", {}),
+    ],
+)
+def test_a_task_that_is_seldom_labelled_neither_starves_others_nor_is_starved(
+    name: str, options: dict[str, Any], seldom: int
+) -> None:
+    """Two like tasks, one of them labelled in every second or tenth batch only.
+
+    Each labelled loss falls by a twentieth on its own batch. A missing gradient taken for one of
+    length zero gave nearly all weight to one of the two.
+    """
+    method = method_of(name, 2, NUMBERS, **options)
+    state, weights = method.initial_state(), torch.ones(2)
+    for step in range(600):
+        known = [True, step % seldom == 0]
+        combined, state = method.combine(state, shown(method, state, step, known))
+        weights = combined.weights
+        fallen = torch.tensor([0.95, 0.95 if known[1] else 1.0])
+        state = method.after_step(state, fallen)
+    assert 0.5 < float(weights[0] / weights[1]) < 2
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad"])
+def test_a_missing_gradient_is_none_of_length_zero(name: str) -> None:
+    """The update is that of the tasks that have a label."""
+    alone, both = method_of(name, 1, NUMBERS), method_of(name, 2, NUMBERS)
+    found = both.combine({}, shown(both, {}, 3, [True, False]))[0].mixing
+    wanted = alone.combine({}, signal_of(alone, {}, noise(3)[:1]))[0].mixing
+    assert found is not None and wanted is not None
+    assert found.tolist() == pytest.approx([float(wanted[0]), 0.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "key"),
+    [
+        ("nash_mtl", {"every": 3}, "alpha"),
+        ("fairgrad", {"smoothing": 0.9}, "mixing"),
+        ("mgda", {"smoothing": 0.9, "normalisation": "l2"}, "mixing"),
+    ],
+)
+def test_what_is_remembered_of_a_task_outlives_a_batch_without_its_labels(
+    name: str, options: dict[str, Any], key: str
+) -> None:
+    method = method_of(name, 2, NUMBERS, **options)
+    state = method.initial_state()
+    for step in range(3):
+        _, state = method.combine(state, shown(method, state, step, [True, True], 100.0))
+    _, after = method.combine(state, shown(method, state, 3, [True, False], 100.0))
+    assert float(after[key][1]) == pytest.approx(float(state[key][1]))
+    assert 0 < float(state[key][1]) < 0.1
+
+
+@pytest.mark.parametrize("name", ["metabalance", "mtadam"])
+def test_norms_of_a_task_first_labelled_late_are_not_too_small(name: str) -> None:
+    """Their average begins with its first batch, as the others' did; else it is scaled up."""
+    method = method_of(name, 2, NUMBERS)
+    state = method.initial_state()
+    for step in range(30):
+        combined, state = method.combine(state, shown(method, state, step, [True, step >= 29]))
+    assert combined.trunk is not None
+    signal = shown(method, state, 29, [True, True])
+    if name == "mtadam":
+        first, late = state["norms"][:, 0].tolist()
+        assert late == pytest.approx(first, rel=0.3)
+        return
+    own = signal.task_gradients[1].sum(0)
+    share = float(combined.trunk @ own / (own @ own))
+    assert share == pytest.approx(1, abs=0.4)

@@ -195,30 +195,32 @@ class GramianMethod(LevelMethod, ABC):
         """No v yet, if the last one is to be remembered."""
         if not self.smoothing:
             return {}
-        return {"mixing": torch.zeros(self.shape.tasks), "begun": torch.zeros(())}
+        return {"mixing": torch.zeros(self.shape.tasks), "begun": torch.zeros(self.shape.tasks)}
 
     @abstractmethod
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
         """(K,) v_k in float64, from gradients of which at least one is not zero.
 
         Args:
-            gradients: on the host, as are the signal's losses, in float64.
+            gradients: on the host, as are the signal's losses, in float64, and what is known.
             signal: this step's.
         """
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """The mixing of this step; the plain sum if the Gramian is unusable."""
-        gradients, (losses,) = seen_gradients(self, signal, signal.losses)
+        here = () if signal.known is None else (signal.known,)
+        gradients, (losses, *known) = seen_gradients(self, signal, signal.losses, *here)
         plain = torch.ones_like(signal.losses)
-        mixing = self.mix(gradients, replace(signal, losses=losses))
-        found = torch.where(gradients.told, mixing, 1.0)
+        shown = replace(signal, losses=losses, known=known[0] > 0 if known else None)
+        found = torch.where(gradients.told, self.mix(gradients, shown), 1.0)
         mixing = within_range(found, plain)
         if self.smoothing:
-            mixing, state = self._smoothed(mixing, gradients.told.to(plain.device), state)
+            told = gradients.told & (gradients.norms > 0)
+            mixing, state = self._smoothed(mixing, told.to(plain.device), state)
         return Combined(plain, mixing=mixing), state
 
     def _smoothed(self, mixing: Tensor, told: Tensor, state: State) -> tuple[Tensor, State]:
-        """The average with the last v, which stays unchanged if this step's Gramian is unusable."""
+        """The average with the last v, which stays unchanged of tasks (K,) that are not told of."""
         begun, last = state["begun"], state["mixing"]
         past = torch.where(begun > 0, last, mixing)
         mixing = torch.where(told, self.smoothing * past + (1 - self.smoothing) * mixing, mixing)

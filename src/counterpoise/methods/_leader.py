@@ -67,7 +67,8 @@ def update_weights(
     r_k = (l_k / l_k(0)) / mean_j (l_j / l_j(0)) and the constant target
     T_k = (1/K) ||sum_j omega_j grad_W l_j|| r_k^alpha (or mean_j omega_j G_j r_k^alpha),
     it descends sum_k |omega_k G_k - T_k|, whose derivative is sign(omega_k G_k - T_k) G_k; then
-    omega is kept positive and rescaled so that it sums to K.
+    omega is kept positive and rescaled so that it sums to K. K counts tasks with a known label in
+    the batch; the weight of another, and its optimizer's moments, stay as they are.
 
     Args:
         state: the weights and their associated state.
@@ -78,35 +79,45 @@ def update_weights(
     """
     tasks = len(signal.losses)
     omega = state["omega"].double()
+    # A task without a known label in the batch has no gradient that could be compared: the others
+    # are compared with each other, and share among them what is not its own.
+    here = torch.ones_like(omega, dtype=torch.bool) if signal.known is None else signal.known
+    count = here.sum().clamp(min=1)
+
+    def mean_of(values: Tensor) -> Tensor:
+        return torch.where(here, values, 0.0).sum() / count
+
     # l_k(0) is the first loss for which a label was known; until then a task makes no progress.
-    there = signal.losses > 0
-    if signal.known is not None:
-        there = there & signal.known
     initial = torch.where(
-        there & (state["initial_losses"] == 0), signal.losses, state["initial_losses"]
+        (signal.losses > 0) & here & (state["initial_losses"] == 0),
+        signal.losses,
+        state["initial_losses"],
     )
     progress = torch.where(initial > 0, signal.losses / torch.where(initial > 0, initial, 1), 1)
     progress = progress.double()
-    mean = progress.mean()
+    mean = mean_of(progress)
     # Where all losses have reached zero there is no slowest task: treated as at the start.
     relative = torch.where(mean == 0, 1.0, progress / torch.where(mean == 0, 1.0, mean))
     if options.target == "norm_of_mean":
-        magnitude = combined_norm / tasks
+        magnitude = combined_norm / count
     else:
-        magnitude = (omega * norms).mean()
+        magnitude = mean_of(omega * norms)
     target = magnitude * relative.pow(options.alpha)
     slope = torch.sign(omega * norms - target) * norms
     # A negative loss has no relative training rate: let it show (the sign of NaN is 0), so that the
     # run ends, which is recorded as its result.
     slope = torch.where(torch.isfinite(target), slope, target)
-    first, second = state["omega_first_moment"], state["omega_second_moment"]
+    before = state["omega_first_moment"], state["omega_second_moment"]
+    first, second = before
     if options.weight_optimizer == "adam":
         first, second, slope = adam(first, second, slope, signal.step)
-    omega = (omega - options.rate(signal) * slope).clamp(min=SMALLEST_WEIGHT)
+    moved = (omega - options.rate(signal) * slope).clamp(min=SMALLEST_WEIGHT)
+    share = tasks - torch.where(here, 0.0, omega).sum()
+    moved = share * moved / torch.where(here, moved, 0.0).sum()
     return {
         **state,
-        "omega": (tasks * omega / omega.sum()).to(state["omega"].dtype),
-        "omega_first_moment": first,
-        "omega_second_moment": second,
+        "omega": torch.where(here, moved, omega).to(state["omega"].dtype),
+        "omega_first_moment": torch.where(here, first, before[0]),
+        "omega_second_moment": torch.where(here, second, before[1]),
         "initial_losses": initial,
     }

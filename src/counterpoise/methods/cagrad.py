@@ -59,8 +59,16 @@ class CAGrad(GramianMethod):
 
     def mix(self, gradients: Gradients, signal: Signal) -> Tensor:
         """TorchJD's weights, rescaled."""
+        if signal.known is None or not signal.known.any():
+            return self._weights(gradients.gramian)
+        # The mean g_0 and its ball are those of the tasks that have a label in the batch.
+        found = torch.zeros_like(gradients.norms)
+        found[signal.known] = self._weights(gradients.gramian[signal.known][:, signal.known])
+        return found
+
+    def _weights(self, gramian: Tensor) -> Tensor:
         c = self.rule.c
-        found = torchjd_weights("CAGradWeighting", gradients.gramian, c=c, norm_eps=1e-8)
+        found = torchjd_weights("CAGradWeighting", gramian, c=c, norm_eps=1e-8)
         if not found.any():
             found = torch.full_like(found, 1 / len(found))
         return found / {"none": 1, "square": 1 + c**2, "linear": 1 + c}[self.rule.rescale]

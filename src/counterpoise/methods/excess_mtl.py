@@ -17,6 +17,7 @@ at a high loss, so noisy labels do not earn weight.
   epochs with equal weights and uses their mean.
 - A task whose gradient is zero at the first step has no scale; it counts as e_k = 0 until it has a
   gradient, and its excess at that step then becomes the scale. Public code divides by zero.
+- A task without a known label in the batch keeps its weight: it is not one that has converged.
 - h rather than its square is stored, since squares of large gradients leave the range of float32.
   Weights are stored as logarithms.
 - The public code's option to use gradients at the representation is left out: in LibMTL its weights
@@ -38,9 +39,18 @@ from counterpoise.methods._norms import blocks_of
 from counterpoise.spec import base
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from counterpoise.methods._base import Shape
 
 FLOOR = 1e-7
+
+
+def _among(here: Tensor, moved: Tensor, before: Tensor) -> Tensor:
+    """(K,) logarithms of shares: the tasks that are here share what they have had; others stay."""
+    nothing = torch.full_like(moved, -torch.inf)
+    held, now = (torch.where(here, each, nothing).logsumexp(0) for each in (before, moved))
+    return torch.where(here, moved - now + held, before)
 
 
 class ExcessMTL(Method):
@@ -92,7 +102,11 @@ class ExcessMTL(Method):
         excess = torch.stack(parts).sum(0)
         first = torch.where(state["first_excess"] > 0, state["first_excess"], excess)
         relative = torch.where(first > 0, excess / first, 0.0)
-        shares = (state["log_shares"] + self.rule.step_size * relative).log_softmax(0)
+        shares = state["log_shares"] + self.rule.step_size * relative
+        if signal.known is None:
+            shares = shares.log_softmax(0)
+        else:
+            shares = _among(signal.known, shares, state["log_shares"])
         weights = (self.shape.tasks * shares.exp()).to(signal.losses.dtype)
         following = {"log_shares": shares, "first_excess": first, "curvature": curvature}
         return Combined(weights), following

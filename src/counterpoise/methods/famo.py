@@ -95,7 +95,8 @@ class FAMO(Method):
             name: torch.zeros(self.shape.tasks, dtype=torch.float64)
             for name in ("logits", "first_moment", "second_moment", "losses_before")
         }
-        return {**nothing, "count": torch.zeros((), dtype=torch.float64)}
+        everywhere = torch.ones(self.shape.tasks, dtype=torch.float64)
+        return {**nothing, "here": everywhere, "count": torch.zeros((), dtype=torch.float64)}
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those above their bounds."""
@@ -106,23 +107,29 @@ class FAMO(Method):
         losses = signal.losses.double()
         pull = state["logits"].softmax(0) / self._above(losses)
         weights = (pull / pull.sum()).to(signal.losses.dtype)
-        return Combined(weights), {**state, "losses_before": losses}
+        here = torch.ones_like(losses) if signal.known is None else signal.known.double()
+        return Combined(weights), {**state, "losses_before": losses, "here": here}
 
     def after_step(self, state: State, losses: Tensor) -> State:
-        """One step of Adam on the logits."""
-        rule, logits = self.rule, state["logits"]
+        """One step of Adam on the logits of tasks that have had a known label in the batch.
+
+        The others have not been seen to fall: they take no part, and their logits stay.
+        """
+        rule, logits, here = self.rule, state["logits"], state["here"] > 0
         delta = self._above(state["losses_before"]).log() - self._above(losses.double()).log()
         shares = logits.softmax(0)
-        slope = shares * (delta - (shares * delta).sum()) + rule.decay * logits
-        count = state["count"]
-        first, second, move = adam(state["first_moment"], state["second_moment"], slope, count)
-        return {
-            **state,
+        taking = shares * state["here"]
+        mean = (taking * delta).sum() / torch.where(here.any(), taking.sum(), 1.0)
+        slope = shares * (delta - mean) + rule.decay * logits
+        first, second = state["first_moment"], state["second_moment"]
+        first, second, move = adam(first, second, slope, state["count"])
+        moved = {
             "logits": logits - rule.learning_rate * move,
             "first_moment": first,
             "second_moment": second,
-            "count": count + 1,
         }
+        kept = {name: torch.where(here, new, state[name]) for name, new in moved.items()}
+        return {**state, **kept, "count": state["count"] + 1}
 
     def _over(self, losses: Tensor) -> Tensor:
         """(K,) D_k, which may not be positive."""

@@ -78,16 +78,24 @@ class MetaBalance(Method):
 
     def initial_state(self) -> State:
         """No norm yet."""
-        return {"norms": torch.zeros(self.shape.tasks, len(self.shape.tensors)).double()}
+        return {
+            "norms": torch.zeros(self.shape.tasks, len(self.shape.tensors)).double(),
+            "count": torch.zeros(self.shape.tasks, dtype=torch.float64),
+        }
 
     def combine(self, state: State, signal: Signal) -> tuple[Combined, State]:
         """Track the norms, then scale each tensor's gradients towards the target's norm."""
         assert signal.jacobian is not None
         rule, parts = self.rule, torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
         before, found = state["norms"], torch.stack([norms_of(part) for part in parts], dim=1)
-        norms = rule.beta * before + (1 - rule.beta) * found
+        norms, count = rule.beta * before + (1 - rule.beta) * found, state["count"] + 1
         if signal.known is not None:  # a batch without labels says nothing of a task's norms
             norms = torch.where(signal.known[:, None], norms, before)
+            count = torch.where(signal.known, count, state["count"])
+        following = {"norms": norms, "count": count}
+        # An average over few steps is too small; of as many steps, the bias cancels in the ratio.
+        bias = 1 - rule.beta ** count.clamp(min=1)
+        norms = norms * (bias.max() / bias)[:, None]
         target = 0 if rule.target is None else self.shape.names.index(rule.target)
         ratio = torch.where(norms > 0, norms[target] / torch.where(norms > 0, norms, 1), 1.0)
         if rule.strategy == "reduce":
@@ -96,4 +104,4 @@ class MetaBalance(Method):
             ratio = ratio.clamp(min=1)
         factors = (rule.relax * ratio + (1 - rule.relax)).clamp(max=torch.finfo(parts[0].dtype).max)
         mixed = [factors[:, n].to(part.dtype) @ part for n, part in enumerate(parts)]
-        return Combined(torch.ones_like(signal.losses), trunk=torch.cat(mixed)), {"norms": norms}
+        return Combined(torch.ones_like(signal.losses), trunk=torch.cat(mixed)), following

@@ -93,4 +93,10 @@ class MGDA(GramianMethod):
             divisors = divisors * signal.losses
         # Division by a zero gradient's norm or by a non-positive loss is impossible.
         divisors = torch.where(divisors > 0, divisors, 1)
-        return shortest(gradients.scaled(1 / divisors).rows) / divisors
+        rows = gradients.scaled(1 / divisors).rows
+        if signal.known is None or not signal.known.any():
+            return shortest(rows) / divisors
+        # A missing gradient is not one of length zero, which would be the shortest by itself.
+        found = torch.zeros_like(divisors)
+        found[signal.known] = shortest(rows[signal.known])
+        return found / divisors

@@ -103,9 +103,12 @@ class MTAdam(Method):
         assert signal.jacobian is not None
         parts = torch.split(signal.jacobian, list(self.shape.tensors), dim=1)
         norms = torch.stack([norms_of(part) for part in parts], dim=1)
-        if signal.step > 0:
-            norms = self.rule.beta3 * before + (1 - self.rule.beta3) * norms
-        if signal.known is not None:  # a batch without labels says nothing of a task's norms
+        followed = self.rule.beta3 * before + (1 - self.rule.beta3) * norms
+        if signal.known is None:
+            norms = norms if signal.step == 0 else followed
+        else:  # a batch without labels says nothing of a task's norms
+            begun = (before > 0).any(dim=1, keepdim=True)
+            norms = torch.where(begun, followed, norms)
             norms = torch.where(signal.known[:, None], norms, before)
         there = norms > NO_NORM
         anchor = there & (there.long().cumsum(0) == 1)

@@ -67,7 +67,8 @@ class NashMTL(LevelMethod):
         every: Annotated[int, Field(ge=1)] = 1
         """Steps between two bargains; in between, alpha stays (Algorithm 1 and public code: 1)."""
         heads: Literal["own", "weighted"] = "own"
-        """Heads receive their own gradients, or alpha_k times them as in the public code."""
+        """Heads receive their own gradients, or alpha_k times them as in the public code, which
+        limits the shared parameters' update only."""
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__(options, shape)
@@ -81,11 +82,14 @@ class NashMTL(LevelMethod):
         """A bargain, or the last one again."""
         gradients, (alpha,) = seen_gradients(self, signal, state["alpha"])
         if gradients.told and signal.step % self.rule.every == 0:
-            alpha = fair_weights(gradients, 1.0)
+            # One without a gradient, or a label in the batch, keeps that of its last bargain.
+            alpha = torch.where(gradients.norms > 0, fair_weights(gradients, 1.0), alpha)
         following = {"alpha": within_range(alpha, state["alpha"])}
         if gradients.told and self.rule.max_norm:
             length = float((alpha @ gradients.rows).norm() * gradients.scale)
             alpha = alpha * min(1.0, self.rule.max_norm / max(length, 1e-300))
         mixing = within_range(alpha, signal.losses)
-        weights = mixing if self.rule.heads == "weighted" else torch.ones_like(mixing)
+        weights = torch.ones_like(mixing)
+        if self.rule.heads == "weighted":
+            weights = following["alpha"].to(mixing)
         return Combined(weights, mixing=mixing), following

@@ -77,7 +77,9 @@ def _in_span(own: Tensor, shared: Tensor, current: Tensor, rate: float) -> Tenso
     rows = torch.cat([shared.expand_as(pulled), pulled, torch.zeros_like(pulled[:, :1])], 1)
     usable = torch.isfinite(rows).flatten(1).all(1)[:, None, None]
     basis, _ = torch.linalg.qr(torch.where(usable, rows, 0).mT)
-    same = torch.eye(basis.shape[-1]).to(basis).expand(len(basis), -1, -1)
+    same = torch.eye(basis.shape[-1], dtype=basis.dtype, device=basis.device).expand(
+        len(basis), -1, -1
+    )
     away, along = (pulled - shared) @ basis, shared @ basis
     inner = same + 2 * rate / len(shared) * away.mT @ along
     usable = usable & torch.isfinite(inner).flatten(1).all(1)[:, None, None]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from counterpoise.errors import UserError
 from counterpoise.files import atomic
 
 log = logging.getLogger(__name__)
@@ -53,14 +54,24 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
     """The newest undamaged state, or None.
 
     Nothing in the file can run code: torch's restricted unpickler reads it.
+
+    Raises:
+        UserError: a state is there that cannot be read.
     """
     for candidate in (path, path.with_suffix(".previous")):
         try:
             content = candidate.read_bytes()
-        except OSError:
+        except FileNotFoundError:
             continue
+        except OSError as error:
+            raise UserError(
+                f"a training's state cannot be read ({error.strerror or error})",
+                where=candidate,
+                remedy="make it readable, or delete it to train from the start",
+            ) from error
         body, checksum = content[:-32], content[-32:]
         if hashlib.sha256(body).digest() != checksum:
+            log.warning("%s is damaged and is passed over", candidate)
             continue
         try:
             state: dict[str, Any] = torch.load(
