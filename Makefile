@@ -28,7 +28,7 @@ demo: $(READY) ## Rebuild everything offline on stand-in data, and say where the
 	@echo "The report: $(CURDIR)/reports/demo/index.html"
 
 test: $(READY) ## Run the tests, except those marked slow
-	python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lock: $(UV) ## Refresh requirements.lock: every platform, hashed, without addresses
 	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
