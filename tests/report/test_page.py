@@ -219,36 +219,32 @@ def test_tables_sort_by_a_column_and_go_back(visit: Any) -> None:
     assert texts_of(page, table, 2) == before
 
 
+def a_table(browser: Any, kind: str, heads: str, rows: str) -> Any:
+    """A page with nothing but a table, and the report's script."""
+    page = browser.new_page()
+    page.set_content(
+        f"""<details class="toc"></details><table class="{kind}">
+        <thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"""
+    )
+    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    return page
+
+
 def test_cells_with_a_unit_of_their_own_sort_by_what_they_say(browser: Any) -> None:
     """A duration in hours is longer than one in seconds, whatever its number."""
     spans = (("2.1 h", 7560.0), ("85.0 s", 85.0), ("3.5 min", 210.0))
     rows = "".join(f'<tr><td data-sort="{key}">{text}</td></tr>' for text, key in spans)
-    page = browser.new_page()
-    page.set_content(
-        f"""<details class="toc"></details><table class="sortable">
-        <thead><tr><th>time</th></tr></thead><tbody>{rows}</tbody></table>"""
-    )
-    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    page = a_table(browser, "sortable", "<th>time</th>", rows)
     page.locator("th button").click()
     assert page.locator("tbody td").all_inner_texts() == ["85.0 s", "3.5 min", "2.1 h"]
     page.close()
 
 
 def test_numbers_sort_as_numbers_however_they_are_written(browser: Any) -> None:
-    texts = [
-        "\N{ALMOST EQUAL TO}0.3",
-        "not measured",
-        "1204",
-        "\N{ALMOST EQUAL TO}\N{MINUS SIGN}0.5",
-        ".1031",
-    ]
+    about = "\N{ALMOST EQUAL TO}"
+    texts = [f"{about}0.3", "not measured", "1204", f"{about}\N{MINUS SIGN}0.5", ".1031"]
     rows = "".join(f"<tr><td>{text}</td></tr>" for text in texts)
-    page = browser.new_page()
-    page.set_content(
-        f"""<details class="toc"></details><table class="sortable">
-        <thead><tr><th>score</th></tr></thead><tbody>{rows}</tbody></table>"""
-    )
-    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    page = a_table(browser, "sortable", "<th>score</th>", rows)
     page.locator("th button").click()
     assert page.locator("tbody td").all_inner_texts() == [texts[n] for n in (3, 4, 0, 2, 1)]
     page.close()
@@ -258,12 +254,7 @@ def test_a_table_of_one_row_keeps_its_lines_in_their_order(browser: Any) -> None
     """The paper's number, ours and their difference are one line of the table."""
     lines = (("printed", 3), ("ours", 1), ("difference", -2))
     rows = "".join(f'<tr class="{kind}"><th>{kind}</th><td>{n}</td></tr>' for kind, n in lines)
-    page = browser.new_page()
-    page.set_content(
-        f"""<details class="toc"></details><table class="results sortable">
-        <thead><tr><th>row</th><th>score</th></tr></thead><tbody>{rows}</tbody></table>"""
-    )
-    page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    page = a_table(browser, "results sortable", "<th>row</th><th>score</th>", rows)
     for head in page.locator("th button").all():
         head.click()
         assert page.locator("tbody th").all_inner_texts() == [kind for kind, _ in lines]
