@@ -73,12 +73,15 @@ class Results:
             ends = {str(seed): {"trouble": None} for seed in seeds}
             write_json(root / training.file("record.json"), {"seeds": ends})
 
-    def change(self, paper: str, experiment: str, run: str, task: str, metric: str) -> None:
-        """Make one score undefined for every seed."""
+    def change(
+        self, paper: str, experiment: str, run: str, task: str, metric: str, seed: str = ""
+    ) -> None:
+        """Make one score undefined for every seed, or for one."""
         training = self.plan.trainings[self.plan.runs[paper, experiment, run].cells[task]]
         content = read_json(self.root / training.scores)
-        for parts in content["scores"].values():
-            parts["test"][task][metric] = None
+        for own, parts in content["scores"].items():
+            if seed in ("", own):
+                parts["test"][task][metric] = None
         write_json(self.root / training.scores, content)
 
     def table(self, paper: str, name: str) -> Any:
@@ -152,6 +155,15 @@ def test_a_mean_says_which_findings_it_leaves_out(results: Results) -> None:
     others = [value(0, task, "auroc") for task in NAMES if task != "hernia"]
     assert entry["ours"]["values"]["0"] == pytest.approx(100 * np.mean(others))
     assert entry["ours"]["undefined"] == ["hernia"] and "hernia" in entry["reason"]
+
+
+def test_a_mean_says_which_seeds_it_leaves_out(results: Results) -> None:
+    """The finding has a score: what is missing is one seed's."""
+    results.change("rotograd", "chest", "uniform", "hernia", "auroc", seed="2")
+    entry = results.table("rotograd", "chest-scores")["uniform"]["auroc"]
+    assert set(entry["ours"]["values"]) == {"0", "1"} and entry["ours"]["undefined"] == []
+    assert entry["reason"] == "mean without seed 2, which lacks a task's score"
+    assert "partial" in entry["marks"]
 
 
 def predictions(seeds: int = 2, none: str = "") -> pd.DataFrame:

@@ -95,3 +95,14 @@ def test_memory_is_that_of_the_device_where_there_is_one(tmp_path: Path) -> None
     assert scores(tmp_path).cost(KEY, "peak_memory_mib").values == {"all": 70.0}
     write_json(tmp_path / "record.json", {**record, "device_peak_memory_mib": None})
     assert scores(tmp_path).cost(KEY, "peak_memory_mib").values == {"all": 900.0}
+
+
+def test_findings_that_joint_scores_leave_out(tmp_path: Path) -> None:
+    """Those without a score in every seed, for want of positives; not a seed's own failure."""
+    found = scores(tmp_path)
+    full, lacking = {"auroc": 0.5, "f1": 0.5}, {"auroc": None, "f1": 0.0}
+    seeds = ({"a": full, "b": lacking, "c": lacking}, {"a": full, "b": full, "c": lacking})
+    joint = {"f1_macro": 0.3, "auroc_micro": None}
+    parts = {str(n): {"test": {**tasks, "all": joint}} for n, tasks in enumerate(seeds)}
+    found._files[KEY] = {"scores": parts}
+    assert found.without_a_score(KEY) == ("c",)

@@ -59,8 +59,9 @@ def _left_out(ours: Ours) -> str:
     if ours.undefined:
         parts.append(f"{', '.join(ours.undefined)}, whose score is undefined on these items")
     if ours.lost:
-        seeds = "seeds" if len(ours.lost) > 1 else "seed"
-        parts.append(f"{seeds} {', '.join(ours.lost)}, which lack a task's score")
+        several = len(ours.lost) > 1
+        words = ("seeds", "lack") if several else ("seed", "lacks")
+        parts.append(f"{words[0]} {', '.join(ours.lost)}, which {words[1]} a task's score")
     return f"mean without {'; without '.join(parts)}"
 
 

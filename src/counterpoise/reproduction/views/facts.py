@@ -261,7 +261,7 @@ def _history(scores: Scores, run: RunPlan) -> pd.DataFrame:
 def _partly(scores: Iterable[Measured]) -> bool:
     """Whether a task lacks a score in some run, or one of its seeds."""
     seeds = [one.values.keys() for one in scores]
-    return (bool(seeds) and not all(seeds)) or any(one != seeds[0] for one in seeds)
+    return not all(seeds) or any(one != seeds[0] for one in seeds)
 
 
 def _both(one: ByTask, other: ByTask) -> list[str]:
