@@ -105,4 +105,5 @@ def test_findings_that_joint_scores_leave_out(tmp_path: Path) -> None:
     joint = {"f1_macro": 0.3, "auroc_micro": None}
     parts = {str(n): {"test": {**tasks, "all": joint}} for n, tasks in enumerate(seeds)}
     found._files[KEY] = {"scores": parts}
-    assert found.without_a_score(KEY) == ("c",)
+    assert found.without_a_score(KEY, "auroc") == ("c",)
+    assert found.without_a_score(KEY, "f1") == ()

@@ -10,7 +10,7 @@ Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning" (NeurIPS 
 
 The weights are computed by TorchJD (which solves for w with Clarabel; the paper's code uses SLSQP).
 
-- Where g_w vanishes (a single task without a gradient is enough), TorchJD gives the shared
+- Where g_w vanishes (a single labelled task without a gradient is enough), TorchJD gives the shared
   parameters a zero update, which lies outside the ball; here, as in the paper's code, they receive
   g_0.
 - ``rescale`` divides by 1 + c^2 or 1 + c: the paper's code and LibMTL use the former by default,

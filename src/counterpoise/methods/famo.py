@@ -90,13 +90,12 @@ class FAMO(Method):
         return unknown_tasks("min_losses", options.min_losses, tasks)
 
     def initial_state(self) -> State:
-        """Equal logits with their optimizer's moments and its count of steps."""
+        """Equal logits with their optimizer's moments and its counts of steps."""
         nothing = {
             name: torch.zeros(self.shape.tasks, dtype=torch.float64)
-            for name in ("logits", "first_moment", "second_moment", "losses_before")
+            for name in ("logits", "first_moment", "second_moment", "losses_before", "count")
         }
-        everywhere = torch.ones(self.shape.tasks, dtype=torch.float64)
-        return {**nothing, "here": everywhere, "count": torch.zeros((), dtype=torch.float64)}
+        return {**nothing, "here": torch.ones(self.shape.tasks, dtype=torch.float64)}
 
     def usable(self, losses: Tensor) -> Tensor:
         """Those above their bounds."""
@@ -129,7 +128,7 @@ class FAMO(Method):
             "second_moment": second,
         }
         kept = {name: torch.where(here, new, state[name]) for name, new in moved.items()}
-        return {**state, **kept, "count": state["count"] + 1}
+        return {**state, **kept, "count": state["count"] + state["here"]}
 
     def _over(self, losses: Tensor) -> Tensor:
         """(K,) D_k, which may not be positive."""

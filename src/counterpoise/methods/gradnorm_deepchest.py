@@ -82,9 +82,14 @@ class GradNormDeepChest(Method):
         squares = signal.gramian.diagonal().clamp(max=largest).double()
         squares = squares + signal.head_norms.clamp(max=largest**0.5).double().square()
         norms = omega.double() * squares.sqrt()
-        target = norms.mean() * count.double().pow(rule.alpha)
+        mean = norms.mean()
+        if signal.known is not None:  # the mean of those that have a gradient
+            mean = torch.where(signal.known, norms, 0.0).sum() / signal.known.sum().clamp(min=1)
+        target = mean * count.double().pow(rule.alpha)
         moved = omega.double() - rule.learning_rate * (norms - target)
         following = moved.clamp(rule.floor, largest).to(omega.dtype)
+        if signal.known is not None:
+            following = torch.where(signal.known, following, omega)
         return Combined(omega), {"omega": following, "count": count}
 
     def end_of_epoch(self, state: State, epoch: Epoch) -> State:

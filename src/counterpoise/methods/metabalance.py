@@ -98,6 +98,8 @@ class MetaBalance(Method):
         norms = norms * (bias.max() / bias)[:, None]
         target = 0 if rule.target is None else self.shape.names.index(rule.target)
         ratio = torch.where(norms > 0, norms[target] / torch.where(norms > 0, norms, 1), 1.0)
+        # A target that has had no label yet has no norm to be a reference.
+        ratio = torch.where(count[target] > 0, ratio, 1.0)
         if rule.strategy == "reduce":
             ratio = ratio.clamp(max=1)
         elif rule.strategy == "enlarge":

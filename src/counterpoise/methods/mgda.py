@@ -8,7 +8,7 @@ Sener and Koltun, "Multi-Task Learning as Multi-Objective Optimization" (NeurIPS
     shared parameters receive  sum_k (alpha_k / n_k) g_k
 
 That vector has an inner product of at least its own squared length with every g_k / n_k, and is
-zero only at Pareto stationary points. One task without a gradient makes it zero for all.
+zero only at Pareto stationary points. One labelled task without a gradient makes it zero for all.
 
 - n_k is 1 (``none``, the default), ||g_k|| (``l2``), l_k (``loss``) or l_k ||g_k|| (``loss+``), the
   choices of Sener and Koltun's code. In that code n_k only affects alpha, by which the raw

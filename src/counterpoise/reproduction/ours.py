@@ -32,8 +32,11 @@ PART = "test"
 CONSTANT = "constant"
 """In place of a seed: the constant predictor's score is one for all."""
 
-MEANS = ("f1_macro", "sensitivity_90")
-"""How joint scores begin that are means over the findings that have one."""
+MEANS = {
+    "f1_macro": "f1", "f1_macro_best": "f1",
+    "sensitivity_90": "auroc", "sensitivity_90_rare": "auroc",
+}  # fmt: skip
+"""Joint scores that are means over findings, and the score that one lacks where it has no part."""
 ONCE = "all"
 """In place of a seed: what was measured once for all of them."""
 
@@ -128,11 +131,11 @@ class Scores:
         units = told["tasks"][task]["units"][name]
         return Measured(found, Draws(values, tuple(told["factors"]), units, told["items"]), largest)
 
-    def without_a_score(self, key: str) -> tuple[str, ...]:
-        """Tasks of a cell that lack a score for want of positives or negatives on the test part."""
+    def without_a_score(self, key: str, name: str) -> tuple[str, ...]:
+        """Tasks of a cell that lack a score in every seed, for want of positives or negatives."""
         every = [parts[PART] for parts in self.file(key)["scores"].values()]
         tasks = [task for task in every[0] if task != ALL_TASKS]
-        return tuple(t for t in tasks if all(None in scores[t].values() for scores in every))
+        return tuple(t for t in tasks if all(one[t].get(name, 0) is None for one in every))
 
     def constant(self, key: str, task: str, name: str) -> Measured:
         """The constant predictor's score, which is one for all seeds."""
@@ -290,7 +293,8 @@ def _together(
     else:
         measured = scores.measured(cells[0], ALL_TASKS, quantity.metric)
         trouble = scores.trouble(cells)
-    undefined = scores.without_a_score(cells[0]) if quantity.metric.startswith(MEANS) else ()
+    behind = MEANS.get(quantity.metric)
+    undefined = scores.without_a_score(cells[0], behind) if behind else ()
     return Ours(measured.scaled(scale), None, cells, trouble, undefined), ""
 
 
