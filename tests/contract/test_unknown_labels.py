@@ -348,3 +348,26 @@ def test_a_target_without_a_label_yet_is_no_reference() -> None:
     trunk = method.combine(method.initial_state(), signal)[0].trunk
     assert trunk is not None
     torch.testing.assert_close(trunk, own[1].sum(0))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "inverse_sqrt"])
+def test_a_share_at_the_representation_is_not_too_large_where_it_begins_late(schedule: str) -> None:
+    method = method_of("db_mtl", 2, NUMBERS, level="features", beta=0.9, schedule=schedule)
+    state = method.initial_state()
+    for step in range(30):
+        combined, state = method.combine(state, shown(method, state, step, [True, step >= 29]))
+    assert combined.mixing is not None
+    assert float(combined.mixing[1] / combined.mixing[0]) == pytest.approx(1, rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["gradnorm", "rotograd", "rotograd_sgd"])
+def test_the_first_step_of_a_weight_has_the_leaders_rate_however_late(name: str) -> None:
+    """Adam's moments begin with the task's first label, and so does their correction."""
+    method = method_of(name, 2, NUMBERS, leader_learning_rate=0.02, decay=1.0)
+    state = method.initial_state()
+    for step in range(1000, 1040):
+        _, state = method.combine(state, shown(method, state, step, [True, False]))
+    assert state["omega"].tolist() == [1, 1]
+    own = noise(7) * torch.tensor([1.0, 0.1])[:, None, None]
+    _, state = method.combine(state, signal_of(method, state, own, step=1040))
+    assert 1.005 < float(state["omega"][1]) < 1.025

@@ -49,9 +49,10 @@ class LeaderOptions(base.Options):
 
 
 def initial_weights(tasks: int) -> State:
-    """Omega = 1, the moments of its optimizer and the losses that the training rates refer to."""
+    """Omega = 1, its optimizer's state and the losses that the training rates refer to."""
     return {
         "omega": torch.ones(tasks),
+        "omega_steps": torch.zeros(tasks, dtype=torch.float64),
         "omega_first_moment": torch.zeros(tasks, dtype=torch.float64),
         "omega_second_moment": torch.zeros(tasks, dtype=torch.float64),
         "initial_losses": torch.zeros(tasks),
@@ -68,7 +69,7 @@ def update_weights(
     T_k = (1/K) ||sum_j omega_j grad_W l_j|| r_k^alpha (or mean_j omega_j G_j r_k^alpha),
     it descends sum_k |omega_k G_k - T_k|, whose derivative is sign(omega_k G_k - T_k) G_k; then
     omega is kept positive and rescaled so that it sums to K. K counts tasks with a known label in
-    the batch; the weight of another, and its optimizer's moments, stay as they are.
+    the batch; the weight of another, and its optimizer's state, stay as they are.
 
     Args:
         state: the weights and their associated state.
@@ -110,13 +111,14 @@ def update_weights(
     before = state["omega_first_moment"], state["omega_second_moment"]
     first, second = before
     if options.weight_optimizer == "adam":
-        first, second, slope = adam(first, second, slope, signal.step)
+        first, second, slope = adam(first, second, slope, state["omega_steps"])
     moved = (omega - options.rate(signal) * slope).clamp(min=SMALLEST_WEIGHT)
     share = tasks - torch.where(here, 0.0, omega).sum()
     moved = share * moved / torch.where(here, moved, 0.0).sum()
     return {
         **state,
         "omega": torch.where(here, moved, omega).to(state["omega"].dtype),
+        "omega_steps": state["omega_steps"] + here,
         "omega_first_moment": torch.where(here, first, before[0]),
         "omega_second_moment": torch.where(here, second, before[1]),
         "initial_losses": initial,

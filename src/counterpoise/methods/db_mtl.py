@@ -25,8 +25,9 @@ memory for two K x P matrices, unless ``level: features`` is set.
   gradients of the parameters, and the public library does not support the representation; without
   ``norm`` this is ``scale_invariant``.
 - A batch without a label for a task says nothing about its gradient: the task's average stays
-  unchanged, still counts for alpha, and takes no part in that step. The paper's tasks have all
-  labels.
+  unchanged, still counts for alpha, and takes no part in that step. A norm at Z that begins late
+  begins as if it had been the same from the start: from zero, it would be too small beside the
+  others', and the task's share too large. The paper's tasks have all labels.
 - The log needs positive losses: otherwise the run ends, which is recorded as its result.
 """
 
@@ -98,7 +99,8 @@ class DBMTL(Method):
     def initial_state(self) -> State:
         """No gradient yet."""
         if self.rule.level == "features":
-            return {"norms": torch.zeros(self.shape.tasks, dtype=torch.float64)}
+            norms = torch.zeros(self.shape.tasks, dtype=torch.float64)
+            return {"norms": norms, "mass": torch.zeros((), dtype=torch.float64)}
         return {"average": torch.zeros(()).expand(self.shape.tasks, self.shape.parameters)}
 
     def usable(self, losses: Tensor) -> Tensor:
@@ -142,12 +144,14 @@ class DBMTL(Method):
         self, state: State, signal: Signal, weights: Tensor, beta: float
     ) -> tuple[Combined, State]:
         """Its counterpart at Z."""
-        before, norms = state["norms"], weights * norms_of(signal.gradients)
-        norms = beta * before + (1 - beta) * norms
+        before, current = state["norms"], weights * norms_of(signal.gradients)
+        norms = beta * before + (1 - beta) * current
+        mass = beta * state["mass"] + (1 - beta)  # what a constant norm of one has become
         if signal.known is not None:
+            norms = torch.where(before > 0, norms, mass * current)
             norms = torch.where(signal.known, norms, before)
         factors = self._factors(norms).to(weights.dtype) if self.rule.norm else 1
-        return Combined(weights, mixing=factors * weights), {"norms": norms}
+        return Combined(weights, mixing=factors * weights), {"norms": norms, "mass": mass}
 
     def _factors(self, norms: Tensor) -> Tensor:
         """(K,) alpha / (n_k + epsilon), from the norms n_k."""
