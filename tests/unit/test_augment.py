@@ -286,7 +286,7 @@ def test_points_cannot_be_augmented(tmp_path: Path) -> None:
     part = problem.parts["train"]
     part.inputs = part.inputs.float()
     error = error_of(lambda: Replicate(problem, 0, tmp_path / "state"))
-    assert "are no images" in str(error)
+    assert "are not images" in str(error)
 
 
 @pytest.mark.parametrize(

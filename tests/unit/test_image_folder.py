@@ -137,10 +137,10 @@ def test_parts_of_the_table(folder: Path) -> None:
 
 WRONG = {
     "absent file": ("four.png", "five.png", 5, "'five.png', which is not in"),
-    "outside": ("four.png", "../four.png", 5, "no file below the folder"),
-    "absolute": ("four.png", "/etc/passwd", 5, "no file below the folder"),
+    "outside": ("four.png", "../four.png", 5, "not a file in the folder"),
+    "absolute": ("four.png", "/etc/passwd", 5, "not a file in the folder"),
     "twice": ("four.png", "a/one.png", 5, "has a row already in line 2"),
-    "no patient": ("p2", "", 4, "tells no patient"),
+    "no patient": ("p2", "", 4, "does not name a patient"),
     "no label": ("-1,1.0", "2,1.0", 5, "Mass is '2', not 1, 0, -1"),
     "a word": ("-1,1.0", "yes,1.0", 5, "Mass is 'yes'"),
     "no column": ("Mass", "Mas", 1, "no column 'Mass'; the nearest that it has is 'Mas'"),

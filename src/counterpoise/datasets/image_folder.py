@@ -103,13 +103,13 @@ class Options(base.Options):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"labels give the name {twice[0]!r} twice")
         if taken := sorted(set(names) & _TAKEN):
-            raise ValueError(f"a label cannot be called {taken[0]!r}; rename its column")
+            raise ValueError(f"a label cannot be called {taken[0]!r}: rename its column")
         if stray := sorted(set(self.uncertain_of) - set(self.labels)):
-            raise ValueError(f"uncertain_of names {stray[0]!r}, which is no label")
+            raise ValueError(f"uncertain_of names {stray[0]!r}, which is not a label")
         try:
             groups = re.compile(self.patient_pattern).groups
         except re.error as error:
-            raise ValueError(f"patient_pattern is no regular expression: {error}") from error
+            raise ValueError(f"patient_pattern is not a regular expression: {error}") from error
         if self.patient_pattern and not groups:
             raise ValueError("patient_pattern has no group, as in `patient([0-9]+)`")
         return self
@@ -196,7 +196,7 @@ def _read_table(path: Path, options: Options) -> tuple[pd.DataFrame, dict[str, i
         ]
         found.append((name, _patient(patient, options, where), part, *values))
     if not found:
-        raise UserError("no row counts", where=path, remedy="mend `only` under the options")
+        raise UserError("no row is left", where=path, remedy="correct `only` under the options")
     names = [name_of(label) for label in options.labels]
     index = pd.DataFrame(found, columns=["name", "patient", "part", *names])
     return index.astype(dict.fromkeys(names, np.int8)), lines
@@ -208,7 +208,7 @@ def _file_name(text: str, prefix: str, where: str) -> str:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or set(name) & {"\\", "\0", ":"}:
         raise UserError(
-            f"{text!r} is no file below the folder",
+            f"{text!r} is not a file in the folder",
             where=where,
             remedy="write names that start from the folder, or give their `prefix`",
         )
@@ -223,7 +223,7 @@ def _patient(text: str, options: Options, where: str) -> str:
         found = (match[1] or "") if match else ""
     if not found:
         raise UserError(
-            f"{text!r} tells no patient",
+            f"{text!r} does not name a patient",
             where=where,
             remedy="correct the row, or `patient` and `patient_pattern` under the options",
         )
@@ -233,7 +233,7 @@ def _patient(text: str, options: Options, where: str) -> str:
 def _part(text: str, where: str) -> str:
     if text.lower() not in _PARTS:
         raise UserError(
-            f"{text!r} is no part", where=where, remedy="write train, validation or test"
+            f"{text!r} is not a part", where=where, remedy="write train, validation or test"
         )
     return _PARTS[text.lower()]
 

@@ -189,6 +189,6 @@ def check_augment(augment: Augment | None, shape: tuple[int, ...], *, images: bo
     """
     if augment is not None and (len(shape) != 3 or not images):
         raise UserError(
-            f"inputs of shape {shape} are no images, so that `augment` cannot change them",
+            f"inputs of shape {shape} are not images, which `augment` needs",
             remedy="leave `augment` out of the protocol",
         )

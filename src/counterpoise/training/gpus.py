@@ -73,7 +73,7 @@ def _first_free(locks: list[FileLock], stopped: Callable[[], bool]) -> int:
         if stopped():
             raise Interrupted
         if not told:
-            log.info("other jobs hold all GPUs (%d); waiting for one", len(locks))
+            log.info("all %d GPUs are in use by other jobs; waiting for one", len(locks))
             told = True
         time.sleep(WAIT)
 

@@ -114,7 +114,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     if isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values()):
         return found
-    raise UserError("holds anything but weights", where=path, remedy="fetch the file again")
+    raise UserError("holds other things than weights", where=path, remedy="fetch the file again")
 
 
 def put(network: Network, tensors: dict[str, Tensor], path: Path) -> None:

@@ -70,7 +70,7 @@ def device_of(wish: str | torch.device) -> torch.device:
     if wish == "auto":
         return torch.device("cuda" if found else "cpu")
     if wish not in ("cpu", "cuda") or (wish == "cuda" and not found):
-        raise UserError(f"no {wish} device is found or known", remedy="set `device: auto`")
+        raise UserError(f"there is no {wish} device here", remedy="set `device: auto`")
     return torch.device(wish)
 
 
