@@ -247,7 +247,7 @@ def without_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Inputs
 
 def test_what_printed_numbers_settle_needs_no_run(without_runs: tuple[Plan, Inputs]) -> None:
     files = without_runs[1].papers["db-mtl"]
-    assert files.trends["figure-5"]["word"] == "holds"
+    assert files.trends["figure-5"]["printed"]["word"] == "holds"
     assert [ranked["datasets"] for ranked in files.rankings] == [5]
     assert any("assembled here" in notice.what for notice in files.notices)
 

@@ -2,7 +2,8 @@
 
 Each claim ends with one word (holds, does not hold, inconclusive, not testable) and its basis.
 The paper's own numbers settle a claim that speaks of them, and any claim that they contradict;
-that they agree with a claim about methods does not make it hold. Otherwise our runs decide, over
+that they agree with a claim about methods does not make it hold. Numbers at second hand, or read
+off a plot, settle nothing alone. Otherwise our runs decide, over
 differences in pairs (the same seeds and items) with a 95 % interval. A sentence holds where all its
 comparisons come out; it does not where one clearly comes out the other way, with intervals so wide
 (Bonferroni) that of many comparisons none does so by chance more often than one in twenty times.
@@ -60,28 +61,31 @@ def judge_claim(claim: Claim, numbers: Numbers) -> dict[str, Any]:
 
 def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
     """The same for a test, of a claim or of a figure's trend."""
-    runs = Evidence(None)
+    nothing = Evidence(None)
     if isinstance(test, StatedTest):
-        return _result(test.word, ARGUMENT, test.reason, Evidence(None), runs)
+        return _result(test.word, ARGUMENT, test.reason, nothing, nothing)
     printed = evidence_of_printed(test, numbers)
-    if isinstance(test, ChangeTest):  # what ours come to stands beside, whatever settles it
-        runs = evidence_of_runs(test, numbers)
-    decided = isinstance(test, CorrelationTest) or (
-        not isinstance(test, LimitTest) and test.settled_by == "runs"
-    )
-    if not decided:
-        return _result(printed.word or "not testable", PRINTED, _reason(printed), printed, runs)
-    assert not isinstance(test, LimitTest)
-    runs = evidence_of_runs(test, numbers)
-    # Numbers at second hand, or read off a plot, get no verdict and settle nothing alone.
-    if evidence_of_printed(test, numbers.first_hand).word == "does not hold":
+    word = printed.word or "not testable"
+    if isinstance(test, LimitTest):  # arithmetic on how frequent the labels are
+        return _result(word, ARGUMENT, _reason(printed), printed, nothing)
+    by_print = not isinstance(test, CorrelationTest) and test.settled_by == "printed"
+    # What ours come to stands beside a change, whatever settles it.
+    asked = not by_print or isinstance(test, ChangeTest)
+    runs = evidence_of_runs(test, numbers) if asked else nothing
+    first_hand = evidence_of_printed(test, numbers.first_hand)
+    if by_print and printed.word in (None, first_hand.word):
+        return _result(word, PRINTED, _reason(printed), printed, runs)
+    if by_print:
+        told = _told(printed).removeprefix("; ")
+        return _result("inconclusive", PRINTED, told, printed, runs)
+    if first_hand.word == "does not hold":
         reason = "the paper's own numbers contradict the sentence"
         return _result("does not hold", PRINTED, reason, printed, runs)
     if runs.word is None:
         basis, reason = NONE, "the rows it needs are not run"
         if any(map(numbers.failed, runs.missing)):
             basis, reason = FAILED, "a run it needs has failed"
-        reason += _beside(printed)
+        reason += _told(printed)
         return _result("inconclusive", basis, reason, printed, runs)
     lesser = tendency(runs.marks)
     if lesser:
@@ -94,7 +98,7 @@ def judge_test(test: ClaimTest, numbers: Numbers) -> dict[str, Any]:
     return _result(runs.word, FULL, reason, printed, runs)
 
 
-def _beside(printed: Evidence) -> str:
+def _told(printed: Evidence) -> str:
     """What printed numbers that do not settle a sentence say of it, in words."""
     if printed.word not in ("holds", "does not hold"):
         return ""
