@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,6 @@ from counterpoise.evaluation.evaluate import (
     names_of,
     resampled,
     score,
-    skill,
 )
 from counterpoise.evaluation.measured import Draws, Measured, mean_of
 from counterpoise.evaluation.resampling import (
@@ -34,6 +34,7 @@ from counterpoise.evaluation.resampling import (
     schemes_of,
     units_of,
 )
+from counterpoise.evaluation.skill import skill
 from counterpoise.files import read_json, write_json
 from counterpoise.metrics import METRICS, weighted_mean
 from counterpoise.spec.cell import Cell, Component, Protocol
@@ -193,8 +194,8 @@ def standard_error(values: np.ndarray) -> float | None:
 def standard_errors(frames: list[pd.DataFrame], cell: Cell, part: str) -> dict[str, Any]:
     """What the items add to the standard error of each score's mean over seeds."""
     named = {str(seed): frame for seed, frame in enumerate(frames)}
-    factors, found = resampled(named, cell, part)
-    first = score(pd.concat([f.assign(seed=int(s), part=part) for s, f in named.items()]), cell)
+    factors, found = resampled(named, {}, cell, part)
+    first = score(pd.concat([f.assign(seed=int(s), part=part) for s, f in named.items()]), cell, {})
     errors: dict[str, Any] = {}
     for task, entry in found.items():
         errors[task] = {}
@@ -437,7 +438,7 @@ def partly(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
 def test_scores_are_those_of_the_known_items(dataset: None) -> None:
     full = frame_of(0)
     frame, masses, ages = partly(full)
-    found = score(frame, cell_of("mass", "age"))["0"]["test"]
+    found = score(frame, cell_of("mass", "age"), {})["0"]["test"]
     target, logits = full["target.mass"][masses], full["output.mass.0"][masses].astype(float)
     expected = {
         "auroc": sklearn.metrics.roc_auc_score(target, logits),
@@ -457,7 +458,7 @@ def test_scores_are_those_of_the_known_items(dataset: None) -> None:
 def test_a_task_without_a_known_item_is_undefined(dataset: None) -> None:
     frame = frame_of(0).assign(**{"target.mass": -1, "target.age": np.nan})
     cell = cell_of("mass", "hernia", "age")
-    found, errors = score(frame, cell)["0"]["test"], standard_errors([frame], cell, "test")
+    found, errors = score(frame, cell, {})["0"]["test"], standard_errors([frame], cell, "test")
     constant = constant_scores(frame, cell, TRAINING)["test"]
     assert errors["mass"] == dict.fromkeys(SCORES) and errors["age"] == {"mse": None}
     for values in (found, constant):
@@ -565,7 +566,7 @@ def test_items_are_known_by_what_they_are(dataset: None) -> None:
 def test_a_finding_that_no_item_has_still_has_an_accuracy_with_its_items(dataset: None) -> None:
     frame = frame_of(0).assign(**{"target.hernia": 0})
     cell = cell_of("mass", "hernia")
-    factors, found = resampled({"0": frame}, cell, "test")
+    factors, found = resampled({"0": frame}, {}, cell, "test")
     assert found["hernia"]["units"]["accuracy"] == 400 and "auroc" not in found["hernia"]["draws"]
     parts = [
         Measured(
@@ -579,3 +580,31 @@ def test_a_finding_that_no_item_has_still_has_an_accuracy_with_its_items(dataset
         for entry in found.values()
     ]
     assert mean_of(parts).items is not None
+
+
+def test_a_score_that_one_scheme_never_defines_has_no_resamples(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The items' own draws all lack the only hernia, those of left and right do not."""
+    both = {"tasks": lambda _: (MASS, HERNIA), "UNITS": ("left", "right")}
+    module = SimpleNamespace(**both, Options=dict)
+    monkeypatch.setattr(registry, "find", lambda kind, name: module)
+
+    def weights(scheme: Scheme) -> Iterator[np.ndarray]:
+        drawn = np.ones((2, len(scheme.units)))
+        drawn[:, 0] = scheme.factor > 0
+        yield drawn
+
+    monkeypatch.setattr("counterpoise.evaluation.evaluate.item_weights", weights)
+    frame = frame_of(0, size=60)
+    frame["left"], frame["right"] = np.arange(60) % 7, np.arange(60) % 11
+    frame["target.hernia"] = (np.arange(60) == 0).astype(int)
+    files = [tmp_path / name for name in ("predictions.parquet", "record.json", "scores.json")]
+    pd.concat([frame, frame.assign(part="validation")]).to_parquet(files[0])
+    write_json(files[1], {"training_targets": TRAINING})
+    evaluate(cell_of("mass", "hernia", seeds=1), *files)
+    drawn = read_json(files[2])["resamples"]["test"]
+    assert drawn["factors"] == [1, -1]
+    assert set(drawn["tasks"]["hernia"]["draws"]) == {"accuracy", "bce"}
+    assert {len(drawn["tasks"]["mass"]["draws"][name]["0"]) for name in SCORES} == {2}
+    assert "auroc_micro" in drawn["tasks"]["all"]["draws"]

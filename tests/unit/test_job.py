@@ -409,7 +409,7 @@ def test_scoring_loads_no_torch(tmp_path: Path) -> None:
         f"cell = Cell.model_validate_json({cell().model_dump_json()!r}); "
         "columns = {f'{k}.{t}{e}': [0, 1] for t in cell.tasks for k, e in "
         "(('target', ''), ('output', '.0'))}; "
-        "found = score(pd.DataFrame({'seed': 0, 'part': 'test', **columns}), cell); "
+        "found = score(pd.DataFrame({'seed': 0, 'part': 'test', **columns}), cell, {}); "
         "print(found[ '0']['test']['label'], 'torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -13,6 +13,9 @@ import numpy as np
 from counterpoise.metrics import binary_cross_entropy
 from counterpoise.tasks import Task
 
+Training = dict[str, list[float]]
+"""Of each task the shares of its classes in the training part, or its mean."""
+
 RAREST = 1e-6
 """Frequencies are kept this far from zero and one, so that their logits are finite."""
 
