@@ -26,7 +26,8 @@ from counterpoise.spec.cell import (
     Variation,
 )
 from counterpoise.spec.dataset import DataSource
-from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
+from counterpoise.spec.experiment import Experiment, Run
+from counterpoise.spec.names import SINGLE_TASK
 from counterpoise.spec.tier import Reduction
 
 TRAINING = ("counterpoise.training.job",)

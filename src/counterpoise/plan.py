@@ -30,13 +30,9 @@ from counterpoise.project import Project, load_project
 from counterpoise.spec.augment import Augment
 from counterpoise.spec.cell import Candidate, Cell, Component, Pretrained
 from counterpoise.spec.dataset import DataSource
-from counterpoise.spec.paper import (
-    SINGLE_TASK,
-    BarsFigure,
-    DecisionFigure,
-    Figure,
-    Paper,
-)
+from counterpoise.spec.figure import BarsFigure, DecisionFigure, Figure
+from counterpoise.spec.names import SINGLE_TASK
+from counterpoise.spec.paper import Paper
 from counterpoise.spec.study import OWN
 from counterpoise.spec.tier import Tier
 

@@ -25,7 +25,7 @@ from counterpoise.files import CHECKSUM, is_sealed, read_json, write_sealed
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 from counterpoise.provenance import commit
-from counterpoise.spec.paper import Claim, references
+from counterpoise.spec.claim import Claim, references
 
 FOLDER = "reports/reference"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")

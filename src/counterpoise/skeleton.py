@@ -17,7 +17,7 @@ from counterpoise.checks.catalogue import RENAME, misnamed
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import write_text
 from counterpoise.spec.dataset import Dataset
-from counterpoise.spec.paper import SINGLE_TASK
+from counterpoise.spec.names import SINGLE_TASK
 
 METHOD = '''"""{label}: what it does, in one line.
 

@@ -30,7 +30,8 @@ from counterpoise.reproduction.claims import (
 from counterpoise.reproduction.evidence import Numbers, in_pairs
 from counterpoise.reproduction.ours import CONSTANT
 from counterpoise.reproduction.verdicts import margin_of
-from counterpoise.spec.paper import Claim, ClaimTest, Paper, parse_printed
+from counterpoise.spec.claim import Claim, ClaimTest
+from counterpoise.spec.paper import Paper, parse_printed
 
 from ..support import ROOT
 

@@ -11,6 +11,8 @@ import pytest
 
 from counterpoise import code, registry, syntax
 from counterpoise.code import closure, code_digests, library_version, module_digest, path_of
+from counterpoise.identity import SCORING
+from counterpoise.plan import EXPLAIN
 from counterpoise.syntax import syntax_digest
 
 from ..support import ROOT, error_of
@@ -173,12 +175,21 @@ def test_networks_and_datasets_do_not_cover_each_other(kind: registry.Kind) -> N
         assert closure(module) & set(names.values()) == {module, *(names[part] for part in parts)}
 
 
+PAPERS = ("spec.paper", "spec.claim", "spec.figure", "spec.experiment", "spec.study", "spec.tier")
+"""Of what papers say and tiers run: a new kind of figure or claim, say."""
+
+
 @pytest.mark.parametrize("entry", ["counterpoise.training.job"])
 def test_an_edit_of_plan_report_or_tables_trains_nothing_again(entry: str) -> None:
     later = ("plan", "project", "report", "reproduction", "cli", "status", "evaluation",
-             "spec.paper", "spec.tier", "workflow", "download")  # fmt: skip
+             *PAPERS, "spec.explanation", "spec.names", "workflow", "download")  # fmt: skip
     covered = [m for m in closure(entry) if m.startswith(tuple(f"counterpoise.{x}" for x in later))]
     assert covered == []
+
+
+@pytest.mark.parametrize("entry", [SCORING, EXPLAIN])
+def test_an_edit_of_what_papers_say_scores_and_explains_nothing_again(entry: str) -> None:
+    assert not closure(entry) & {f"counterpoise.{name}" for name in PAPERS}
 
 
 def test_training_covers_what_it_computes_with() -> None:

@@ -18,15 +18,15 @@ from counterpoise.reproduction.drawings.bars import _number
 from counterpoise.reproduction.figures import _describe
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS, house_style, line_style, to_svg
-from counterpoise.spec.paper import (
+from counterpoise.spec.figure import (
     BarsFigure,
     CoursesFigure,
     Figure,
     HistoryFigure,
     Line,
     SchematicFigure,
-    Table,
 )
+from counterpoise.spec.paper import Table
 
 from ..support import TIERS, error_of
 

@@ -42,7 +42,8 @@ from counterpoise.generators import chest_phantom
 from counterpoise.prepared import prepare, split
 from counterpoise.reproduction.drawings.activations import _chosen
 from counterpoise.spec.cell import Cell, Component, Protocol, Schedule
-from counterpoise.spec.paper import ActivationsFigure, Explanation
+from counterpoise.spec.explanation import Explanation
+from counterpoise.spec.figure import ActivationsFigure
 from counterpoise.training.job import train
 from counterpoise.training.modules import Network
 from counterpoise.training.problem import Job

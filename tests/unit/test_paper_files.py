@@ -11,17 +11,14 @@ from typing import Any
 import pytest
 
 from counterpoise.project import Project
-from counterpoise.spec.paper import (
-    ChangeTest,
+from counterpoise.spec.claim import ChangeTest, references
+from counterpoise.spec.figure import (
     CoursesFigure,
     DecisionFigure,
     HistoryFigure,
-    Table,
     TrajectoriesFigure,
-    parse_printed,
-    references,
-    slug,
 )
+from counterpoise.spec.paper import Table, parse_printed, slug
 
 from ..support import ROOT
 

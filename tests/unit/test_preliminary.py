@@ -12,7 +12,7 @@ import pytest
 from counterpoise.files import write_json
 from counterpoise.plan import Plan, load_plan
 from counterpoise.spec.cell import Candidate
-from counterpoise.spec.paper import GridSearch
+from counterpoise.spec.experiment import GridSearch
 from counterpoise.training.preliminary import (
     settled,
     value_kept,

@@ -12,8 +12,9 @@ from counterpoise.errors import UserError, nearest
 from counterpoise.spec.base import Name
 from counterpoise.spec.cell import Component, Pretrained
 from counterpoise.spec.dataset import Dataset
+from counterpoise.spec.experiment import Experiment
 from counterpoise.spec.load import Document, Path_, validation_errors
-from counterpoise.spec.paper import ALL_TASKS, SINGLE_TASK, Experiment
+from counterpoise.spec.names import ALL_TASKS, SINGLE_TASK
 from counterpoise.tasks import Task
 
 _MODULE_DICT = """

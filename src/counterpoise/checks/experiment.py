@@ -19,8 +19,9 @@ from counterpoise.checks.catalogue import (
 from counterpoise.errors import UserError
 from counterpoise.spec.cell import ImageNet, Pretrained, Protocol, Variation
 from counterpoise.spec.dataset import Dataset
+from counterpoise.spec.experiment import Experiment, Run
 from counterpoise.spec.load import Document, Path_
-from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
+from counterpoise.spec.names import SINGLE_TASK
 
 
 def check_experiment(

@@ -8,31 +8,23 @@ from typing import Any
 from counterpoise.checks.catalogue import tasks_of, unique, unknown
 from counterpoise.checks.experiment import check_experiment
 from counterpoise.errors import UserError, nearest
+from counterpoise.spec.claim import ClaimTest, CompareTest, references
 from counterpoise.spec.dataset import Dataset
-from counterpoise.spec.load import Document, Path_
-from counterpoise.spec.paper import (
-    ALL_TASKS,
-    DELTA_M,
-    SINGLE_TASK,
-    SPREADS,
+from counterpoise.spec.experiment import Experiment
+from counterpoise.spec.figure import (
     ActivationsFigure,
     BarsFigure,
-    ClaimTest,
-    CompareTest,
     DecisionFigure,
-    Experiment,
     Figure,
     FigureContent,
-    Paper,
-    Quantity,
     ReliabilityFigure,
     RocFigure,
     SaliencyFigure,
-    Table,
     TrajectoriesFigure,
-    parse_printed,
-    references,
 )
+from counterpoise.spec.load import Document, Path_
+from counterpoise.spec.names import ALL_TASKS, DELTA_M, SINGLE_TASK
+from counterpoise.spec.paper import SPREADS, Paper, Quantity, Table, parse_printed
 from counterpoise.tasks import TOGETHER, Task
 
 

@@ -18,8 +18,10 @@ from counterpoise.checks.catalogue import (
 )
 from counterpoise.errors import UserError, nearest
 from counterpoise.spec.dataset import Dataset
+from counterpoise.spec.experiment import Experiment
 from counterpoise.spec.load import Document, Path_
-from counterpoise.spec.paper import SINGLE_TASK, Experiment, Paper
+from counterpoise.spec.names import SINGLE_TASK
+from counterpoise.spec.paper import Paper
 from counterpoise.spec.study import OWN
 from counterpoise.spec.tier import Change, Config, Reduction, Tier, Tiers
 

@@ -41,7 +41,7 @@ from counterpoise.evaluation.resampling import Scheme, item_weights, schemes_of
 from counterpoise.evaluation.skill import skill
 from counterpoise.files import read_json, read_parquet, sha256_file, write_sealed
 from counterpoise.spec.cell import Cell
-from counterpoise.spec.paper import ALL_TASKS
+from counterpoise.spec.names import ALL_TASKS
 from counterpoise.tasks import Task
 
 Scorer = Callable[[np.ndarray], np.ndarray]

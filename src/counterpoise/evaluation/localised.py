@@ -10,7 +10,7 @@ import pandas as pd
 from counterpoise.evaluation.measured import Draws, Measured, combined
 from counterpoise.evaluation.resampling import item_weights, schemes_of, units_of
 from counterpoise.metrics import weighted_mean
-from counterpoise.spec.paper import CENTRE, Localisation
+from counterpoise.spec.explanation import CENTRE, Localisation
 
 SCORES = get_args(Localisation)
 

@@ -35,7 +35,7 @@ from counterpoise.explain.saliency import (
 )
 from counterpoise.files import atomic, sha256_file, write_sealed
 from counterpoise.prepared import load_items, load_part
-from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, Explanation
+from counterpoise.spec.explanation import CENTRE, RANDOM, UNTRAINED, Explanation
 from counterpoise.training.gpus import own_gpu
 from counterpoise.training.modules import Network
 from counterpoise.training.predict import read_weights, replicates_of

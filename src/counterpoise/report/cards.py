@@ -20,7 +20,7 @@ from counterpoise.report.numbers import count, options_text, plural, value_text
 from counterpoise.report.splits import SplitView, split_view
 from counterpoise.report.text import Block, anchor, blocks
 from counterpoise.spec.dataset import Dataset, DataSource
-from counterpoise.spec.paper import SINGLE_TASK
+from counterpoise.spec.names import SINGLE_TASK
 
 LABEL_FILE = "label_file"
 """Option of a dataset that chooses among its files of labels."""

@@ -15,7 +15,8 @@ from counterpoise.report.legend import CLAIMS, Term, mark
 from counterpoise.report.numbers import MINUS
 from counterpoise.report.text import NOTHING, anchor, first_sentence, linked_refs, row_name
 from counterpoise.reproduction.claims import ARGUMENT, PRINTED, tendency
-from counterpoise.spec.paper import ChangeTest, Claim, CompareTest, Paper, TrendTest
+from counterpoise.spec.claim import ChangeTest, Claim, CompareTest, TrendTest
+from counterpoise.spec.paper import Paper
 
 _SIGN = re.compile(r"(?<![\w./-])-(?=\.?\d)")
 """A minus before a number; a hyphen within a name has a letter before it."""

@@ -13,7 +13,7 @@ from counterpoise.report.inputs import FigureFiles, PaperFiles
 from counterpoise.report.legend import Term, mark
 from counterpoise.report.numbers import count, significant
 from counterpoise.report.text import NOTHING, anchor
-from counterpoise.spec.paper import BarsFigure, Figure, SchematicFigure, UnavailableFigure
+from counterpoise.spec.figure import BarsFigure, Figure, SchematicFigure, UnavailableFigure
 
 MOST_ROWS = 60
 SCALE = 1.45  # pixels a point: text of 8.5 points becomes about as large as the page's small text

@@ -14,7 +14,8 @@ from counterpoise.report.cell_files import CellFiles, missing_of_run
 from counterpoise.reproduction.evidence import resamples_of
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.tables import make_entry, planned_entry, tables_of
-from counterpoise.spec.paper import DELTA_M, Column, Paper, Row, Table
+from counterpoise.spec.names import DELTA_M
+from counterpoise.spec.paper import Column, Paper, Row, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from counterpoise.plan import Plan
 from counterpoise.report.numbers import count, options_text, plural
 from counterpoise.spec.cell import Cell, Component, Protocol
-from counterpoise.spec.paper import Experiment
+from counterpoise.spec.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from counterpoise.report.text import anchor
 from counterpoise.reproduction.runs import marks_of
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.cell import Variation
-from counterpoise.spec.paper import SINGLE_TASK, Experiment, Run
+from counterpoise.spec.experiment import Experiment, Run
+from counterpoise.spec.names import SINGLE_TASK
 
 SHAREABLE = (
     "reduced", "network", "data", "data options", "digest of the data", "split, sha256", "protocol",

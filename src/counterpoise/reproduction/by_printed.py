@@ -16,7 +16,7 @@ from counterpoise.reproduction.evidence import (
     wanted,
     within,
 )
-from counterpoise.spec.paper import (
+from counterpoise.spec.claim import (
     ChangeTest,
     ClaimTest,
     CompareTest,

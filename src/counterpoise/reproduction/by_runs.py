@@ -21,7 +21,7 @@ from counterpoise.reproduction.evidence import (
 )
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
 from counterpoise.reproduction.words import plural
-from counterpoise.spec.paper import (
+from counterpoise.spec.claim import (
     ChangeTest,
     CompareTest,
     Comparison,

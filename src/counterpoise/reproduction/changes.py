@@ -11,7 +11,7 @@ from counterpoise.evaluation.statistics import interval_of
 from counterpoise.reproduction.evidence import Evidence, Numbers, in_pairs, within
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
 from counterpoise.reproduction.words import plural
-from counterpoise.spec.paper import ChangeTest, Word
+from counterpoise.spec.claim import ChangeTest, Word
 
 
 def _improvement(test: ChangeTest, sign: float, values: np.ndarray) -> np.ndarray:

@@ -25,16 +25,16 @@ from counterpoise.reproduction.by_printed import evidence_of_printed
 from counterpoise.reproduction.by_runs import evidence_of_runs
 from counterpoise.reproduction.evidence import Evidence, Numbers, resamples_of
 from counterpoise.reproduction.ours import Scores
-from counterpoise.spec.paper import (
+from counterpoise.spec.claim import (
     ChangeTest,
     Claim,
     ClaimTest,
     CorrelationTest,
     LimitTest,
-    Paper,
     StatedTest,
     Word,
 )
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -24,16 +24,8 @@ from counterpoise.evaluation.comparisons import (
 from counterpoise.evaluation.statistics import relative_gains
 from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of
 from counterpoise.reproduction.runs import marks_of, tasks_of_run
-from counterpoise.spec.paper import (
-    ALL_TASKS,
-    DELTA_M,
-    Family,
-    Paper,
-    Quantity,
-    Ranking,
-    Table,
-    parse_printed,
-)
+from counterpoise.spec.names import ALL_TASKS, DELTA_M
+from counterpoise.spec.paper import Family, Paper, Quantity, Ranking, Table, parse_printed
 
 SIGNIFICANT = 0.05
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(-10, 11))

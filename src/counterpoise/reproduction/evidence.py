@@ -10,7 +10,8 @@ import numpy as np
 
 from counterpoise.evaluation.measured import Measured
 from counterpoise.reproduction.ours import CONSTANT, Scores, ours_of
-from counterpoise.spec.paper import Comparison, Mark, Paper, Word
+from counterpoise.spec.claim import Comparison, Word
+from counterpoise.spec.paper import Mark, Paper
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from counterpoise.files import sha256_file, write_sealed, write_text
 from counterpoise.reproduction import drawings
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.words import plural
-from counterpoise.spec.paper import Figure
+from counterpoise.spec.figure import Figure
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -21,7 +21,8 @@ from counterpoise.metrics import metric
 from counterpoise.reproduction.runs import read_history, tasks_of_run
 from counterpoise.reproduction.verdicts import is_share
 from counterpoise.reproduction.words import trouble_text
-from counterpoise.spec.paper import ALL_TASKS, DELTA_M, SPREADS, Quantity
+from counterpoise.spec.names import ALL_TASKS, DELTA_M
+from counterpoise.spec.paper import SPREADS, Quantity
 from counterpoise.tasks import Task
 
 if TYPE_CHECKING:

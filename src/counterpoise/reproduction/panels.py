@@ -10,7 +10,8 @@ from matplotlib.figure import Figure as Canvas
 
 from counterpoise.layout import RunPlan
 from counterpoise.reproduction.words import label_of
-from counterpoise.spec.paper import Line, Paper
+from counterpoise.spec.figure import Line
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -10,7 +10,7 @@ import pandas as pd
 from counterpoise import registry
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan, Training
-from counterpoise.spec.paper import Run
+from counterpoise.spec.experiment import Run
 from counterpoise.tasks import Task
 
 if TYPE_CHECKING:

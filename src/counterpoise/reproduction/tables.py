@@ -15,16 +15,8 @@ from counterpoise.reproduction.comparisons import compare_methods, describe_runs
 from counterpoise.reproduction.ours import REFERENCE, Ours, Scores, ours_of
 from counterpoise.reproduction.runs import marks_of
 from counterpoise.reproduction.verdicts import judge, margin_of
-from counterpoise.spec.paper import (
-    DELTA_M,
-    Column,
-    Paper,
-    Printed,
-    Quantity,
-    Row,
-    Table,
-    parse_printed,
-)
+from counterpoise.spec.names import DELTA_M
+from counterpoise.spec.paper import Column, Paper, Printed, Quantity, Row, Table, parse_printed
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
-import math
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
@@ -12,20 +9,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from counterpoise.spec.base import Model, Name, Text
-from counterpoise.spec.cell import Component, Protocol, Variation
+from counterpoise.spec.claim import Claim
+from counterpoise.spec.experiment import Experiment
+from counterpoise.spec.explanation import Explanation, Localisation
+from counterpoise.spec.figure import Figure, HistoryQuantity
 
 Better = Literal["higher", "lower"]
 Mark = Literal["second_hand", "plot_read"]
-Word = Literal["holds", "does not hold", "inconclusive", "not testable"]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-SINGLE_TASK = "single_task"
-"""Not a method but a plan: one network per task, each trained alone."""
-
-DELTA_M = "delta_m"
-
-ALL_TASKS = "all"
-"""In place of a task: the mean over all of them."""
 
 _PRINTED = re.compile(
     r"(?P<about>≈)?(?P<value>[-+]?\d*\.?\d+(e[-+]?\d+)?)(\s*±\s*(?P<spread>\d*\.?\d+))?"
@@ -105,139 +95,11 @@ class Deviation(Model):
     effect: Text
 
 
-MOST_POINTS = 64
-
-
-class GridSearch(Model):
-    """Options of a method that are chosen on the validation part, before the run itself is trained.
-
-    Every point of the grid is a cell of its own, so that its cost is counted and points that two
-    searches share are trained once. The point with the lowest validation loss wins: the mean over
-    tasks of the unweighted (normalised) loss of the weights that are kept, averaged over seeds. One
-    that diverges never does, and the test part has no say.
-    """
-
-    grid: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
-    """Option to the values that are tried; all combinations are. ``weights.left`` is the entry
-    *left* of the option *weights*."""
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs of each candidate: at most the experiment's, which it is if absent."""
-    seeds: Annotated[int, Field(ge=1)] = 1
-    """Seeds of each candidate: at most the experiment's."""
-
-    @model_validator(mode="after")
-    def _is_small(self) -> GridSearch:
-        count = math.prod(len(values) for values in self.grid.values())
-        if count > MOST_POINTS:
-            raise ValueError(f"the grid has {count} points, more than {MOST_POINTS}")
-        return self
-
-    def points(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """All combinations, each with the run's other options."""
-        found = []
-        for values in itertools.product(*self.grid.values()):
-            point = copy.deepcopy(options)
-            for name, value in zip(self.grid, values, strict=True):
-                option, _, entry = name.partition(".")
-                if entry:
-                    point.setdefault(option, {})[entry] = value
-                else:
-                    point[option] = value
-            found.append(point)
-        return found
-
-
-class Run(Model):
-    """One row's training: a method with its options, on the experiment's data and network."""
-
-    method: Name
-    options: dict[str, Any] = {}
-    weighting: Component | None = None
-    """A method of losses, whose weights the losses have before the method above sees them and their
-    gradients: `scale_invariant` takes logarithms, `deepchest` is added to a gradient method."""
-    search: GridSearch | None = None
-    """Options that are searched on the validation part instead of given."""
-    protocol: Variation = Variation()
-    """What differs from the experiment's protocol."""
-    label: str = ""
-    role: Literal["primary", "sensitivity"] = "primary"
-    """Only the primary reading of a paper gets verdicts."""
-    calibrated: bool = False
-    """The printed numbers of this row helped to fix the protocol; it gets no verdict."""
-    may_diverge: bool = False
-    """A bad end is expected here (the paper says so), and does not fail the gate."""
-
-
-class Experiment(Model):
-    """Runs that share data, network and protocol, so that their seeds can be compared in pairs."""
-
-    title: Text
-    dataset: Name
-    dataset_options: dict[str, Any] = {}
-    tasks: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    """Those of the dataset's tasks that are trained, in its order; all if absent."""
-    network: Component
-    protocol: Protocol
-    repeats: Annotated[int, Field(ge=1)] = 1
-    """Training runs (seeds) of each row: the paper's number, or ours where it gives none."""
-    runs: dict[Name, Run]
-    views: tuple[Name, ...] | None = None
-    """Runs whose trade-offs the report draws, beside single-task networks; all if absent."""
-
-    def shows(self, run: str) -> bool:
-        """Whether a run is part of the drawings of trade-offs."""
-        return self.views is None or run in self.views or self.runs[run].method == SINGLE_TASK
-
-
-Way = Literal["grad_cam", "grad_cam_pp", "smooth_grad", "shap"]
-"""How a saliency map is made."""
-
-
-CENTRE, RANDOM = "centre", "random"
-"""Maps that know nothing of the network: a blob in the middle of the picture, and noise."""
-UNTRAINED = "untrained/"
-"""Before the name of a way: maps of the network with weights drawn anew."""
-
-
-class Explanation(Model):
-    """Where a run's network looks: maps of example pictures, and how often they find the region."""
-
-    experiment: Name
-    run: Name
-    label: str = ""
-    """Its network's name in figures; the run's if absent."""
-    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Findings of which an example is kept: the first test picture with the label and a box."""
-    ways: Annotated[tuple[Way, ...], Field(min_length=1)] = (
-        "grad_cam", "grad_cam_pp", "smooth_grad", "shap",
-    )  # fmt: skip
-    most: Annotated[int, Field(ge=1)] = 50
-    """Pictures a finding that are scored, at most."""
-    untrained: Annotated[int, Field(ge=1)] = 3
-    """Networks with weights drawn anew, to be scored beside."""
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """All maps that it scores."""
-        return (*self.ways, CENTRE, RANDOM, *(f"{UNTRAINED}{way}" for way in self.ways))
-
-
-HistoryQuantity = Literal[
-    "validation_metric", "training_loss", "weight", "gradient_norm", "cosine", "learning_rate"
-]
-
-
 Spread = Literal["norm_spread", "weighted_norm_spread"]
 """Of the tasks' gradient norms at the shared representation, as they are or times their weights:
 the standard deviation over tasks of the logarithm of each one's mean."""
 
 SPREADS = get_args(Spread)
-
-Localisation = Literal[
-    "pointing", "energy", "overlap.0.25", "overlap.0.5", "overlap.0.75", "empty"
-]  # fmt: skip
-"""How well maps find the region of a finding, and how many are empty
-(:mod:`counterpoise.explain.localisation`)."""
 
 
 class Quantity(Model):
@@ -377,10 +239,6 @@ class Table(Quantity):
         return Quantity(**merged)
 
 
-Ref = Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/[a-z0-9_.-]+$")]
-"""``table/row/column``."""
-
-
 class Ranking(Model):
     """Printed numbers of the same methods on several data sets, to be ranked."""
 
@@ -392,282 +250,6 @@ class Ranking(Model):
     ]
     """``table/column``, one a data set; below five, ranks over data sets say nothing. Methods are
     the rows that all these tables have."""
-
-
-class Comparison(Model):
-    """``left`` against ``right``: two printed numbers, or one and a constant."""
-
-    left: Ref
-    right: Ref | Finite
-    expect: Literal["better", "worse", "higher", "lower", "similar", "not_worse"]
-    """Similar, and not worse, are within the margin of ``left``."""
-    times: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """The right number is multiplied by this: "three times as fast" is below a third."""
-
-
-class CompareTest(Model):
-    """Every comparison must come out as the sentence says."""
-
-    kind: Literal["compare"]
-    comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
-    settled_by: Literal["printed", "runs"] = "runs"
-    """Whether the sentence speaks of the paper's own numbers, or needs new runs."""
-
-
-class TrendTest(Model):
-    """Along ``along`` the number must get steadily better or worse.
-
-    That is, never the wrong way from step to step, and the right way from end to end; of our runs,
-    clearly so.
-    """
-
-    kind: Literal["trend"]
-    along: Annotated[tuple[Ref, ...], Field(min_length=3)]
-    expect: Literal["better", "worse"]
-    settled_by: Literal["printed", "runs"] = "runs"
-
-
-class CorrelationTest(Model):
-    """Rank correlation (Spearman) of two numbers over settings, each with both of them."""
-
-    kind: Literal["correlation"]
-    across: Annotated[tuple[Ref, ...], Field(min_length=7)]
-    """One number of each setting. Over fewer, intervals by drawing settings anew are too short."""
-    up: Annotated[tuple[Ref, ...], Field(min_length=7)]
-    """The other, in the same order."""
-    expect: Literal["strong", "strong_negative", "weak"]
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """From which size on a correlation is strong (a half: Cohen's "large"). *Weak* is what is below
-    it: no order in common, be it none at all or the opposite."""
-    rival: Annotated[tuple[Ref, ...], Field(min_length=7)] | None = None
-    """A third number, whose correlation with ``up`` has to be the weaker."""
-
-    @model_validator(mode="after")
-    def _has_pairs(self) -> CorrelationTest:
-        if len({len(refs) for refs in (self.across, self.up, self.rival or self.up)}) > 1:
-            raise ValueError("`across`, `up` and `rival` name one number a setting each")
-        return self
-
-
-class ChangeTest(Model):
-    """A change between two numbers has the stated size."""
-
-    kind: Literal["change"]
-    start: Ref
-    end: Ref
-    claimed: Finite
-    """Percent (relative) or printed units (absolute); positive is an improvement."""
-    reading: Literal["relative", "absolute"] = "relative"
-    tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
-    """Largest difference from what is claimed, in its unit."""
-    settled_by: Literal["printed", "runs"] = "printed"
-    """Whether the sentence speaks of the paper's own numbers, beside which ours are shown, or of
-    what the paper does not print."""
-
-
-class LimitTest(Model):
-    """A claimed gain against the room that is left above a trivial predictor."""
-
-    kind: Literal["limit"]
-    claimed: Finite
-    trivial: Annotated[tuple[Ref, ...], Field(min_length=1)]
-    """Numbers whose mean, as a share of one, is what the trivial predictor gets wrong."""
-
-
-class StatedTest(Model):
-    """Settled by an argument rather than by a number."""
-
-    kind: Literal["stated"]
-    word: Word
-    reason: Text
-
-
-ClaimTest = Annotated[
-    CompareTest | TrendTest | CorrelationTest | ChangeTest | LimitTest | StatedTest,
-    Field(discriminator="kind"),
-]
-
-
-def references(test: ClaimTest) -> list[str]:
-    """All table cells that a claim's test reads."""
-    if isinstance(test, CompareTest):
-        sides = [side for c in test.comparisons for side in (c.left, c.right)]
-        return [side for side in sides if isinstance(side, str)]
-    if isinstance(test, TrendTest):
-        return list(test.along)
-    if isinstance(test, CorrelationTest):
-        return [*test.across, *test.up, *(test.rival or ())]
-    if isinstance(test, ChangeTest):
-        return [test.start, test.end]
-    if isinstance(test, LimitTest):
-        return list(test.trivial)
-    return []
-
-
-class Claim(Model):
-    """A sentence of the paper that can be held against numbers."""
-
-    id: Name
-    sentence: Text
-    """Quoted word for word."""
-    place: Text
-    reading: str = ""
-    """How the sentence is understood here."""
-    condition: str = ""
-    """What must be true for the word to stand."""
-    comment: str = ""
-    part_of: Name | None = None
-    """The claim whose sentence holds this one. It is judged by itself and not counted again."""
-    test: ClaimTest
-
-
-class SchematicFigure(Model):
-    """A drawing without data."""
-
-    kind: Literal["schematic"]
-
-
-class UnavailableFigure(Model):
-    """A figure whose runs this project cannot make."""
-
-    kind: Literal["unavailable"]
-    reason: Text
-
-
-class HistoryFigure(Model):
-    """A quantity of training over epochs, one panel a task, one line a run."""
-
-    kind: Literal["history"]
-    experiment: Name
-    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
-    quantity: HistoryQuantity
-
-
-class Line(Model):
-    """A run, of any experiment of the paper."""
-
-    experiment: Name
-    run: Name
-    label: str = ""
-    """Its name in the figure; the run's if absent."""
-
-
-class CoursesFigure(Model):
-    """A quantity of training over epochs, the mean over tasks; one line a run of any experiment."""
-
-    kind: Literal["courses"]
-    lines: Annotated[tuple[Line, ...], Field(min_length=1)]
-    quantity: HistoryQuantity
-
-
-class ReliabilityFigure(Model):
-    """Share of positives by predicted probability, all findings together; one panel a run."""
-
-    kind: Literal["reliability"]
-    lines: Annotated[tuple[Line, ...], Field(min_length=1)]
-
-
-class TrajectoriesFigure(Model):
-    """Paths of the outputs over the landscape of each toy loss."""
-
-    kind: Literal["trajectories"]
-    experiment: Name
-    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class DecisionFigure(Model):
-    """Predicted classes of a toy classifier over its plane of inputs."""
-
-    kind: Literal["decision"]
-    experiment: Name
-    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class RocFigure(Model):
-    """Receiver operating characteristics, one panel a task, one line a run."""
-
-    kind: Literal["roc"]
-    experiment: Name
-    runs: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class ActivationsFigure(Model):
-    """What an early, a middle and the last convolutional stage make of an example picture."""
-
-    kind: Literal["activations"]
-    explanation: Name
-    task: Name
-    layers: tuple[Text, Text, Text] | None = None
-    """Early, middle and last: stages, or with ``[0]`` the first block of one; if absent, the first,
-    the middle and the last stage."""
-
-
-class SaliencyFigure(Model):
-    """Saliency maps over an example picture, its region outlined."""
-
-    kind: Literal["saliency"]
-    explanation: Name
-    task: Name
-
-
-class LocalisationFigure(Model):
-    """How often maps find the region, with intervals, beside maps that know nothing."""
-
-    kind: Literal["localisation"]
-    explanations: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class BarsFigure(Model):
-    """A table as grouped bars: printed beside ours."""
-
-    kind: Literal["bars"]
-    table: Name
-
-
-RunsFigure = HistoryFigure | TrajectoriesFigure | DecisionFigure | RocFigure
-"""A figure of some runs of one experiment."""
-
-LinesFigure = CoursesFigure | ReliabilityFigure
-"""A figure of runs of any experiments."""
-
-ExplainedFigure = ActivationsFigure | SaliencyFigure | LocalisationFigure
-"""A figure of what networks look at."""
-
-FigureContent = Annotated[
-    SchematicFigure | UnavailableFigure | RunsFigure | LinesFigure | ExplainedFigure | BarsFigure,
-    Field(discriminator="kind"),
-]
-
-
-class Figure(Model):
-    """A figure of the paper, or one of ours that the paper lacks (``place`` says which)."""
-
-    id: Name
-    title: Text
-    place: Text
-    trend: str = ""
-    """What the paper says that the figure shows."""
-    test: ClaimTest | None = None
-    """How the trend is held against numbers: as a claim is."""
-    content: FigureContent
-
-    @property
-    def lines(self) -> list[tuple[str, str]]:
-        """Experiment and run of all that a figure of runs shows; nothing of other figures."""
-        if isinstance(self.content, LinesFigure):
-            return [(line.experiment, line.run) for line in self.content.lines]
-        if isinstance(self.content, RunsFigure):
-            return [(self.content.experiment, run) for run in self.content.runs]
-        return []
-
-    @property
-    def explanations(self) -> tuple[str, ...]:
-        """Those that it is drawn from."""
-        if isinstance(self.content, LocalisationFigure):
-            return self.content.explanations
-        if isinstance(self.content, ActivationsFigure | SaliencyFigure):
-            return (self.content.explanation,)
-        return ()
 
 
 class Paper(Model):

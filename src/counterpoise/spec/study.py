@@ -8,7 +8,9 @@ from pydantic import Field
 
 from counterpoise.spec.base import Model, Name, Text
 from counterpoise.spec.cell import Component, Protocol
-from counterpoise.spec.paper import SINGLE_TASK, Paper, Run
+from counterpoise.spec.experiment import Run
+from counterpoise.spec.names import SINGLE_TASK
+from counterpoise.spec.paper import Paper
 from counterpoise.spec.tier import Reduction, Tier
 
 OWN = "own"

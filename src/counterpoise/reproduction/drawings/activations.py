@@ -14,7 +14,8 @@ from counterpoise.reproduction.drawings._maps import (
     show_scale,
 )
 from counterpoise.reproduction.panels import grid
-from counterpoise.spec.paper import ActivationsFigure, Paper
+from counterpoise.spec.figure import ActivationsFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

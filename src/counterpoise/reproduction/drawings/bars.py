@@ -12,7 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from counterpoise.files import read_json
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS
-from counterpoise.spec.paper import BarsFigure, Column, Paper, Table
+from counterpoise.spec.figure import BarsFigure
+from counterpoise.spec.paper import Column, Paper, Table
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

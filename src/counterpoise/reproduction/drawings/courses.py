@@ -13,7 +13,8 @@ from counterpoise.reproduction.drawings.history import AXES
 from counterpoise.reproduction.panels import grid, lines_of
 from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import line_style
-from counterpoise.spec.paper import CoursesFigure, Paper
+from counterpoise.spec.figure import CoursesFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure as Canvas
 from counterpoise.files import read_parquet
 from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.words import label_of
-from counterpoise.spec.paper import DecisionFigure, Paper
+from counterpoise.spec.figure import DecisionFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -14,7 +14,8 @@ from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.runs import history_of, tasks_of_run
 from counterpoise.reproduction.style import line_style
 from counterpoise.reproduction.words import label_of
-from counterpoise.spec.paper import HistoryFigure, Paper
+from counterpoise.spec.figure import HistoryFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -22,7 +22,9 @@ from counterpoise.reproduction.drawings._maps import WAYS
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.reproduction.words import label_of
-from counterpoise.spec.paper import CENTRE, RANDOM, UNTRAINED, LocalisationFigure, Paper
+from counterpoise.spec.explanation import CENTRE, RANDOM, UNTRAINED
+from counterpoise.spec.figure import LocalisationFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -15,7 +15,9 @@ from counterpoise.metrics import CALIBRATION_BINS
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.panels import grid, lines_of
 from counterpoise.reproduction.style import COLOURS
-from counterpoise.spec.paper import ALL_TASKS, Paper, ReliabilityFigure
+from counterpoise.spec.figure import ReliabilityFigure
+from counterpoise.spec.names import ALL_TASKS
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

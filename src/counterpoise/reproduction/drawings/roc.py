@@ -16,7 +16,8 @@ from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.runs import tasks_of_run
 from counterpoise.reproduction.style import line_style
 from counterpoise.reproduction.words import label_of
-from counterpoise.spec.paper import Paper, RocFigure
+from counterpoise.spec.figure import RocFigure
+from counterpoise.spec.paper import Paper
 from counterpoise.tasks import Task
 
 if TYPE_CHECKING:

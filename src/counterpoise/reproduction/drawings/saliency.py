@@ -15,7 +15,8 @@ from counterpoise.reproduction.drawings._maps import (
     show_scale,
 )
 from counterpoise.reproduction.panels import grid
-from counterpoise.spec.paper import Paper, SaliencyFigure
+from counterpoise.spec.figure import SaliencyFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

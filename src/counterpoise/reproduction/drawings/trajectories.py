@@ -12,7 +12,8 @@ from counterpoise.reproduction.panels import grid, runs_of
 from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import COLOURS, DASHES
 from counterpoise.reproduction.words import label_of
-from counterpoise.spec.paper import Paper, TrajectoriesFigure
+from counterpoise.spec.figure import TrajectoriesFigure
+from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -20,7 +20,7 @@ from counterpoise.metrics import metric
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.runs import read_history, tasks_of_run
 from counterpoise.reproduction.words import label_of, plural
-from counterpoise.spec.paper import SINGLE_TASK
+from counterpoise.spec.names import SINGLE_TASK
 from counterpoise.tasks import Task
 
 if TYPE_CHECKING:
