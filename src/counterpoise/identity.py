@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +52,9 @@ class Place:
     experiment: Experiment
     run: Run
     reduction: Reduction
+    raws: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    """By source, its identity as :func:`raw_identity` found it. All runs of a plan share them, for
+    images of the user's own are looked through for it."""
 
     @property
     def alone(self) -> bool:
@@ -163,7 +166,9 @@ def plan_data(place: Place) -> Data:
             **reduction.dataset_options,
         }
     ).model_dump(mode="json")
-    raw = raw_identity(reduction.source, source, place.project.root)
+    if reduction.source not in place.raws:
+        place.raws[reduction.source] = raw_identity(reduction.source, source, place.project.root)
+    raw = place.raws[reduction.source]
     identity = {
         "dataset": dataset.id,
         "raw": raw,

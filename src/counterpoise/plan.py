@@ -297,6 +297,7 @@ def make_plan(
     ``config/studies``.
     """
     plan = Plan(project, tier_name)
+    raws: dict[str, dict[str, Any]] = {}
     studies = tier_name == OWN
     every = [name for name in project.papers if (name in project.studies) is studies]
     chosen = every if papers == "all" else [p for p in project.papers if p in papers]
@@ -316,7 +317,7 @@ def make_plan(
                 if methods != "all" and run.method not in {*methods, SINGLE_TASK}:
                     continue
                 own = reduction.of(full)
-                where = Place(project, tier_name, experiment, run, own)
+                where = Place(project, tier_name, experiment, run, own, raws)
                 _add_run(plan, name, experiment_name, run_name, where)
     for name in chosen:
         plan.papers[name] = _plan_paper(plan, project.papers[name])

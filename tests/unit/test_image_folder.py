@@ -270,6 +270,29 @@ def test_a_dataset_and_its_study_are_a_file_each(config_copy: Path, folder: Path
     assert "cannot be the name of a file" in error.what
 
 
+def test_a_plan_looks_through_the_images_once(
+    config_copy: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For all runs, and for what they wait for: there may be hundreds of thousands."""
+    new_dataset(config_copy, "our", str(folder), "labels.csv", list(LABELS))
+    study = new_study(config_copy, load_project(config_copy).datasets["our"])
+    edit(
+        study, "{method: deepchest,", "{method: deepchest, options: {initial_weights: single_task},"
+    )
+    project = load_project(config_copy)
+    looked: list[Path] = []
+    look = local_folder.identity
+
+    def noted(options: local_folder.Options, root: Path) -> str:
+        looked.append(root)
+        return look(options, root)
+
+    monkeypatch.setattr(local_folder, "identity", noted)
+    plan = make_plan(project, OWN)
+    assert len(plan.trainings) == 7 and len(plan.preliminary) == len(LABELS)
+    assert looked == [config_copy]
+
+
 @pytest.mark.parametrize(
     ("label", "what"),
     [
