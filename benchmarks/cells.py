@@ -27,7 +27,7 @@ from counterpoise.training.problem import Problem, tasks_of
 def seconds_of(plan: Plan, name: str, work: Path) -> tuple[float, int]:
     """Processor time of an epoch of a run's first cell, and its steps."""
     paper, experiment, run = name.split("/")
-    training = plan.trainings[next(iter(plan.runs[paper, experiment, run].cells.values()))]
+    training = plan.trainings[plan.runs[paper, experiment, run].first]
     cell = training.cell
     protocol = cell.protocol.model_copy(update={"epochs": 1, "initial": Random()})
     cell = cell.model_copy(update={"protocol": protocol, "seeds": cell.seeds[:1]})

@@ -145,6 +145,21 @@ class RunPlan:
     """Its split has the same patients on both sides, because it was asked for by name."""
 
     @property
+    def name(self) -> str:
+        """``experiment/run``, by which a paper's runs are told apart."""
+        return f"{self.experiment}/{self.run}"
+
+    @property
+    def keys(self) -> list[str]:
+        """Its cells, each once: several where each task has a network of its own."""
+        return list(dict.fromkeys(self.cells.values()))
+
+    @property
+    def first(self) -> str:
+        """The first of its cells, and the only one where all tasks share a network."""
+        return next(iter(self.cells.values()))
+
+    @property
     def marks(self) -> list[str]:
         """What every number of the run is marked with."""
         found: list[str] = [self.mark] if self.mark else []

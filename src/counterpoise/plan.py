@@ -170,7 +170,7 @@ class Plan:
 
     def cells_of(self, paper: str) -> list[Training]:
         """All cells that a paper's runs use."""
-        keys = {k for r in self.runs.values() if r.paper == paper for k in r.cells.values()}
+        keys = {k for r in self.runs.values() if r.paper == paper for k in r.keys}
         return [self.trainings[key] for key in sorted(keys)]
 
     def cells_of_figure(self, paper: str, figure: str) -> list[Training]:
@@ -178,7 +178,7 @@ class Plan:
         keys: dict[str, None] = {}
         for experiment, run in _figure(self.papers[paper].paper, figure).lines:
             plan = self.runs.get((paper, experiment, run))
-            keys |= dict.fromkeys(plan.cells.values() if plan else ())
+            keys |= dict.fromkeys(plan.keys if plan else ())
         names = self.explanations_of_figure(paper, figure)
         explained = [self.explained(paper, name) for name in names]
         return [self.trainings[key] for key in keys] + explained
@@ -217,9 +217,7 @@ class Plan:
                 remedy=nearest(name, made.explanation_digests),
             )
         spec = made.paper.explanations[name]
-        return self.trainings[
-            next(iter(self.runs[paper, spec.experiment, spec.run].cells.values()))
-        ]
+        return self.trainings[self.runs[paper, spec.experiment, spec.run].first]
 
     @cached_property
     def digests(self) -> dict[str, Any]:
@@ -271,7 +269,7 @@ def _explained(plan: Plan, paper: Paper) -> dict[str, str]:
             found[name] = digest_of(
                 {
                     "explanation": spec.model_dump(mode="json"),
-                    "cell": next(iter(run.cells.values())),
+                    "cell": run.first,
                     "captum": library_version("captum"),
                     "code": code,
                 }
@@ -419,16 +417,16 @@ def _named(component: Component) -> str:
 
 def _titles(plan: Plan, run: RunPlan) -> dict[str, bool]:
     """What data a run is on, and whether they stand in for others, as exhibits say it."""
-    cells = [plan.trainings[key].cell for key in run.cells.values()]
+    cells = [plan.trainings[key].cell for key in run.keys]
     sources = [plan.source_of(cell) for cell in cells]
     return {source.title: source.stand_in for source in sources}
 
 
 def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
     runs = {
-        f"{run.experiment}/{run.run}": {
+        run.name: {
             "cells": run.cells,
-            "scores": sorted({plan.trainings[key].scoring for key in run.cells.values()}),
+            "scores": sorted({plan.trainings[key].scoring for key in run.keys}),
             "mark": run.mark,
             "reductions": run.reductions,
             "other network": run.other_network,

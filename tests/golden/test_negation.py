@@ -27,7 +27,7 @@ def split_file(demo_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def final_row(plan: Plan, run: str, split: Path, folder: Path, seed: int) -> dict[str, float]:
     """The last epoch of the paper file's run."""
-    (key,) = set(plan.runs["rotograd", "toy_negation", run].cells.values())
+    (key,) = plan.runs["rotograd", "toy_negation", run].keys
     cell = plan.trainings[key].cell
     parts = {name: prepared.load_part("toy", cell.dataset_options, split, name)
              for name in ("train", "validation")}  # fmt: skip

@@ -215,7 +215,7 @@ def test_curves_come_with_areas_and_intervals(results: Results) -> None:
         predictions(none="hernia").to_parquet(
             results.root / training.file("predictions.parquet"), index=False
         )
-    for key in results.plan.runs["rotograd", "chest", "single_task"].cells.values():
+    for key in results.plan.runs["rotograd", "chest", "single_task"].keys:
         path = results.root / results.plan.trainings[key].file("predictions.parquet")
         predictions().to_parquet(path, index=False)
     results.change("rotograd", "chest", "uniform", "hernia", "auroc")

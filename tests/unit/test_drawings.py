@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from counterpoise.files import write_json
+from counterpoise.layout import RunPlan
 from counterpoise.plan import load_plan
 from counterpoise.reproduction.drawings import bars, courses, history
 from counterpoise.reproduction.drawings._maps import maps_of, show_map, show_overlay, show_scale
@@ -156,7 +157,7 @@ def keep_history(path: Path, tasks: tuple[str, ...], values: list[float]) -> Non
 def test_an_epoch_without_a_number_is_no_row(tmp_path: Path) -> None:
     """NaN is no JSON, so that the figure would not be written at all."""
     keep_history(tmp_path / "history.parquet", ("a",), [2.0, float("nan"), 1.0])
-    run = SimpleNamespace(cells={"a": "cell/1"})
+    run = RunPlan("p", "e", "r", {"a": "cell/1"}, None, (), False, False)
     plan: Any = SimpleNamespace(
         trainings={"cell/1": SimpleNamespace(file=lambda name: name)}, runs={("p", "e", "r"): run}
     )
@@ -175,7 +176,7 @@ def test_networks_of_a_task_each_may_come_first(config_copy: Path) -> None:
     plan = load_plan(config_copy, {"tier": "full", "papers": ["rotograd"], "methods": ["uniform"]})
     names = ("single_task", "uniform")
     for name in names:
-        for key in plan.runs["rotograd", "reduced", name].cells.values():
+        for key in plan.runs["rotograd", "reduced", name].keys:
             training = plan.trainings[key]
             path = config_copy / training.file("history.parquet")
             keep_history(path, training.cell.tasks, [2.0, 1.0])

@@ -78,7 +78,7 @@ def test_a_run_from_imagenet_waits_for_its_weights(checkout: Path) -> None:
     plain = plan_of(checkout).runs[KEY]
     with_protocol(checkout, "{initial: {kind: imagenet}, frozen: [stem, layer1]}")
     plan = plan_of(checkout)
-    (key,) = set(plan.runs[KEY].cells.values())
+    (key,) = plan.runs[KEY].keys
     assert key not in plain.cells.values()
     training = plan.trainings[key]
     assert training.cell.protocol.frozen == ("stem", "layer1")
@@ -92,10 +92,10 @@ def test_a_run_from_imagenet_waits_for_its_weights(checkout: Path) -> None:
 
 def test_domain_pretraining_is_a_cell_of_its_own(checkout: Path) -> None:
     plain = plan_of(checkout)
-    (random,) = set(plain.runs[KEY].cells.values())
+    (random,) = plain.runs[KEY].keys
     with_protocol(checkout, "{initial: " + PRETRAINED + ", frozen: [stem]}")
     plan = plan_of(checkout)
-    (key,) = set(plan.runs[KEY].cells.values())
+    (key,) = plan.runs[KEY].keys
     training = plan.trainings[key]
     before = plan.preliminary[str(training.cell.pretraining)]
     assert before.cell.source == "phantom" and training.cell.source != "phantom"
@@ -125,7 +125,7 @@ def test_pretraining_has_a_loss_and_epochs_of_its_own(checkout: Path) -> None:
     start = "initial: {kind: pretrained, source: phantom"
     with_protocol(checkout, "{" + start + "}, loss: {kind: sigmoid_twice}, epochs: 0}")
     plan = plan_of(checkout)
-    (key,) = set(plan.runs[KEY].cells.values())
+    (key,) = plan.runs[KEY].keys
     cell = plan.trainings[key].cell
     assert (cell.protocol.loss.kind, cell.protocol.epochs) == ("sigmoid_twice", 0)
     before = plan.preliminary[str(cell.pretraining)].cell.protocol
@@ -133,7 +133,7 @@ def test_pretraining_has_a_loss_and_epochs_of_its_own(checkout: Path) -> None:
     assert "epochs" not in "".join(plan.runs[KEY].reductions), "none were to be trained"
     edit(checkout / THORACIC, f"{start}}}", f"{start}, loss: {{kind: sigmoid_twice}}}}")
     plan = plan_of(checkout)
-    (key,) = set(plan.runs[KEY].cells.values())
+    (key,) = plan.runs[KEY].keys
     other = plan.preliminary[str(plan.trainings[key].cell.pretraining)]
     assert other.key != cell.pretraining and other.cell.protocol.loss.kind == "sigmoid_twice"
 
@@ -146,7 +146,7 @@ def test_a_tier_may_put_other_data_in_the_place_of_imagenet(checkout: Path) -> N
         "        source: nih-chestxray14-sample\n        instead_of_imagenet: " + PRETRAINED + "\n",
     )
     plan = plan_of(checkout)
-    (key,) = set(plan.runs[KEY].cells.values())
+    (key,) = plan.runs[KEY].keys
     assert plan.trainings[key].cell.pretraining in plan.preliminary
     assert plan.trainings[key].weights is None
     told = plan.runs[KEY].reductions

@@ -455,7 +455,8 @@ FIVE = ("left", "right", "sum", "product", "density")
 
 def test_single_task_is_one_cell_a_task_of_uniform_weights(demo_plan: Plan) -> None:
     run = demo_plan.runs["rotograd", "reduced", "single_task"]
-    assert tuple(run.cells) == FIVE
+    assert tuple(run.cells) == FIVE and run.name == "reduced/single_task"
+    assert run.keys == [run.cells[task] for task in FIVE] and run.first == run.cells["left"]
     cells = {task: demo_plan.trainings[key].cell for task, key in run.cells.items()}
     assert {task: cell.tasks for task, cell in cells.items()} == {t: (t,) for t in FIVE}
     assert {cell.method.name for cell in cells.values()} == {"uniform"}
@@ -463,7 +464,8 @@ def test_single_task_is_one_cell_a_task_of_uniform_weights(demo_plan: Plan) -> N
 
 def test_other_runs_are_one_cell_for_all_tasks(demo_plan: Plan) -> None:
     run = demo_plan.runs["rotograd", "reduced", "gradnorm_z"]
-    (key,) = set(run.cells.values())
+    (key,) = run.keys
+    assert run.first == key
     assert tuple(run.cells) == FIVE == demo_plan.trainings[key].cell.tasks
 
 
@@ -476,7 +478,7 @@ def test_runs_that_are_the_same_share_a_cell(config_copy: Path) -> None:
 
 
 def test_options_of_a_cell_are_resolved_to_their_full_set(demo_plan: Plan) -> None:
-    (key,) = set(demo_plan.runs["rotograd", "reduced", "rotograd"].cells.values())
+    (key,) = demo_plan.runs["rotograd", "reduced", "rotograd"].keys
     options = demo_plan.trainings[key].cell.method.options
     assert options["decay"] == 0.99 and options["tie_break"] == "proximal"
 
@@ -486,7 +488,7 @@ KEY = ("rotograd", "reduced", "uniform")
 
 def cell_of(plan: Plan, *key: str) -> Cell:
     """The one cell of a run that is not single-task."""
-    (found,) = set(plan.runs[key].cells.values())  # type: ignore[index]
+    (found,) = plan.runs[key].keys  # type: ignore[index]
     return plan.trainings[found].cell
 
 
@@ -614,7 +616,7 @@ def test_a_figure_needs_the_cells_that_it_shows(demo_plan: Plan) -> None:
     shown = {"gradnorm_z", "rotograd", "rotograd_mean_of_norms"}
     runs = demo_plan.runs
     assert {t.key for t in cells} == {
-        key for name in shown for key in runs["rotograd", "reduced", name].cells.values()
+        key for name in shown for key in runs["rotograd", "reduced", name].keys
     }
     assert demo_plan.cells_of_figure("thoracic", "figure-1") == []
     paper = demo_plan.papers["rotograd"].paper

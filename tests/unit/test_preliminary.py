@@ -44,7 +44,7 @@ def test_a_grid_is_all_combinations_beside_the_other_options() -> None:
 
 def test_a_search_is_planned_as_cells_of_its_own() -> None:
     plan = plan_of(ROOT)
-    (key,) = set(plan.runs[RUN].cells.values())
+    (key,) = plan.runs[RUN].keys
     cell = plan.trainings[key].cell
     assert [p.key for p in cell.candidates] == list(plan.preliminary)[:9], "its experiment is first"
     assert len({tuple(p.options["weights"].items()) for p in cell.candidates}) == 9
@@ -59,7 +59,7 @@ def test_a_search_is_planned_as_cells_of_its_own() -> None:
 
 def test_a_tier_may_try_each_point_for_a_shorter_time() -> None:
     plan = load_plan(ROOT, {"tier": "mnist-reduced", "papers": "all", "methods": "all"})
-    (key,) = set(plan.runs["rotograd", "searched", "gradnorm_z"].cells.values())
+    (key,) = plan.runs["rotograd", "searched", "gradnorm_z"].keys
     cell = plan.trainings[key].cell
     assert (cell.protocol.epochs, len(cell.seeds), len(cell.candidates)) == (20, 3, 12)
     tried = [plan.training(*point.key.split("/")).cell for point in cell.candidates]
@@ -71,16 +71,16 @@ def test_another_grid_is_another_cell(config_copy: Path) -> None:
     edit(config_copy / PAPER, "weights.sum: [0.1, 1.0, 10.0]", "weights.sum: [0.1, 1.0]")
     after = plan_of(config_copy)
     assert after.runs[RUN].cells != before
-    (key,) = set(after.runs[RUN].cells.values())
+    (key,) = after.runs[RUN].keys
     assert len(after.trainings[key].cell.candidates) == 6
 
 
 def test_points_that_are_runs_themselves_are_trained_once() -> None:
     plan = plan_of(ROOT)
-    (key,) = set(plan.runs["imbalance", "chest", "grid_search"].cells.values())
+    (key,) = plan.runs["imbalance", "chest", "grid_search"].keys
     points = {point.key for point in plan.trainings[key].cell.candidates}
     names = [run for run in plan.runs if run[:2] == ("imbalance", "chest") and run[2][:2] == "w_"]
-    assert points == {key for run in names for key in plan.runs[run].cells.values()}
+    assert points == {key for run in names for key in plan.runs[run].keys}
     assert points <= set(plan.trainings), "and scored"
 
 
@@ -184,7 +184,7 @@ CHEST = ("deepchest", "chest", "deepchest_single_task")
 
 def test_weights_from_single_tasks_wait_for_networks_of_one_task() -> None:
     plan = load_plan(ROOT, {"tier": "demo", "papers": ["deepchest"], "methods": "all"})
-    (key,) = set(plan.runs[CHEST].cells.values())
+    (key,) = plan.runs[CHEST].keys
     cell = plan.trainings[key].cell
     assert tuple(cell.single_task) == cell.tasks
     for task, reference in cell.single_task.items():

@@ -109,7 +109,7 @@ def test_single_task_numbers_come_from_the_network_of_their_task(results: Result
     row = results.tables()["table-3"]["single-task"]
     keys = [entry["ours"]["cells"] for name, entry in row.items() if name != "delta_m"]
     assert sorted(key for (key,) in keys) == sorted(
-        results.plan.runs["rotograd", "reduced", "single_task"].cells.values()
+        results.plan.runs["rotograd", "reduced", "single_task"].keys
     )
 
 
@@ -440,9 +440,9 @@ def test_the_gate_stops_where_equal_weighting_has_learned_nothing(
     # Of the real data alone, and of the multi-task runs alone: formulas are made to be hard.
     runs = made.plan.runs.values()
     expected = [
-        f"{run.paper}/{run.experiment}/{run.run}"
+        f"{run.paper}/{run.name}"
         for run in runs
-        for cell in [made.plan.trainings[next(iter(run.cells.values()))].cell]
+        for cell in [made.plan.trainings[run.first].cell]
         if cell.dataset != "toy" and cell.method.name == "uniform" and len(cell.tasks) > 1
     ]
     assert "rotograd/reduced/uniform" in expected

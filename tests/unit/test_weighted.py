@@ -160,7 +160,7 @@ def deepchest(root: Path, run: str) -> Path:
 def test_a_run_names_the_weights_before_its_method(config_copy: Path) -> None:
     deepchest(config_copy, BEFORE.format("pcgrad", "deepchest"))
     plan = load_plan(config_copy, {"tier": "demo"})
-    (key,) = set(plan.runs["deepchest", "chest", "both"].cells.values())
+    (key,) = plan.runs["deepchest", "chest", "both"].keys
     both = plan.trainings[key]
     assert both.cell.weighting is not None and both.cell.weighting.options["growth"] == 1.1
     assert "pcgrad-on-deepchest" in both.name

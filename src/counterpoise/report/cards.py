@@ -197,7 +197,7 @@ def network_cards(plan: Plan) -> list[Card]:
         runs = [
             run.paper
             for run in plan.runs.values()
-            if plan.trainings[next(iter(run.cells.values()))].cell.network.name == name
+            if plan.trainings[run.first].cell.network.name == name
         ]
         cards.append(
             Card(

@@ -75,5 +75,5 @@ def _older_result(root: Path, training: Training) -> Path | None:
 
 def missing_of_run(run: RunPlan, cells: dict[str, CellFiles]) -> list[Notice]:
     """What a run lacks."""
-    found = [cells[key].missing for key in dict.fromkeys(run.cells.values())]
+    found = [cells[key].missing for key in run.keys]
     return [notice for notice in found if notice is not None]

@@ -30,7 +30,7 @@ def metrics(plan: Plan, inputs: Inputs, counts: dict[str, Any]) -> dict[str, Any
     for run in plan.runs.values():
         if scores := run_scores(run, inputs):
             runs = found[run.paper].setdefault("runs", {})
-            runs[f"{run.experiment}/{run.run}"] = scores
+            runs[run.name] = scores
     return found
 
 
@@ -56,11 +56,10 @@ def curves(root: Path, plan: Plan) -> dict[str, str]:
     """
     rows: dict[str, list[tuple[str, int, float]]] = {}
     for run in plan.runs.values():
-        keys = set(run.cells.values())
-        if len(keys) > 1:
+        if len(run.keys) > 1:
             continue
         try:
-            path = root / plan.trainings[keys.pop()].file("history.parquet")
+            path = root / plan.trainings[run.first].file("history.parquet")
             history = read_parquet(path, "history")
         except UserError:
             continue  # the report says that the run is missing

@@ -178,7 +178,7 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
 def _stand_in(plan: Plan) -> Literal["none", "some", "all"]:
     found = [run for run in plan.runs.values() if run.mark == "demo"]
     others = [run for run in plan.runs.values() if run.mark != "demo"]
-    cells = [plan.trainings[next(iter(run.cells.values()))].cell for run in others]
+    cells = [plan.trainings[run.first].cell for run in others]
     # Toy problems are generated, too, and stand in for nothing.
     real = any(plan.source_of(cell).generator is None for cell in cells)
     return "none" if not found else "some" if real else "all"

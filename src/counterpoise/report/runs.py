@@ -96,7 +96,7 @@ def _experiment(
     if planned:  # one with the experiment's own protocol, if there is one
         varied = [run for run in planned if experiment.runs[run].protocol != Variation()]
         chosen = next((run for run in planned if run not in varied), next(iter(planned)))
-        cell = plan.trainings[next(iter(planned[chosen].cells.values()))].cell
+        cell = plan.trainings[planned[chosen].first].cell
     source = plan.project.datasets[experiment.dataset].sources[cell.source] if cell else None
     cards = [_run(plan, run, experiment.runs[key], inputs) for key, run in planned.items()]
     shared = _shared([(*run.facts, *cell.facts) for run in cards for cell in run.cells])
@@ -143,19 +143,18 @@ def _together(cells: Sequence[CellCard]) -> tuple[tuple[str, ...], tuple[tuple[s
 
 
 def _run(plan: Plan, run: RunPlan, spec: Run, inputs: Inputs) -> RunCard:
-    keys = list(dict.fromkeys(run.cells.values()))
-    cards = tuple(cell_card(plan, run, inputs.cells[key]) for key in keys)
+    cards = tuple(cell_card(plan, run, inputs.cells[key]) for key in run.keys)
     words = {card.state.key for card in cards}
     state = RUNS[next(word for word in ("missing", "stale", "failed", "finished") if word in words)]
-    records = [record for key in keys if (record := inputs.cells[key].record) is not None]
-    cell = plan.trainings[keys[0]].cell
+    records = [record for key in run.keys if (record := inputs.cells[key].record) is not None]
+    cell = plan.trainings[run.first].cell
     brief = [plural(len(cell.seeds), "seed")]
     if len(cards) > 1:
         brief.insert(0, plural(len(cards), "cell"))
-    if len(records) == len(keys):
+    if len(records) == len(cards):
         brief.append(duration(sum(record["seconds"] for record in records)))
     names = marks_of(run, spec)
-    names += ["pulled"] * any(inputs.cells[key].pulled for key in keys)
+    names += ["pulled"] * any(inputs.cells[key].pulled for key in run.keys)
     alone = spec.method == SINGLE_TASK
     columns, rows = _together(cards)
     return RunCard(

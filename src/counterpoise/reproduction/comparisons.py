@@ -185,7 +185,7 @@ def _profile(
     reference = scores.plan.runs.get((paper.id, experiment, str(table.baseline)))
     if reference is None or name == table.baseline:
         return None
-    if scores.trouble([*run.cells.values(), *reference.cells.values()]):
+    if scores.trouble([*run.keys, *reference.keys]):
         return None
     found = []
     for task in tasks_of_run(scores.plan, run):

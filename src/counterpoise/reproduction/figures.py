@@ -46,7 +46,7 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     marks = {
         mark
         for run in plan.runs.values()
-        if run.paper == paper_name and {*keys} & {*run.cells.values()}
+        if run.paper == paper_name and {*keys} & {*run.keys}
         for mark in run.marks
     }
     write_sealed(

@@ -20,9 +20,9 @@ def problems(root: Path, plan: Plan) -> list[UserError]:
     found, scores = [], Scores(root, plan)
     learned: dict[tuple[str, str], list[tuple[str, str, Any]]] = {}
     for run in plan.runs.values():
-        for key in dict.fromkeys(run.cells.values()):
+        for key in run.keys:
             training = plan.trainings[key]
-            where = f"{run.paper}/{run.experiment}/{run.run}"
+            where = f"{run.paper}/{run.name}"
             path = root / training.file("record.json")
             if not path.is_file():
                 found.append(

@@ -266,7 +266,7 @@ def _delta(scores: Scores, run: RunPlan, baseline: RunPlan, scale: float) -> Our
             for side in (ours, theirs)
         )
         from_means = delta_m(own, single, lower)
-    cells = list(dict.fromkeys([*run.cells.values(), *baseline.cells.values()]))
+    cells = list(dict.fromkeys([*run.keys, *baseline.keys]))
     from_means = None if from_means is None else scale * from_means
     return Ours(gain, from_means, cells, scores.trouble(cells))
 
@@ -285,7 +285,7 @@ def _together(
     scores: Scores, run: RunPlan, quantity: Quantity, scale: float
 ) -> tuple[Ours | None, str]:
     """A score of all findings together, which one network must have answered."""
-    cells = list(dict.fromkeys(run.cells.values()))
+    cells = run.keys
     if len(cells) > 1:
         return None, "several networks, each with its own thresholds"
     assert quantity.metric is not None
@@ -344,13 +344,13 @@ def _ours_of(
             return None, "its single-task reference is not run"
         return _delta(scores, run, reference, scale), ""
     if quantity.cost is not None:
-        cells = list(dict.fromkeys(run.cells.values()))
+        cells = run.keys
         if len(cells) > 1:
             return None, "several networks, each with its own cost"
         return Ours(scores.cost(cells[0], quantity.cost), None, cells, scores.trouble(cells)), ""
     assert quantity.task is not None
     if quantity.history in SPREADS:
-        cells = list(dict.fromkeys(run.cells.values()))
+        cells = run.keys
         if len(cells) > 1:
             return None, "several networks, which share no gradients"
         weighted = quantity.history == "weighted_norm_spread"

@@ -26,7 +26,7 @@ def tasks_of(dataset: str, options: dict[str, Any]) -> list[Task]:
 
 def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
     """The tasks of a run, in the dataset's order."""
-    cell = plan.trainings[next(iter(run.cells.values()))].cell
+    cell = plan.trainings[run.first].cell
     return [t for t in tasks_of(cell.dataset, cell.dataset_options) if t.name in run.cells]
 
 
@@ -53,5 +53,5 @@ def history_of(root: Path, plan: Plan, run: RunPlan) -> pd.DataFrame:
     Raises:
         UserError: one is missing or damaged.
     """
-    keys = dict.fromkeys(run.cells.values())
-    return pd.concat([read_history(root, plan.trainings[k]) for k in keys], ignore_index=True)
+    found = [read_history(root, plan.trainings[key]) for key in run.keys]
+    return pd.concat(found, ignore_index=True)

@@ -74,7 +74,7 @@ def planned_entry(
         "marks": [row.mark] if row.mark else [],
         "better": quantity.better,
         "metric": quantity.measured,
-        "run": f"{run.experiment}/{run.run}" if run is not None else None,
+        "run": run.name if run is not None else None,
         "measurable": not quantity.unavailable,
         "reductions": list(run.reductions) if run is not None else [],
     }

@@ -208,7 +208,7 @@ def _where_to_look(
 ) -> Iterator[str]:
     """Files that hold the configuration, and the command that shows the code."""
     if any(change.kind == "config" for change in found):
-        runs = [run for run in plan.runs.values() if training.key in run.cells.values()]
+        runs = [run for run in plan.runs.values() if training.key in run.keys]
         files = {f"config/papers/{run.paper}.yaml" for run in runs}
         yield "  configuration: " + ", ".join([*sorted(files), "config/tiers.yaml"])
     code = [change.what for change in found if change.kind == "code"]

@@ -29,7 +29,7 @@ def draw(
     figure, axes = grid(len(runs) * len(tasks), len(tasks), 3.0, 2.6)
     data, image = [], None
     for row, run in enumerate(runs):
-        training = plan.trainings[next(iter(run.cells.values()))]
+        training = plan.trainings[run.first]
         predictions = read_parquet(root / training.file("predictions.parquet"), "predictions")
         label = label_of(paper, content.experiment, run.run)
         seen = predictions[predictions["seed"] == 0]

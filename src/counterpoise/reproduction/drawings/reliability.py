@@ -35,7 +35,7 @@ def draw(
     canvas, axes = grid(len(lines), min(4, len(lines)), 2.0, 2.45)
     errors, bins = [], []
     for (label, run), axis in zip(lines, axes, strict=True):
-        key = next(iter(run.cells.values()))
+        key = run.first
         diagrams = scores.file(key)["reliability"]
         pooled = pool([rows for seed in diagrams.values() for rows in seed.values()])
         table = with_intervals(pooled, max(1, len(diagrams)))

@@ -153,7 +153,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     planned = [run for run in every if chosen.shows(run.run)]
     methods = {run.run: spec.experiments[experiment].runs[run.run].method for run in planned}
     tasks = tasks_of_run(plan, planned[0])
-    failed = {run.run for run in planned if scores.trouble(run.cells.values())}
+    failed = {run.run for run in planned if scores.trouble(run.keys)}
     found = {run.run: {} if run.run in failed else _by_task(scores, run, tasks) for run in planned}
     reference = _reference(planned, methods)
     lower = {task.name: _metric(plan, planned[0], task).better == "lower" for task in tasks}
@@ -164,7 +164,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     def spread(run: RunPlan, weighted: bool) -> float | None:
         if methods[run.run] == SINGLE_TASK:
             return None
-        norms = scores.spread(next(iter(run.cells.values())), run.cells, weighted)
+        norms = scores.spread(run.first, run.cells, weighted)
         return norms.sample.mean if norms.values else None
 
     def quality(ours: ByTask) -> Sample | None:
@@ -185,7 +185,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
             run.run,
             label_of(spec, experiment, run.run),
             methods[run.run] == SINGLE_TASK,
-            tuple(dict.fromkeys(run.cells.values())),
+            tuple(run.keys),
             quality(found[run.run]),
             _gains(found[run.run], base, lower) if reference != run.run else {},
             *_cost(scores, run),
@@ -200,7 +200,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     ]
     label = label_of(spec, experiment, reference) if reference else ""
     name = _metric(plan, planned[0], tasks[0]).label
-    record = scores.record(next(iter(planned[0].cells.values())))
+    record = scores.record(planned[0].first)
     machine = [record.get("device"), record.get("environment", {}).get("processor")]
     return Facts(
         spec.experiments[experiment].title,
@@ -221,7 +221,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
 
 def stand_in(plan: Plan, run: RunPlan) -> str:
     """Network and data of a run in words, with its scale; empty where neither is another's."""
-    cell = plan.trainings[next(iter(run.cells.values()))].cell
+    cell = plan.trainings[run.first].cell
     source = plan.source_of(cell)
     if not (source.stand_in or run.other_network):
         return ""
@@ -253,7 +253,7 @@ def _by_task(scores: Scores, run: RunPlan, tasks: list[Task]) -> ByTask:
 
 def _history(scores: Scores, run: RunPlan) -> pd.DataFrame:
     """Of the one network of all tasks; tables do without one that is missing, views do not."""
-    key = next(iter(run.cells.values()))
+    key = run.first
     found = scores.history(key)
     return read_history(scores.root, scores.plan.trainings[key]) if found is None else found
 
@@ -296,9 +296,9 @@ def _gains(ours: ByTask, base: ByTask, lower: dict[str, bool]) -> dict[str, floa
 
 def _cost(scores: Scores, run: RunPlan) -> tuple[float | None, float | None]:
     """Milliseconds a step, summed over the run's cells, and the largest memory of one."""
-    keys = list(dict.fromkeys(run.cells.values()))
     times, peaks = (
-        [scores.cost(key, what) for key in keys] for what in ("seconds_per_step", "peak_memory_mib")
+        [scores.cost(key, what) for key in run.keys]
+        for what in ("seconds_per_step", "peak_memory_mib")
     )
     return (
         1000 * sum(time.sample.mean for time in times) if all(t.values for t in times) else None,
