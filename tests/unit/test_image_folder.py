@@ -293,6 +293,19 @@ def test_a_plan_looks_through_the_images_once(
     assert looked == [config_copy]
 
 
+@pytest.mark.parametrize("typed", ["{{ 7 * 7 }}", "{% raw %}", '# "}}', "a: b\n- c", "<&'é\\"])
+def test_what_a_user_types_stands_in_the_file_as_it_is(config_copy: Path, typed: str) -> None:
+    path = new_dataset(config_copy, "our", typed, f"{typed}.csv", [typed, "Mass"])
+    dataset = Dataset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    generator = dataset.sources["our-folder"].generator
+    assert generator is not None
+    assert generator.options == {"folder": typed, "table": f"{typed}.csv"}
+    assert dataset.options["labels"] == [typed, "Mass"]
+    written = new_study(config_copy, dataset.model_copy(update={"title": typed}))
+    study = Study.model_validate(yaml.safe_load(written.read_text(encoding="utf-8")))
+    assert study.title == typed
+
+
 @pytest.mark.parametrize(
     ("label", "what"),
     [

@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from counterpoise.report.entries import Number
 from counterpoise.report.legend import Term
 from counterpoise.report.tables import Line, TableView
 from counterpoise.spec.paper import Mark, Paper
+from counterpoise.templates import environment
 
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
@@ -80,15 +81,9 @@ def rows(line: Line) -> Iterator[tuple[str, list[str]]]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=False,  # neither format is HTML; every text passes through a filter of its own
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    # Neither format is HTML: every text passes through a filter of its own.
+    found = environment(Path(__file__).parent / "templates", html=False)
+    found.filters |= {
         "tex": tex,
         "comment": comment,
         "md": markdown,
@@ -96,7 +91,7 @@ def _environment() -> Environment:
         "words": words,
         "shared_marks": shared_marks,
     }
-    return environment
+    return found
 
 
 def render_table(paper: Paper, table: TableView, tier_name: str, suffix: str) -> str:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from counterpoise.files import write_json, write_text
@@ -23,28 +23,23 @@ from counterpoise.report.overview import PaperView, overview, paper_views
 from counterpoise.report.questions import QUESTIONS
 from counterpoise.reproduction import verdicts
 from counterpoise.spec.study import OWN
+from counterpoise.templates import environment
 
 FOLDER = Path(__file__).parent
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    found = environment(FOLDER / "templates", html=True)
+    found.filters |= {
         "prose": text.prose,
         "label": text.label,
         "count": count,
         "plural": plural,
         "duration": duration,
     }
-    environment.globals["anchor"] = text.anchor
-    return environment
+    found.globals["anchor"] = text.anchor
+    return found
 
 
 def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> dict[str, Any]:
