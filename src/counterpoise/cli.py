@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from counterpoise import __version__
-from counterpoise.errors import UserError, UserErrors
+from counterpoise.errors import UserError
 from counterpoise.workflow import IN_WORKFLOW
 
 if TYPE_CHECKING:
@@ -175,70 +175,23 @@ def download(
     papers: Papers = "all",
 ) -> None:
     """Fetch or generate one source of raw files, or published weights; verify checksums."""
-    from counterpoise.download import fetch_source, to_prepare
-    from counterpoise.errors import nearest
-    from counterpoise.identity import raw_digest
-    from counterpoise.layout import WEIGHTS, raw_marker, weights_marker
+    from counterpoise.fetch import fetch
     from counterpoise.project import load_project
-    from counterpoise.weights import fetch_weights
 
-    root = find_root()
-    project = load_project(root)
+    project = load_project(find_root())
     if mirror is None and IN_WORKFLOW not in os.environ:  # whose command line may say: none
         mirror = project.config.mirror
-    if source.startswith(WEIGHTS):
-        name = source.removeprefix(WEIGHTS)
-        if name not in project.weights:
-            remedy = nearest(name, project.weights)
-            raise UserError(f"no weights {name!r} in config/weights.yaml", remedy=remedy)
-        published = project.weights[name]
-        fetch_weights(name, published, root / weights_marker(name, published), mirror)
-        return
-    found = {
-        name: entry
-        for dataset in project.datasets.values()
-        for name, entry in dataset.sources.items()
-    }
-    if source not in found:
-        raise UserError(f"unknown source {source!r}", remedy=nearest(source, found))
-    marker = root / raw_marker(source, raw_digest(source, found[source], root))
-    prepared = {}
-    if tier is not None and found[source].files:
-        every = _plan(tier, papers=papers).every.values()
-        prepared = to_prepare(root, source, [training.data for training in every])
-    fetch_source(source, found[source], marker, mirror, prepared)
+    fetch(project, source, mirror, tier, papers)
 
 
-def _data(folder: str) -> Data:
-    """The data that a folder's name, or the digest at its end, stands for."""
-    from counterpoise.plan import make_plan
+def _data(folder: str) -> tuple[Path, Data]:
+    """The checkout, and the data that a folder in it stands for, of the workflow's tier if any."""
+    from counterpoise.lookup import find_data
     from counterpoise.project import load_project
 
-    digest = folder.rpartition("-")[2]
     project = load_project(find_root())
     first = os.environ.get("COUNTERPOISE_TIER", project.config.tier)
-    unplanned: dict[str, UserError] = {}
-    for tier in sorted(project.tiers.tiers, key=lambda tier: tier != first):
-        try:
-            made = make_plan(project, tier)
-        except UserError as error:  # its data may be the ones
-            unplanned[tier] = error
-            continue
-        for training in made.every.values():
-            if training.data.digest == digest:
-                return training.data
-    if first in unplanned:
-        raise unplanned[first]
-    others = "".join(
-        f"; tier {tier} cannot be planned: {told.where}: {told.what}"
-        for tier, error in unplanned.items()
-        for told in error.errors[:1]
-    )
-    raise UserError(
-        f"no tier uses data {folder!r}",
-        remedy="name a folder in data/prepared/SOURCE, such as multimnist-0123456789ab; "
-        f"`snakemake -n -- data` shows those that a tier needs{others}",
-    )
+    return project.root, find_data(project, folder, first)
 
 
 @app.command(rich_help_panel=JOBS)
@@ -248,7 +201,7 @@ def prepare(
     """Decode raw files into arrays."""
     from counterpoise.prepared import prepare as run
 
-    root, data = find_root(), _data(digest)
+    root, data = _data(digest)
     raw, marker = (root / data.raw).parent, root / data.prepared
     made_by = {key: data.identity[key] for key in ("libraries", "code")}
     run(data.dataset, data.options, raw, marker, data.counts, made_by)
@@ -261,7 +214,7 @@ def split(
     """Divide prepared data into training, validation and test items."""
     from counterpoise.prepared import split as run
 
-    root, data = find_root(), _data(digest)
+    root, data = _data(digest)
     if not (root / data.prepared).is_file():
         raise UserError(
             "these data are not prepared yet",
@@ -554,38 +507,11 @@ def compare(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
 ) -> None:
     """Compare balancing methods on your own data and write the report."""
-    from counterpoise.errors import nearest
-    from counterpoise.plan import make_plan
-    from counterpoise.project import load_project
-    from counterpoise.skeleton import new_study
+    from counterpoise.skeleton import study_of
     from counterpoise.spec.study import OWN
 
     root = find_root()
-    datasets = load_project(root).datasets
-    if name not in datasets:
-        raise UserError(
-            f"unknown dataset {name!r}",
-            where=root / "config" / "datasets",
-            remedy=f"{nearest(name, datasets)} (or write one: `counterpoise new dataset`)",
-        )
-    before = (root / "config" / "studies" / f"{name}.yaml").exists()
-    path = new_study(root, datasets[name])
-    try:  # its errors are reported before Snakemake starts
-        make_plan(load_project(root), OWN, [name])
-    except UserErrors as error:
-        if before:
-            raise
-        path.unlink()  # what cannot be compared by default must not stop every other command
-        raise UserError(
-            f"its tasks do not suit the default comparison: {error.errors[0].what}",
-            where=root / "config" / "datasets" / f"{name}.yaml",
-            remedy=f"write config/studies/{name}.yaml yourself (keys: config/schema/study.json)",
-        ) from error
-    except UserError:  # the images are not there
-        if not before:
-            path.unlink()
-        raise
-    typer.echo(f"{path.relative_to(root)} says what is compared")
+    typer.echo(f"{study_of(root, name).relative_to(root)} says what is compared")
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
     command += ["--dry-run"] * dry_run
     command += ["--config", f"tier={OWN}", f"papers={name}", "methods=all"]

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from counterpoise import __version__, cli
-from counterpoise import plan as planning
+from counterpoise import __version__, cli, lookup
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.project import Project, load_project
@@ -135,7 +134,7 @@ def test_a_workflow_without_a_mirror_has_none(
     """`--config mirror=` leaves out what config.yaml names."""
     edit(config_copy / "config/config.yaml", "mirror: null", "mirror: nowhere")
     asked: list[object] = []
-    monkeypatch.setattr("counterpoise.download.fetch_source", lambda *words: asked.append(words[3]))
+    monkeypatch.setattr("counterpoise.fetch.fetch_source", lambda *words: asked.append(words[3]))
     monkeypatch.setenv("COUNTERPOISE_WORKFLOW", "1")
     run(config_copy, "download", "mnist")
     assert asked == [None]
@@ -171,7 +170,7 @@ def test_a_job_plans_the_workflows_tier_and_no_other(
     run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned: list[str] = []
-    make = planning.make_plan
+    make = lookup.make_plan
 
     def noted(project: Project, tier: str, *rest: Any) -> Any:
         planned.append(tier)
@@ -179,7 +178,7 @@ def test_a_job_plans_the_workflows_tier_and_no_other(
 
     made = load_plan(config_copy, {"tier": "mnist"})
     digest = next(iter(made.trainings.values())).data.digest
-    monkeypatch.setattr(planning, "make_plan", noted)
+    monkeypatch.setattr(lookup, "make_plan", noted)
     edit(config_copy / "config/config.yaml", "tier: demo", "tier: mnist")
     check_error(run(config_copy, "split", digest), "not prepared yet")
     assert planned == ["mnist"]

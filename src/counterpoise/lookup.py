@@ -1,0 +1,43 @@
+"""Prepared data that a command line names, found in the plans of all tiers."""
+
+from __future__ import annotations
+
+from counterpoise.errors import UserError
+from counterpoise.layout import Data
+from counterpoise.plan import make_plan
+from counterpoise.project import Project
+
+
+def find_data(project: Project, folder: str, first: str) -> Data:
+    """The data that a folder's name, or the digest at its end, stands for.
+
+    Args:
+        folder: below ``data/prepared/SOURCE``, such as ``multimnist-0123456789ab``.
+        first: the tier to look in before all others, which are then not planned for nothing.
+
+    Raises:
+        UserError: no tier uses them; or the first cannot be planned, and no other has them.
+    """
+    digest = folder.rpartition("-")[2]
+    unplanned: dict[str, UserError] = {}
+    for tier in sorted(project.tiers.tiers, key=lambda tier: tier != first):
+        try:
+            cells = make_plan(project, tier).every.values()
+        except UserError as error:  # its data may be the ones
+            unplanned[tier] = error
+            continue
+        for training in cells:
+            if training.data.digest == digest:
+                return training.data
+    if first in unplanned:
+        raise unplanned[first]
+    others = "".join(
+        f"; tier {tier} cannot be planned: {told.where}: {told.what}"
+        for tier, error in unplanned.items()
+        for told in error.errors[:1]
+    )
+    raise UserError(
+        f"no tier uses data {folder!r}",
+        remedy="name a folder in data/prepared/SOURCE, such as multimnist-0123456789ab; "
+        f"`snakemake -n -- data` shows those that a tier needs{others}",
+    )
