@@ -44,7 +44,7 @@ DISPLAY = frozenset(
 
 
 @dataclass(frozen=True)
-class Place:
+class TierRun:
     """One run of an experiment, in one tier."""
 
     project: Project
@@ -98,11 +98,11 @@ class Place:
         """Number of replicates."""
         return min(self.experiment.repeats, self.reduction.seeds or self.experiment.repeats)
 
-    def running(self, **changes: Any) -> Place:
+    def running(self, **changes: Any) -> TierRun:
         """The same with another run, as the published one is changed."""
         return replace(self, run=self.run.model_copy(update=changes))
 
-    def reduced(self, **changes: Any) -> Place:
+    def reduced(self, **changes: Any) -> TierRun:
         """The same with another reduction."""
         return replace(self, reduction=self.reduction.model_copy(update=changes))
 
@@ -148,14 +148,14 @@ def _versions(
     return found | {name: library_version(name, optional=optional) for name in own}
 
 
-def plan_data(place: Place) -> Data:
+def plan_data(planned: TierRun) -> Data:
     """The data of a run in a tier, with their identity.
 
     The digest covers what the data are derived from (checksums of the published files, or the
     generating code and the libraries it needs), the options, the split's seed and the code.
     """
-    experiment, reduction = place.experiment, place.reduction
-    dataset = place.project.datasets[experiment.dataset]
+    experiment, reduction = planned.experiment, planned.reduction
+    dataset = planned.project.datasets[experiment.dataset]
     source = dataset.sources[reduction.source]
     module = registry.find("datasets", dataset.id)
     options = module.Options(
@@ -166,9 +166,10 @@ def plan_data(place: Place) -> Data:
             **reduction.dataset_options,
         }
     ).model_dump(mode="json")
-    if reduction.source not in place.raws:
-        place.raws[reduction.source] = raw_identity(reduction.source, source, place.project.root)
-    raw = place.raws[reduction.source]
+    name, raws = reduction.source, planned.raws
+    if name not in raws:
+        raws[name] = raw_identity(name, source, planned.project.root)
+    raw = raws[name]
     identity = {
         "dataset": dataset.id,
         "raw": raw,
@@ -190,7 +191,7 @@ def plan_data(place: Place) -> Data:
 
 
 def plan_training(
-    place: Place,
+    planned: TierRun,
     tasks: tuple[str, ...],
     candidates: tuple[Candidate, ...] = (),
     single_task: dict[str, str] | None = None,
@@ -203,18 +204,18 @@ def plan_training(
         single_task: by task, the cell that the method's options wait for.
         pretraining: the cell whose trunk this one starts from.
     """
-    run, data, protocol = place.run, place.data, place.protocol
-    method = "uniform" if place.alone else run.method
+    run, data, protocol = planned.run, planned.data, planned.protocol
+    method = "uniform" if planned.alone else run.method
     chosen = [(method, registry.method(method).Options(**run.options))]
     if (before := run.weighting) is not None:
         chosen.append((before.name, registry.method(before.name).Options(**before.options)))
     weighting = [_component(*each) for each in chosen[1:]]
-    network = place.reduction.network or place.experiment.network
+    network = planned.reduction.network or planned.experiment.network
     network_options = registry.find("networks", network.name).Options(**network.options)
     weights = None
     if isinstance(protocol.initial, ImageNet):
         name = registry.find("networks", network.name).published(network_options)
-        weights = name, place.project.weights[name]
+        weights = name, planned.project.weights[name]
     cell = Cell(
         dataset=data.dataset,
         source=data.source,
@@ -224,16 +225,16 @@ def plan_training(
         weighting=weighting[0] if weighting else None,
         tasks=tasks,
         protocol=protocol,
-        seeds=tuple(range(place.seeds)),
+        seeds=tuple(range(planned.seeds)),
         candidates=candidates,
         single_task=single_task or {},
         pretraining=pretraining,
     )
-    words = [data.dataset, network.name, *_shown(network_options), *_shown_data(place)]
-    words += [SINGLE_TASK, *tasks] if place.alone else [method, *_shown(chosen[0][1])]
+    words = [data.dataset, network.name, *_shown(network_options), *_shown_data(planned)]
+    words += [SINGLE_TASK, *tasks] if planned.alone else [method, *_shown(chosen[0][1])]
     for other, options in chosen[1:]:
         words += ["on", other, *_shown(options)]
-    words += [f"{len(tasks)}-tasks"] * bool(place.experiment.tasks and not place.alone)
+    words += [f"{len(tasks)}-tasks"] * bool(planned.experiment.tasks and not planned.alone)
     words += [*_shown_variation(run.protocol, protocol), *["search"] * bool(candidates)]
     methods = [name for name, _ in chosen]
     libraries = _versions(TRAINING_LIBRARIES, registry.find("networks", network.name))
@@ -252,7 +253,7 @@ def plan_training(
     scorers = [SCORING, registry.module_name("datasets", data.dataset)]
     scoring = code_digests(scorers, DISPLAY)
     return Training(
-        place.tier,
+        planned.tier,
         re.sub(r"[^a-z0-9_.]+", "-", "-".join(words).lower())[:96].strip("-."),
         digest_of({"cell": cell.model_dump(mode="json"), **identity}),
         cell,
@@ -264,27 +265,28 @@ def plan_training(
     )
 
 
-def plan_pretraining(place: Place, before: Pretrained) -> Training:
+def plan_pretraining(planned: TierRun, before: Pretrained) -> Training:
     """The cell on other data whose trunk a run starts from: all its tasks under equal weights."""
-    experiment = place.experiment
+    experiment = planned.experiment
     dataset = before.dataset or experiment.dataset
     other = dataset != experiment.dataset
-    tier = place.project.tiers.tiers[place.tier]
+    tier = planned.project.tiers.tiers[planned.tier]
     if other and dataset not in tier.datasets:
         raise UserError(
-            f"tier {place.tier} has no dataset {dataset!r}, which {experiment.title!r} starts from",
-            where=place.project.root / "config" / "tiers.yaml",
+            f"tier {planned.tier} has no dataset {dataset!r}, which {experiment.title!r} starts "
+            "from",
+            where=planned.project.root / "config" / "tiers.yaml",
             remedy=f"name it under the tier's `datasets`, as {experiment.dataset} is",
         )
-    reduction = tier.datasets[dataset] if other else place.reduction
+    reduction = tier.datasets[dataset] if other else planned.reduction
     changed = {**reduction.dataset_options, **before.dataset_options}
     source = before.source or reduction.source
     own: dict[str, Any] = {"source": source, "dataset_options": changed}
     if not other and source == reduction.source:
-        _check_same_split(place, before)
+        _check_same_split(planned, before)
     if before.epochs is not None:
         own["epochs"] = before.epochs
-    plain = place.published.model_copy(
+    plain = planned.published.model_copy(
         update={
             "initial": Random(),
             "frozen": (),
@@ -300,24 +302,24 @@ def plan_pretraining(place: Place, before: Pretrained) -> Training:
             "tasks": None,
         }
     )
-    there = replace(place, experiment=first).reduced(**own)
-    there = there.running(
+    before_it = replace(planned, experiment=first).reduced(**own)
+    before_it = before_it.running(
         method="uniform", options={}, weighting=None, search=None, protocol=Variation()
     )
-    return plan_training(there, there.tasks)
+    return plan_training(before_it, before_it.tasks)
 
 
 SAME_SPLIT = {"size", "training_share"}
 """Options in which data may differ from a run's own without another division into parts."""
 
 
-def _check_same_split(place: Place, before: Pretrained) -> None:
+def _check_same_split(planned: TierRun, before: Pretrained) -> None:
     """Refuse to train before on the run's own images divided otherwise: its test part would leak.
 
     Raises:
         UserError: an option that may divide them otherwise has another value.
     """
-    options = place.data.options
+    options = planned.data.options
     wrong = [
         name
         for name, value in before.dataset_options.items()
@@ -325,48 +327,48 @@ def _check_same_split(place: Place, before: Pretrained) -> None:
     ]
     if wrong:
         raise UserError(
-            f"{place.experiment.title!r} starts from a network that is trained on the same images "
-            f"with another {wrong[0]!r}: images of the test part may be among them",
-            where=place.project.root / "config" / "papers",
+            f"{planned.experiment.title!r} starts from a network that is trained on the same "
+            f"images with another {wrong[0]!r}: images of the test part may be among them",
+            where=planned.project.root / "config" / "papers",
             remedy=f"leave {wrong[0]!r} out of its `initial`, or name another source there",
         )
 
 
 def plan_candidates(
-    place: Place,
+    planned: TierRun,
     tasks: tuple[str, ...],
     single_task: dict[str, str],
     pretraining: str | None = None,
 ) -> list[Training]:
     """The cells of a run's grid search; none without one."""
-    search = place.run.search
+    search = planned.run.search
     if search is None:
         return []
-    tier = place.reduction
-    epochs = tier.epochs or place.experiment.protocol.epochs
-    shorter = place.reduced(
+    tier = planned.reduction
+    epochs = tier.epochs or planned.experiment.protocol.epochs
+    shorter = planned.reduced(
         epochs=min(epochs, search.epochs or epochs, tier.search_epochs or epochs),
-        seeds=min(place.seeds, search.seeds, tier.search_seeds or search.seeds),
+        seeds=min(planned.seeds, search.seeds, tier.search_seeds or search.seeds),
     )
     return [
         plan_training(
             shorter.running(options=options, search=None), tasks, (), single_task, pretraining
         )
-        for options in search.points(place.run.options)
+        for options in search.points(planned.run.options)
     ]
 
 
 def plan_single_tasks(
-    place: Place, tasks: tuple[str, ...], pretraining: str | None = None
+    planned: TierRun, tasks: tuple[str, ...], pretraining: str | None = None
 ) -> dict[str, Training]:
     """By task, a network of its own that the run's options wait for; none where they do not."""
-    if place.alone:
+    if planned.alone:
         return {}
-    method = registry.method(place.run.method)
-    if not method.needs_single_task(method.Options(**place.run.options)):
+    method = registry.method(planned.run.method)
+    if not method.needs_single_task(method.Options(**planned.run.options)):
         return {}
-    there = place.running(method=SINGLE_TASK, options={}, weighting=None, search=None)
-    return {task: plan_training(there, (task,), pretraining=pretraining) for task in tasks}
+    alone = planned.running(method=SINGLE_TASK, options={}, weighting=None, search=None)
+    return {task: plan_training(alone, (task,), pretraining=pretraining) for task in tasks}
 
 
 def _component(name: str, options: Any) -> Component:
@@ -389,9 +391,9 @@ def _shown_variation(variation: Variation, protocol: Protocol) -> list[str]:
     ]
 
 
-def _shown_data(place: Place) -> list[str]:
+def _shown_data(planned: TierRun) -> list[str]:
     """What the tier makes of the options that the experiment chooses, for a cell's name."""
-    return [_word(key, place.data.options[key]) for key in place.experiment.dataset_options]
+    return [_word(key, planned.data.options[key]) for key in planned.experiment.dataset_options]
 
 
 def _word(key: str, value: Any) -> str:

@@ -19,7 +19,7 @@ from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
 from counterpoise.identity import (
     DISPLAY,
-    Place,
+    TierRun,
     plan_candidates,
     plan_pretraining,
     plan_single_tasks,
@@ -315,37 +315,37 @@ def make_plan(
                 if methods != "all" and run.method not in {*methods, SINGLE_TASK}:
                     continue
                 own = reduction.of(full)
-                where = Place(project, tier_name, experiment, run, own, raws)
-                _add_run(plan, name, experiment_name, run_name, where)
+                planned = TierRun(project, tier_name, experiment, run, own, raws)
+                _add_run(plan, name, experiment_name, run_name, planned)
     for name in chosen:
         plan.papers[name] = _plan_paper(plan, project.papers[name])
     return plan
 
 
-def _add_run(plan: Plan, paper: str, name: str, run_name: str, place: Place) -> None:
-    experiment, data, tasks = place.experiment, place.data, place.tasks
+def _add_run(plan: Plan, paper: str, name: str, run_name: str, planned: TierRun) -> None:
+    experiment, data, tasks = planned.experiment, planned.data, planned.tasks
     cells: dict[str, str] = {}
     pretraining = None
-    if isinstance(initial := place.protocol.initial, Pretrained):
-        before = plan_pretraining(place, initial)
+    if isinstance(initial := planned.protocol.initial, Pretrained):
+        before = plan_pretraining(planned, initial)
         plan.preliminary[before.key] = before
         pretraining = before.key
-    for group in [(task,) for task in tasks] if place.alone else [tasks]:
-        references = plan_single_tasks(place, group, pretraining)
+    for group in [(task,) for task in tasks] if planned.alone else [tasks]:
+        references = plan_single_tasks(planned, group, pretraining)
         reached = {task: reference.key for task, reference in references.items()}
-        tried = plan_candidates(place, group, reached, pretraining)
+        tried = plan_candidates(planned, group, reached, pretraining)
         plan.preliminary |= {first.key: first for first in [*references.values(), *tried]}
         options = [(point.key, point.cell.method.options) for point in tried]
         points = tuple(Candidate(key=key, options=values) for key, values in options)
-        training = plan_training(place, group, points, reached, pretraining)
+        training = plan_training(planned, group, points, reached, pretraining)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
-    reductions = _reductions(place)
+    reductions = _reductions(planned)
     mark: RunMark | None = "demo" if source.stand_in else "reduced" if reductions else None
     plan.runs[paper, name, run_name] = RunPlan(
-        paper, name, run_name, cells, mark, reductions, place.run.may_diverge,
-        place.reduction.network not in (None, experiment.network),
+        paper, name, run_name, cells, mark, reductions, planned.run.may_diverge,
+        planned.reduction.network not in (None, experiment.network),
         bool(registry.leak_of(data.dataset, data.options)),
     )  # fmt: skip
 
@@ -353,10 +353,10 @@ def _add_run(plan: Plan, paper: str, name: str, run_name: str, place: Place) -> 
 _EPOCHS = {"best_validation": "the epoch of lowest validation loss", "last": "the last epoch"}
 
 
-def _reductions(place: Place) -> tuple[str, ...]:
+def _reductions(planned: TierRun) -> tuple[str, ...]:
     """What the tier changes of the published protocol, in words."""
-    experiment, reduction, data = place.experiment, place.reduction, place.data
-    protocol, epochs = place.published, place.protocol.epochs
+    experiment, reduction, data = planned.experiment, planned.reduction, planned.data
+    protocol, epochs = planned.published, planned.protocol.epochs
     changes = []
     if epochs != protocol.epochs:
         changes.append(f"{epochs} of {protocol.epochs} epochs")
@@ -377,16 +377,16 @@ def _reductions(place: Place) -> tuple[str, ...]:
         changes.append(f"pre-trained on {instead.source or instead.dataset} instead of ImageNet")
     if reduction.network not in (None, experiment.network):
         changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
-    if place.run.search is not None:
-        search = place.run.search
+    if planned.run.search is not None:
+        search = planned.run.search
         wanted = min(epochs, search.epochs or epochs)
         if (reduction.search_epochs or epochs) < wanted:
             changes.append(f"options searched over {reduction.search_epochs} of {wanted} epochs")
-        if (reduction.search_seeds or search.seeds) < min(place.seeds, search.seeds):
+        if (reduction.search_seeds or search.seeds) < min(planned.seeds, search.seeds):
             changes.append(
                 f"options searched with {reduction.search_seeds} of {search.seeds} seeds"
             )
-    if part := _part_of_the_data(place):
+    if part := _part_of_the_data(planned):
         changes.append(part)
     defaults = registry.find("datasets", experiment.dataset).Options
     published = defaults(**experiment.dataset_options).model_dump(mode="json")
@@ -398,14 +398,14 @@ def _reductions(place: Place) -> tuple[str, ...]:
     return tuple(changes)
 
 
-def _part_of_the_data(place: Place) -> str:
+def _part_of_the_data(planned: TierRun) -> str:
     """That a source has some of the published data only, in words; empty of others.
 
     Stand-in data have a mark of their own; in a comparison on one's own data nothing is published.
     """
-    sources = place.project.datasets[place.experiment.dataset].sources
-    chosen = sources[place.data.source]
-    if chosen.whole or chosen.stand_in or place.tier == OWN:
+    sources = planned.project.datasets[planned.experiment.dataset].sources
+    chosen = sources[planned.data.source]
+    if chosen.whole or chosen.stand_in or planned.tier == OWN:
         return ""
     return f"data: {chosen.title}" if any(source.whole for source in sources.values()) else ""
 
