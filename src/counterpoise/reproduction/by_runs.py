@@ -5,18 +5,21 @@ from __future__ import annotations
 from itertools import pairwise
 
 from counterpoise.evaluation.comparisons import difference_of
-from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured, combined
+from counterpoise.evaluation.measured import Measured, combined
 from counterpoise.evaluation.ranks import RankCorrelation, rank_correlation
 from counterpoise.evaluation.statistics import LEVEL, interval_of
 from counterpoise.reproduction.changes import our_change
 from counterpoise.reproduction.evidence import (
     Evidence,
     Numbers,
+    beyond,
     combine,
     gather,
     in_pairs,
+    near,
     right_side,
     sides_of,
+    undecidable,
     wanted,
 )
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
@@ -46,10 +49,9 @@ def _difference(numbers: Numbers, comparison: Comparison) -> Measured | None:
 
 
 def _our_comparison(
-    numbers: Numbers, comparison: Comparison, family: int
+    numbers: Numbers, comparison: Comparison, difference: Measured | None, family: int
 ) -> tuple[Word | None, str]:
     """The word of one comparison out of ``family``, and what it rests on."""
-    difference = _difference(numbers, comparison)
     if difference is None:
         return None, ""
     text = f"{comparison.left} minus {right_side(comparison)}: "
@@ -57,36 +59,25 @@ def _our_comparison(
         return "inconclusive", f"{text}no seed in common"
     sample, parts = difference.sample, difference.parts
     text += f"{sample.mean:+.3g}"
+    if why := undecidable(difference):
+        return "inconclusive", f"{text} ({why})"
     interval = interval_of(sample.mean, parts)
     strict = interval_of(sample.mean, parts, 1 - (1 - LEVEL) / family)
-    if interval is None or strict is None or sample.n < FEWEST_SEEDS:
-        return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
-    if difference.lacks_items:
-        return "inconclusive", f"{text} ({WITHOUT_ITEMS})"
+    assert interval is not None and strict is not None, "several seeds have a spread"
     over = "paired seeds and items" if difference.items is not None else "paired seeds"
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
     text += f", expected {comparison.expect.replace('_', ' ')}"
     if comparison.expect == "similar":
-        margin = numbers.margin(comparison.left)
-        if -margin <= interval[0] and interval[1] <= margin:
-            return "holds", text
-        clear = (strict[0] > 0 or strict[1] < 0) and abs(sample.mean) > margin
-        return ("does not hold" if clear else "inconclusive"), text
+        return near(sample.mean, interval, strict, numbers.margin(comparison.left)), text
+    bound = 0.0
     if comparison.expect == "not_worse":
-        margin, sign = numbers.margin(comparison.left), numbers.sign(comparison.left)
-        low, _ = sorted(sign * bound for bound in interval)
-        _, high = sorted(sign * bound for bound in strict)
-        text += f" by more than {margin:g}"
-        return (
-            "holds" if low > -margin else "does not hold" if high < -margin else "inconclusive",
-            text,
-        )
-    if difference.undecided:
+        margin = numbers.margin(comparison.left)
+        bound, text = -margin, f"{text} by more than {margin:g}"
+    elif difference.undecided:
         return "inconclusive", f"{text}, {difference.undecided}"
     way = wanted(numbers, comparison)
-    low, _ = sorted(way * bound for bound in interval)
-    _, high = sorted(way * bound for bound in strict)
-    return ("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive"), text
+    low, high = min(way * end for end in interval), max(way * end for end in strict)
+    return beyond(low, high, bound), text
 
 
 def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word | None, str]:
@@ -95,11 +86,11 @@ def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word |
     Neighbouring rows may be too close to tell apart, but the step has to be known and its mean must
     not go the wrong way.
     """
-    word, text = _our_comparison(numbers, comparison, family)
     difference = _difference(numbers, comparison)
-    if word is None or word == "does not hold" or difference is None:
+    word, text = _our_comparison(numbers, comparison, difference, family)
+    if difference is None or word == "does not hold":
         return word, text
-    known = len(difference.values) >= FEWEST_SEEDS and not difference.lacks_items
+    known = not undecidable(difference)
     forward = known and wanted(numbers, comparison) * difference.sample.mean >= 0
     return (None if forward else "inconclusive"), text
 
@@ -143,8 +134,7 @@ def _correlation(test: CorrelationTest, numbers: Numbers) -> Evidence:
     words = [_strength(test, found.value, found.interval)]
     if ahead is not None and ahead.value is not None and ahead.interval is not None:
         steps.append(_sizes(f"stronger than that of {test.rival[0]} by", ahead))  # type: ignore[index]
-        low, high = ahead.interval
-        words.append("holds" if low > 0 else "does not hold" if high < 0 else "inconclusive")
+        words.append(beyond(*ahead.interval))
     elif ahead is not None:
         words.append("inconclusive")
     return Evidence(combine(words), steps, marks, missing)
@@ -160,8 +150,7 @@ def _strength(test: CorrelationTest, value: float, interval: tuple[float, float]
     sign = -1.0 if test.expect == "strong_negative" else 1.0
     low, high = sorted(sign * bound for bound in interval)
     if test.expect == "weak":
-        below, above = high < test.threshold, low > test.threshold
-        return "holds" if below else "does not hold" if above else "inconclusive"
+        return beyond(-high, -low, -test.threshold)
     if low > 0 and sign * value >= test.threshold:
         return "holds"
     return "does not hold" if high < test.threshold else "inconclusive"
@@ -179,7 +168,7 @@ def evidence_of_runs(
         comparisons = _steps(test)
         ends = Comparison(left=test.along[-1], right=test.along[0], expect=test.expect)
         family = len(comparisons) + 1
-        results = [_our_comparison(numbers, ends, family)]
+        results = [_our_comparison(numbers, ends, _difference(numbers, ends), family)]
         results += [_step(numbers, comparison, family) for comparison in comparisons]
         refs = list(test.along)
     elif isinstance(test, ChangeTest):
@@ -191,7 +180,7 @@ def evidence_of_runs(
         ours = [c for c in test.comparisons if all(map(numbers.measurable, sides_of(c)))]
         if not ours:
             ours = list(test.comparisons)
-        results = [_our_comparison(numbers, c, len(ours)) for c in ours]
+        results = [_our_comparison(numbers, c, _difference(numbers, c), len(ours)) for c in ours]
         refs = [side for c in ours for side in sides_of(c)]
     refs = list(dict.fromkeys(refs))
     missing = [ref for ref in refs if numbers.ours(ref) is None]

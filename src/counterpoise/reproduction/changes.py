@@ -6,11 +6,16 @@ import math
 
 import numpy as np
 
-from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured, combined
+from counterpoise.evaluation.measured import Measured, combined
 from counterpoise.evaluation.statistics import interval_of
-from counterpoise.reproduction.evidence import Evidence, Numbers, in_pairs, within
-from counterpoise.reproduction.verdicts import FEWEST_SEEDS
-from counterpoise.reproduction.words import plural
+from counterpoise.reproduction.evidence import (
+    Evidence,
+    Numbers,
+    in_pairs,
+    near,
+    undecidable,
+    within,
+)
 from counterpoise.spec.claim import ChangeTest, Word
 
 
@@ -50,15 +55,12 @@ def our_change(
     found = combined(in_pairs(end, start), lambda values: _improvement(test, sign, values))
     if not found.values:
         return "inconclusive", f"{test.start} to {test.end}: no seed yields such a change"
-    sample, interval = found.sample, interval_of(found.sample.mean, found.parts)
-    text = _told(test, f"{test.start} to {test.end}", sample.mean)
-    if interval is None or sample.n < FEWEST_SEEDS:
-        return "inconclusive", f"{text} ({plural(sample.n, 'seed')})"
-    if found.lacks_items:
-        return "inconclusive", f"{text} ({WITHOUT_ITEMS})"
-    text += f" [{interval[0]:.1f}, {interval[1]:.1f}] over {sample.n} paired seeds"
-    low, high = (end - test.claimed for end in interval)
-    if -test.tolerance <= low and high <= test.tolerance:
-        return "holds", text
-    far = (low > 0 or high < 0) and abs(sample.mean - test.claimed) > test.tolerance
-    return ("does not hold" if far else "inconclusive"), text
+    mean = found.sample.mean
+    text = _told(test, f"{test.start} to {test.end}", mean)
+    if why := undecidable(found):
+        return "inconclusive", f"{text} ({why})"
+    interval = interval_of(mean, found.parts)
+    assert interval is not None, "several seeds have a spread"
+    text += f" [{interval[0]:.1f}, {interval[1]:.1f}] over {len(found.values)} paired seeds"
+    off = interval[0] - test.claimed, interval[1] - test.claimed
+    return near(mean - test.claimed, off, off, test.tolerance), text

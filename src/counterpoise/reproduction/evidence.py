@@ -8,8 +8,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from counterpoise.evaluation.measured import Measured
+from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured
 from counterpoise.reproduction.ours import CONSTANT, Scores, ours_of
+from counterpoise.reproduction.verdicts import FEWEST_SEEDS
+from counterpoise.reproduction.words import plural
 from counterpoise.spec.claim import Comparison, Word
 from counterpoise.spec.paper import Mark, Paper
 
@@ -137,11 +139,40 @@ def in_pairs(one: Measured, other: Measured) -> tuple[Measured, Measured]:
 
 
 def wanted(numbers: Numbers, comparison: Comparison) -> float:
-    """+1 where left must be above right, -1 where below."""
+    """+1 where left must be above right, or may not be far below it, -1 the other way round."""
     sign = {"higher": 1.0, "lower": -1.0}
     if comparison.expect in sign:
         return sign[comparison.expect]
-    return numbers.sign(comparison.left) * (1.0 if comparison.expect == "better" else -1.0)
+    return numbers.sign(comparison.left) * (-1.0 if comparison.expect == "worse" else 1.0)
+
+
+def undecidable(found: Measured) -> str:
+    """Why our runs may decide nothing by a number, in words; empty where they may."""
+    if len(found.values) < FEWEST_SEEDS:
+        return plural(len(found.values), "seed")
+    return WITHOUT_ITEMS if found.lacks_items else ""
+
+
+def beyond(low: float, high: float, bound: float = 0.0) -> Word:
+    """Whether a number is above a bound.
+
+    ``low`` is the lower end of its interval and ``high`` the upper one, which may be of a stricter
+    interval.
+    """
+    return "holds" if low > bound else "does not hold" if high < bound else "inconclusive"
+
+
+def near(
+    mean: float, interval: tuple[float, float], strict: tuple[float, float], margin: float
+) -> Word:
+    """Whether a difference is within a margin.
+
+    It is if its interval is; it is not if its mean is not and the strict interval excludes zero.
+    """
+    if -margin <= interval[0] and interval[1] <= margin:
+        return "holds"
+    clear = strict[0] > 0 or strict[1] < 0
+    return "does not hold" if clear and abs(mean) > margin else "inconclusive"
 
 
 def combine(words: list[Word]) -> Word:
