@@ -25,6 +25,7 @@ from counterpoise.spec.figure import (
     Figure,
     HistoryFigure,
     Line,
+    Paper,
     SchematicFigure,
 )
 from counterpoise.spec.paper import Table
@@ -114,7 +115,7 @@ def drawn_bars(root: Path, entries: dict[str, list[tuple[float | None, float | N
     }
     write_json(root / "tables.json", {"tables": {"t": found}})
     plan: Any = SimpleNamespace(papers={"p": SimpleNamespace(tables="tables.json")})
-    paper: Any = SimpleNamespace(id="p", tables=(table,))
+    paper = Paper.model_construct(id="p", tables=(table,))
     with house_style("bars"):
         canvas, data = bars.draw(root, plan, paper, BarsFigure(kind="bars", table="t"))
         legend = [text.get_text() for one in canvas.legends for text in one.get_texts()]

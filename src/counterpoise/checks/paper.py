@@ -21,10 +21,11 @@ from counterpoise.spec.figure import (
     RocFigure,
     SaliencyFigure,
     TrajectoriesFigure,
+    references,
 )
 from counterpoise.spec.load import Document, Path_
 from counterpoise.spec.names import ALL_TASKS, DELTA_M, SINGLE_TASK
-from counterpoise.spec.paper import SPREADS, Paper, Quantity, Table, parse_printed
+from counterpoise.spec.paper import SPREADS, Paper, Quantity, Table
 from counterpoise.tasks import TOGETHER, Task
 
 
@@ -88,10 +89,9 @@ def _check_named_run(
 def _check_ref(paper: Paper, ref: str, document: Document, at: Path_) -> list[UserError]:
     """Problems of ``table/column`` or ``table/row/column``."""
     name, *rows, column = ref.split("/")
-    tables = {table.id: table for table in paper.tables}
-    if wrong := unknown("unknown table", name, tables, document, at):
+    if wrong := unknown("unknown table", name, [t.id for t in paper.tables], document, at):
         return wrong
-    table, errors = tables[name], []
+    table, errors = paper.table(name), []
     for row in rows:
         ids = [one.id for one in table.rows]
         errors += unknown(f"unknown row of {name}", row, ids, document, at)
@@ -131,7 +131,7 @@ def _check_table(paper: Paper, table: Table, document: Document, at: Path_) -> l
 def _check_figures(paper: Paper, document: Document) -> list[UserError]:
     """Runs and tables that figures show and the paper does not have."""
     errors: list[UserError] = []
-    tables = {table.id: table for table in paper.tables}
+    tables = [table.id for table in paper.tables]
     for f, figure in enumerate(paper.figures):
         at = ("figures", f, "content")
         wrong = [
@@ -148,7 +148,7 @@ def _check_figures(paper: Paper, document: Document) -> list[UserError]:
         if isinstance(figure.content, BarsFigure):
             name = figure.content.table
             wrong = unknown("unknown table", name, tables, document, at)
-            errors += wrong or _check_bars(tables[name], document, at)
+            errors += wrong or _check_bars(paper.table(name), document, at)
     return errors
 
 
@@ -190,8 +190,8 @@ def _is_finding(task: Task) -> bool:
 
 def _check_bars(table: Table, document: Document, at: Path_) -> list[UserError]:
     """A problem of a table that has no bars: no printed number, and none that may come of ours."""
-    quantities = [table.quantity(row, column) for row in table.rows for column in table.columns]
-    printed = any(parse_printed(text) for row in table.rows for text in row.printed)
+    quantities = [table.quantity(*cell) for cell in table.cells()]
+    printed = any(table.printed(*cell) for cell in table.cells())
     if printed or any((q.run or q.explanation) and not q.unavailable for q in quantities):
         return []
     return [
@@ -241,19 +241,12 @@ def _check_margins(paper: Paper, test: ClaimTest, document: Document, at: Path_)
     """Sides whose difference must be small, where nothing says how small."""
     if not isinstance(test, CompareTest):
         return []
-    tables = {table.id: table for table in paper.tables}
     errors = []
     for number, comparison in enumerate(test.comparisons):
         if comparison.expect not in ("similar", "not_worse"):
             continue
-        name, row_id, column_id = comparison.left.split("/")
-        table = tables[name]
-        row = next(row for row in table.rows if row.id == row_id)
-        place, column = next(
-            (n, column) for n, column in enumerate(table.columns) if column.id == column_id
-        )
-        printed = parse_printed(row.printed[place])
-        if printed is None and table.quantity(row, column).margin is None:
+        table, row, column = paper.at(comparison.left)
+        if table.printed(row, column) is None and table.quantity(row, column).margin is None:
             errors.append(
                 UserError(
                     f"{comparison.left} is to be {comparison.expect.replace('_', ' ')}, but has "

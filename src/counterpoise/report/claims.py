@@ -81,8 +81,7 @@ class CellLinks:
                 f"{row_name(row.group, row.label)}, {column.label}",
             )
             for table in paper.tables
-            for row in table.rows
-            for column in table.columns
+            for row, column in table.cells()
         }
 
     def resolve(self, ref: str) -> tuple[str, str] | None:

@@ -80,10 +80,9 @@ class RankingView:
 
 def ranking_views(paper: Paper, files: PaperFiles) -> tuple[RankingView, ...]:
     """The rankings of a paper."""
-    rows = {table.id: table.rows for table in paper.tables}
     # A row of the same name may be called otherwise in a table that is not ranked.
     labels = {
-        ranked.id: {row.id: row.label for row in rows[ranked.over[0].partition("/")[0]]}
+        ranked.id: {r.id: r.label for r in paper.table(ranked.over[0].partition("/")[0]).rows}
         for ranked in paper.rankings
     }
     return tuple(

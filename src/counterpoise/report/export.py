@@ -94,8 +94,7 @@ def _numbers(plan: Plan, name: str, inputs: Inputs) -> list[dict[str, Any]]:
             },
         }
         for table in paper.tables
-        for row in table.rows
-        for column in table.columns
+        for row, column in table.cells()
     ]
 
 
@@ -194,24 +193,23 @@ def table_csv(
     """One line a number, in full precision; each reference has columns of its own."""
     others = [f"{reference.name}_{what}" for reference in references for what in REFERENCE_COLUMNS]
     rows = []
-    for row in table.rows:
-        for column in table.columns:
-            entry = entries[row.id][column.id]
-            ours, interval = entry["ours"] or {}, entry["interval"] or (None, None)
-            rows.append(
-                [
-                    row.group, row.label, column.label, entry["printed"], entry["printed_value"],
-                    entry["printed_spread"], ours.get("mean"), ours.get("sd"), ours.get("n"),
-                    ours.get("from_means"), entry["difference"], *interval, entry["margin"],
-                    state_of(entry), " ".join(entry["marks"]), entry["metric"], entry["better"],
-                    entry["run"], entry["reason"],
-                    *(
-                        value
-                        for reference in references
-                        for value in _other(reference.entry(paper, table.id, row.id, column.id))
-                    ),
-                ]
-            )  # fmt: skip
+    for row, column in table.cells():
+        entry = entries[row.id][column.id]
+        ours, interval = entry["ours"] or {}, entry["interval"] or (None, None)
+        rows.append(
+            [
+                row.group, row.label, column.label, entry["printed"], entry["printed_value"],
+                entry["printed_spread"], ours.get("mean"), ours.get("sd"), ours.get("n"),
+                ours.get("from_means"), entry["difference"], *interval, entry["margin"],
+                state_of(entry), " ".join(entry["marks"]), entry["metric"], entry["better"],
+                entry["run"], entry["reason"],
+                *(
+                    value
+                    for reference in references
+                    for value in _other(reference.entry(paper, table.id, row.id, column.id))
+                ),
+            ]
+        )  # fmt: skip
     return csv_text([*COLUMNS, *others], rows)
 
 

@@ -11,7 +11,7 @@ from counterpoise.evaluation.measured import Measured
 from counterpoise.files import read_json, read_parquet
 from counterpoise.plan import Plan
 from counterpoise.report.cell_files import CellFiles, missing_of_run
-from counterpoise.reproduction.evidence import resamples_of
+from counterpoise.reproduction.evidence import Numbers, resamples_of
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.tables import make_entry, planned_entry, tables_of
 from counterpoise.spec.names import DELTA_M
@@ -58,15 +58,14 @@ def resamples_found(
 
     A number whose resamples cannot be read decides nothing: over seeds alone it would say too much.
     """
-    find = resamples_of(FoundScores(root, plan, cells), paper)
+    find, numbers = resamples_of(FoundScores(root, plan, cells), paper), Numbers(tables)
 
     def found(ref: str) -> Measured:
         try:
             known = find(ref)
         except UNREADABLE:
             known = None
-        table, row, column = ref.split("/")
-        values = tables[table][row][column]["ours"]["values"]
+        values = numbers.entry(ref)["ours"]["values"]
         if known is None or known.values.keys() != values.keys():
             return Measured(values, lost=True)
         return known

@@ -168,8 +168,7 @@ def _complete(paper: Paper, tables: Any) -> bool:
         return all(
             "verdict" in tables[table.id][row.id][column.id]
             for table in paper.tables
-            for row in table.rows
-            for column in table.columns
+            for row, column in table.cells()
         )
     except (KeyError, TypeError):
         return False

@@ -190,8 +190,7 @@ def _reference(plan: Plan, reference: Reference) -> ReferenceView:
         reference.entry(name, table.id, row.id, column.id)
         for name, made in plan.papers.items()
         for table in made.paper.tables
-        for row in table.rows
-        for column in table.columns
+        for row, column in table.cells()
     ]
     states = Counter(state_of(entry) for entry in found if entry is not None)
     return ReferenceView(

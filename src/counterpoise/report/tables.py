@@ -120,9 +120,7 @@ def table_view(
     """The view of one table."""
     notes = _Notes()
     reasons = {
-        (row.id, column.id): _reason(entries[row.id][column.id])
-        for row in table.rows
-        for column in table.columns
+        (row.id, column.id): _reason(entries[row.id][column.id]) for row, column in table.cells()
     }
     told = {reason for reason in reasons.values() if reason}
     nothing = all(entry["ours"] is None for row in entries.values() for entry in row.values())

@@ -103,13 +103,9 @@ class Numbers:
 
 def resamples_of(scores: Scores, paper: Paper) -> Callable[[str], Measured | None]:
     """Where :class:`Numbers` finds our numbers with their resamples."""
-    tables = {table.id: table for table in paper.tables}
 
     def find(ref: str) -> Measured | None:
-        name, row_id, column_id = ref.split("/")
-        table = tables[name]
-        row = next(row for row in table.rows if row.id == row_id)
-        column = next(column for column in table.columns if column.id == column_id)
+        table, row, column = paper.at(ref)
         ours, _ = ours_of(scores, paper.id, table.quantity(row, column), table.baseline)
         return None if ours is None else ours.measured
 

@@ -32,7 +32,7 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
             f"{paper_name} has no figure {name!r} that can be drawn in this tier",
             remedy=nearest(name, paper_plan.figure_digests),
         )
-    figure = next(f for f in paper_plan.paper.figures if f.id == name)
+    figure = paper_plan.paper.figure(name)
     salt = f"{paper_name}-{name}"
     with house_style(salt):
         drawing = importlib.import_module(f"{drawings.__name__}.{figure.content.kind}")

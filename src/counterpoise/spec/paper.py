@@ -238,6 +238,22 @@ class Table(Quantity):
                     merged[key] = value
         return Quantity(**merged)
 
+    def row(self, name: str) -> Row:
+        """One of its rows."""
+        return next(row for row in self.rows if row.id == name)
+
+    def column(self, name: str) -> Column:
+        """One of its columns."""
+        return next(column for column in self.columns if column.id == name)
+
+    def cells(self) -> list[tuple[Row, Column]]:
+        """Row and column of each cell, row by row."""
+        return list(itertools.product(self.rows, self.columns))
+
+    def printed(self, row: Row, column: Column) -> Printed | None:
+        """The number that the paper prints in a cell, if it does."""
+        return parse_printed(row.printed[self.columns.index(column)])
+
 
 class Ranking(Model):
     """Printed numbers of the same methods on several data sets, to be ranked."""
@@ -281,6 +297,20 @@ class Paper(Model):
             spec = self.explanations[quantity.explanation]
             return spec.experiment, spec.run
         return str(quantity.experiment), str(quantity.run)
+
+    def table(self, name: str) -> Table:
+        """One of its tables."""
+        return next(table for table in self.tables if table.id == name)
+
+    def figure(self, name: str) -> Figure:
+        """One of its figures."""
+        return next(figure for figure in self.figures if figure.id == name)
+
+    def at(self, ref: str) -> tuple[Table, Row, Column]:
+        """What ``table/row/column`` refers to."""
+        name, row, column = ref.split("/")
+        table = self.table(name)
+        return table, table.row(row), table.column(column)
 
     @property
     def tabled(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def draw(
     root: Path, plan: Plan, paper: Paper, content: BarsFigure
 ) -> tuple[Canvas, list[dict[str, Any]]]:
     """A table as bars, one panel a column: printed, and ours where it is run."""
-    table = next(table for table in paper.tables if table.id == content.table)
+    table = paper.table(content.table)
     entries = read_json(root / plan.papers[paper.id].tables)["tables"][table.id]
     names = [row.label for row in table.rows]
     numbers = {column.id: _numbers(entries, table, column) for column in table.columns}
