@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,39 +25,50 @@ from counterpoise.evaluation.statistics import relative_gains
 from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of
 from counterpoise.reproduction.runs import marks_of, tasks_of_run
 from counterpoise.spec.names import ALL_TASKS, DELTA_M
-from counterpoise.spec.paper import Family, Paper, Quantity, Ranking, Table, parse_printed
+from counterpoise.spec.paper import Family, Paper, Quantity, Ranking, Table
 
 SIGNIFICANT = 0.05
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(-10, 11))
 """Relative gains at which a performance profile is read."""
 
-Kind = tuple[str, str, str]
-"""Experiment, task, and what is measured: what the runs of one comparison share."""
+
+class Measurand(NamedTuple):
+    """What the runs of one comparison share."""
+
+    experiment: str
+    task: str
+    measured: str
 
 
-def _kind(quantity: Quantity) -> Kind | None:
+class Scored(NamedTuple):
+    """A run's number, by its row and column in the table."""
+
+    row: str
+    column: str
+    quantity: Quantity
+    ours: Ours
+
+
+def _measurand(quantity: Quantity) -> Measurand | None:
     measured = quantity.measured
     if not (quantity.experiment and quantity.run and measured) or quantity.unavailable:
         return None
     if quantity.predictor == "constant" or quantity.cost is not None or quantity.epoch is not None:
         return None
-    return quantity.experiment, str(quantity.task or ""), measured
+    return Measurand(quantity.experiment, str(quantity.task or ""), measured)
 
 
-def _cells(
-    scores: Scores, paper: Paper, table: Table
-) -> dict[Kind, dict[str, tuple[str, str, Quantity, Ours]]]:
-    """By what is measured and by run: row, column and our numbers that came to a good end."""
-    found: dict[Kind, dict[str, tuple[str, str, Quantity, Ours]]] = defaultdict(dict)
-    for row in table.rows:
-        for column in table.columns:
-            quantity = table.quantity(row, column)
-            kind = _kind(quantity)
-            if kind is None or str(quantity.run) in found[kind]:
-                continue
-            ours, _ = ours_of(scores, paper.id, quantity, table.baseline)
-            if ours is not None and ours.measured.values and not ours.trouble:
-                found[kind][str(quantity.run)] = (row.id, column.id, quantity, ours)
+def _scored(scores: Scores, paper: Paper, table: Table) -> dict[Measurand, dict[str, Scored]]:
+    """By what is measured and by run, our numbers that came to a good end."""
+    found: dict[Measurand, dict[str, Scored]] = defaultdict(dict)
+    for row, column in table.cells():
+        quantity = table.quantity(row, column)
+        what = _measurand(quantity)
+        if what is None or str(quantity.run) in found[what]:
+            continue
+        ours, _ = ours_of(scores, paper.id, quantity, table.baseline)
+        if ours is not None and ours.measured.values and not ours.trouble:
+            found[what][str(quantity.run)] = Scored(row.id, column.id, quantity, ours)
     return found
 
 
@@ -74,24 +85,25 @@ def compare_methods(scores: Scores, paper: Paper, table: Table) -> list[dict[str
     if family is None:
         return []
     entries = []
-    for kind, runs in _cells(scores, paper, table).items():
+    for what, runs in _scored(scores, paper, table).items():
         if family.own not in runs:
             continue
-        _, _, _, own = runs[family.own]
-        own_marks = _marks(scores, paper, kind[0], family.own, own)
+        experiment, own = what.experiment, runs[family.own].ours
+        own_marks = _marks(scores, paper, experiment, family.own, own)
         for run, (row, column, quantity, ours) in runs.items():
             if run == family.own or (family.others is not None and run not in family.others):
                 continue
             found = paired(difference_of(ours.measured, own.measured))
             if found is None:
                 continue
-            marks = [*own_marks, *_marks(scores, paper, kind[0], run, ours)]
+            marks = [*own_marks, *_marks(scores, paper, experiment, run, ours)]
             entries.append(
                 {
-                    "table": table.id, "row": row, "column": column, "run": f"{kind[0]}/{run}",
-                    "own": f"{kind[0]}/{family.own}", "task": kind[1], "metric": kind[2],
-                    "better": quantity.better, "marks": [*dict.fromkeys(marks)],
-                    "family": _family(family, kind), **asdict(found),
+                    "table": table.id, "row": row, "column": column, "run": f"{experiment}/{run}",
+                    "own": f"{experiment}/{family.own}", "task": what.task,
+                    "metric": what.measured, "better": quantity.better,
+                    "marks": [*dict.fromkeys(marks)], "family": _family(family, what),
+                    **asdict(found),
                 }
             )  # fmt: skip
     return _corrected(entries)
@@ -103,11 +115,11 @@ def _marks(scores: Scores, paper: Paper, experiment: str, run: str, ours: Ours) 
     return marks_of(plan, spec.runs[run]) + ["partial"] * bool(ours.undefined or ours.lost)
 
 
-def _family(family: Family, kind: Kind) -> str:
+def _family(family: Family, what: Measurand) -> str:
     """What a comparison is corrected together with."""
     if family.together == "table":
         return "all of the table"
-    return kind[2] if family.together == "metric" else " ".join(kind)
+    return what.measured if family.together == "metric" else " ".join(what)
 
 
 def _corrected(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -140,28 +152,27 @@ def describe_runs(scores: Scores, paper: Paper, table: Table) -> list[dict[str, 
     Ranks describe: tasks of one data set share its pictures, so that no test is made of them. They
     are over scores that any run has, and of runs that have all of these.
     """
-    by_experiment: dict[str, dict[Kind, Any]] = defaultdict(dict)
-    for kind, runs in _cells(scores, paper, table).items():
-        score = all(quantity.metric is not None for _, _, quantity, _ in runs.values())
-        if runs and score and kind[1] not in ("", ALL_TASKS) and kind[2] != DELTA_M:
-            by_experiment[kind[0]][kind] = runs
+    by_experiment: dict[str, dict[Measurand, dict[str, Scored]]] = defaultdict(dict)
+    for what, runs in _scored(scores, paper, table).items():
+        score = all(one.quantity.metric is not None for one in runs.values())
+        if runs and score and what.task not in ("", ALL_TASKS) and what.measured != DELTA_M:
+            by_experiment[what.experiment][what] = runs
     found = []
-    for experiment, kinds in by_experiment.items():
-        names = [run for run in next(iter(kinds.values())) if all(run in r for r in kinds.values())]
-        tasks = {kind[1] for kind in kinds}
+    for experiment, by_what in by_experiment.items():
+        every = [*by_what.values()]
+        names = [run for run in every[0] if all(run in runs for runs in every)]
+        tasks = {what.task for what in by_what}
         if len(tasks) < 3 or len(names) < 2:
             continue
-        means = np.array(
-            [[runs[name][3].measured.sample.mean for runs in kinds.values()] for name in names]
-        )
-        lower = [next(iter(runs.values()))[2].better == "lower" for runs in kinds.values()]
+        means = np.array([[runs[n].ours.measured.sample.mean for runs in every] for n in names])
+        lower = [next(iter(runs.values())).quantity.better == "lower" for runs in every]
         ranked = ranks(means, lower)
         found += [
             {
                 "experiment": experiment,
                 "run": f"{experiment}/{name}",
-                "row": next(iter(kinds.values()))[name][0],
-                "scores": len(kinds),
+                "row": every[0][name].row,
+                "scores": len(every),
                 "tasks": len(tasks),
                 "methods": len(names),
                 "mean_rank": float(place.mean()),
@@ -213,17 +224,16 @@ def rank_printed(paper: Paper, wanted: Ranking) -> dict[str, Any] | None:
 
     None where fewer than three methods have a number on all of them.
     """
-    tables = {table.id: table for table in paper.tables}
     columns, lower = [], []
     for ref in wanted.over:
         name, _, column_id = ref.partition("/")
-        table = tables[name]
-        place = next(n for n, column in enumerate(table.columns) if column.id == column_id)
-        printed = {row.id: parse_printed(row.printed[place]) for row in table.rows}
+        table = paper.table(name)
+        column = table.column(column_id)
+        printed = {row.id: table.printed(row, column) for row in table.rows}
         columns.append({row: float(one.value) for row, one in printed.items() if one is not None})
-        lower.append(table.quantity(table.rows[0], table.columns[place]).better == "lower")
-    names = [row for row in columns[0] if all(row in column for column in columns)]
-    scores = np.array([[column[name] for column in columns] for name in names])
+        lower.append(table.quantity(table.rows[0], column).better == "lower")
+    names = [row for row in columns[0] if all(row in numbers for numbers in columns)]
+    scores = np.array([[numbers[name] for numbers in columns] for name in names])
     found = ranking(scores.reshape(len(names), len(columns)), lower)
     if found is None:
         return None
