@@ -22,8 +22,8 @@ from counterpoise.evaluation.comparisons import (
     ranks,
 )
 from counterpoise.evaluation.statistics import relative_gains
-from counterpoise.reproduction.ours import Ours, Scores, lower_is_better, ours_of
-from counterpoise.reproduction.runs import marks_of, tasks_of_run
+from counterpoise.reproduction.ours import Ours, Scores, ours_of
+from counterpoise.reproduction.runs import lower_is_better, marks_of, tasks_of_run
 from counterpoise.spec.names import ALL_TASKS, DELTA_M
 from counterpoise.spec.paper import Family, Paper, Quantity, Ranking, Table
 

@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from counterpoise import registry
 from counterpoise.evaluation.joint import JOINT
 from counterpoise.evaluation.localised import Localised, localised
 from counterpoise.evaluation.measured import Draws, Measured, gain_of, mean_of
 from counterpoise.evaluation.statistics import delta_m, summarise
 from counterpoise.files import read_json, read_parquet
 from counterpoise.layout import RunPlan
-from counterpoise.metrics import metric
-from counterpoise.reproduction.runs import read_history, tasks_of_run
+from counterpoise.reproduction.runs import lower_is_better, read_history, tasks_of_run
 from counterpoise.reproduction.verdicts import is_share
 from counterpoise.reproduction.words import trouble_text
 from counterpoise.spec.names import ALL_TASKS, DELTA_M
 from counterpoise.spec.paper import SPREADS, Quantity
-from counterpoise.tasks import Task
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan
@@ -243,12 +240,6 @@ def peak_of(record: dict[str, Any]) -> float | None:
     """Peak memory in MiB of what trained a cell: a GPU's tensors, else the process."""
     device: float | None = record.get("device_peak_memory_mib")
     return record.get("peak_memory_mib") if device is None else device
-
-
-def lower_is_better(plan: Plan, run: RunPlan, task: Task) -> bool:
-    """Whether the task's main metric falls as it gets better."""
-    dataset = plan.trainings[run.cells[task.name]].cell.dataset
-    return metric(registry.find("datasets", dataset), task.metrics[0]).better == "lower"
 
 
 def _delta(scores: Scores, run: RunPlan, baseline: RunPlan, scale: float) -> Ours:

@@ -10,6 +10,7 @@ import pandas as pd
 from counterpoise import registry
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan, Training
+from counterpoise.metrics import Metric, metric
 from counterpoise.spec.experiment import Run
 from counterpoise.tasks import Task
 
@@ -28,6 +29,17 @@ def tasks_of_run(plan: Plan, run: RunPlan) -> list[Task]:
     """The tasks of a run, in the dataset's order."""
     cell = plan.trainings[run.first].cell
     return [t for t in tasks_of(cell.dataset, cell.dataset_options) if t.name in run.cells]
+
+
+def main_metric(plan: Plan, run: RunPlan, task: Task) -> Metric:
+    """In which a task's runs are compared: the first of those that it has."""
+    dataset = plan.trainings[run.cells[task.name]].cell.dataset
+    return metric(registry.find("datasets", dataset), task.metrics[0])
+
+
+def lower_is_better(plan: Plan, run: RunPlan, task: Task) -> bool:
+    """Whether the task's main metric falls as it gets better."""
+    return main_metric(plan, run, task).better == "lower"
 
 
 def marks_of(plan: RunPlan | None, run: Run | None) -> list[str]:

@@ -16,9 +16,8 @@ from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import Measured, gain_of, mean_of
 from counterpoise.evaluation.statistics import Sample, relative_gains
 from counterpoise.layout import RunPlan
-from counterpoise.metrics import metric
 from counterpoise.reproduction.ours import Scores
-from counterpoise.reproduction.runs import read_history, tasks_of_run
+from counterpoise.reproduction.runs import lower_is_better, main_metric, read_history, tasks_of_run
 from counterpoise.reproduction.words import label_of, plural
 from counterpoise.spec.names import SINGLE_TASK
 from counterpoise.tasks import Task
@@ -156,7 +155,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     failed = {run.run for run in planned if scores.trouble(run.keys)}
     found = {run.run: {} if run.run in failed else _by_task(scores, run, tasks) for run in planned}
     reference = _reference(planned, methods)
-    lower = {task.name: _metric(plan, planned[0], task).better == "lower" for task in tasks}
+    lower = {task.name: lower_is_better(plan, planned[0], task) for task in tasks}
     same = len({task.metrics[0] for task in tasks}) == 1
     base = found[reference] if reference else {}
     equal = _run_of(planned, methods, UNIFORM)
@@ -199,8 +198,8 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
         for run in planned
     ]
     label = label_of(spec, experiment, reference) if reference else ""
-    name = _metric(plan, planned[0], tasks[0]).label
-    record = scores.record(planned[0].first)
+    name = main_metric(plan, planned[0], tasks[0]).label
+    record = scores.record(next(iter(planned[0].cells.values())))
     machine = [record.get("device"), record.get("environment", {}).get("processor")]
     return Facts(
         spec.experiments[experiment].title,
@@ -230,11 +229,6 @@ def stand_in(plan: Plan, run: RunPlan) -> str:
     options = f" ({', '.join(f'{name} {value}' for name, value in own.items())})" if own else ""
     epochs, seeds = plural(cell.protocol.epochs, "epoch"), plural(len(cell.seeds), "seed")
     return f"{cell.network.name}{options} on {source.title}, {epochs}, {seeds}"
-
-
-def _metric(plan: Plan, run: RunPlan, task: Task) -> Any:
-    cell = plan.trainings[run.cells[task.name]].cell
-    return metric(registry.find("datasets", cell.dataset), task.metrics[0])
 
 
 def _run_of(planned: list[RunPlan], methods: dict[str, str], method: str) -> RunPlan | None:
