@@ -63,12 +63,3 @@ def _measured(
 def above_centre(found: Localised, way: str, score: str) -> Measured:
     """The score of a way less that of pointing at the centre, pair by pair."""
     return combined([found[way][score], found[CENTRE][score]], lambda values: values[0] - values[1])
-
-
-Estimate = tuple[float, float | None, float | None]
-"""A mean with the ends of its 95 % interval; None where that is unknown."""
-
-
-def estimate(measured: Measured) -> Estimate:
-    """The mean over seeds with its interval over seeds and patients."""
-    return measured.sample.mean, *(measured.interval() or (None, None))

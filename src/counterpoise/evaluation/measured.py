@@ -129,6 +129,27 @@ class Measured:
         return replace(found, largest=None if self.largest is None else factor * self.largest)
 
 
+Estimate = tuple[float, float | None, float | None]
+"""A mean with the ends of its 95 % interval; None where that is unknown."""
+
+
+def estimate(measured: Measured) -> Estimate:
+    """The mean over seeds with its interval over seeds and items."""
+    return measured.sample.mean, *(measured.interval() or (None, None))
+
+
+def rounded(measured: Measured, names: tuple[str, str, str]) -> dict[str, float | None]:
+    """The mean and the ends of its interval by these names, with four digits, for a figure's data.
+
+    None where it is undefined.
+    """
+    found = estimate(measured) if measured.values else (None, None, None)
+    return {
+        name: None if value is None else round(value, 4)
+        for name, value in zip(names, found, strict=True)
+    }
+
+
 def _between_seeds(draws: np.ndarray) -> float:
     """Mean covariance of two different seeds' draws (seeds, R); of one seed its variance."""
     known = draws[:, np.isfinite(draws).all(axis=0)]

@@ -1,10 +1,11 @@
-"""What all figures of runs need: which runs there are, and panels."""
+"""What all figures of runs need: which runs there are, panels, lines and legends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
@@ -14,6 +15,8 @@ from counterpoise.spec.figure import Line
 from counterpoise.spec.paper import Paper
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from counterpoise.plan import Plan
 
 
@@ -39,6 +42,37 @@ def grid(panels: int, columns: int, width: float, height: float) -> tuple[Canvas
     figure = Canvas(figsize=(width * columns, height * rows), layout="constrained")
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
     return figure, axes
+
+
+def band(
+    axis: Axes, values: pd.DataFrame, label: str, style: dict[str, Any]
+) -> list[dict[str, float]]:
+    """A line of the mean over seeds, with the range of the seeds as a band around it.
+
+    Args:
+        axis: where it is drawn.
+        values: rows are epochs from 0, columns are seeds.
+        label: its name in the legend.
+        style: of the line.
+
+    Returns:
+        Epochs from 1 with their means, without those that are not numbers.
+    """
+    epochs, mean = values.index.to_numpy() + 1, values.mean(axis=1).to_numpy()
+    axis.plot(epochs, mean, label=label, **style)
+    if values.shape[1] > 1:
+        low, high = values.min(axis=1), values.max(axis=1)
+        axis.fill_between(epochs, low, high, color=style["color"], alpha=0.15, lw=0)
+    known = np.isfinite(mean)
+    return [
+        {"epoch": int(e), "mean": float(m)} for e, m in zip(epochs[known], mean[known], strict=True)
+    ]
+
+
+def legend_below(canvas: Canvas, axis: Axes, most: int = 3, size: float | None = None) -> None:
+    """A legend of what one panel shows, below all panels, with so many names in a row at most."""
+    handles, labels = axis.get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside lower center", ncols=most, fontsize=size)
 
 
 FAR_APART = 4

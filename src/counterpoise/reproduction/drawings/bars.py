@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from counterpoise.files import read_json
-from counterpoise.reproduction.panels import grid
+from counterpoise.reproduction.panels import grid, legend_below
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.spec.figure import BarsFigure
 from counterpoise.spec.paper import Column, Paper, Table
@@ -57,8 +57,7 @@ def draw(
             for name, p, o in zip(names, found["printed"], found["ours"], strict=True)
         ]
     if both:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        legend_below(figure, axes[0])
     return figure, data
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from counterpoise.reproduction.drawings.history import AXES
-from counterpoise.reproduction.panels import grid, lines_of
+from counterpoise.reproduction.panels import band, grid, legend_below, lines_of
 from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import line_style
 from counterpoise.spec.figure import CoursesFigure
@@ -33,21 +32,11 @@ def draw(
         history = history_of(root, plan, run)
         chosen = history[history["quantity"] == content.quantity]
         values = chosen.groupby(["epoch", "seed"])["value"].mean().unstack()
-        epochs, mean = values.index.to_numpy() + 1, values.mean(axis=1).to_numpy()
-        style = line_style(number)
-        axis.plot(epochs, mean, label=label, **style)
-        if values.shape[1] > 1:
-            low, high = values.min(axis=1), values.max(axis=1)
-            axis.fill_between(epochs, low, high, color=style["color"], alpha=0.15, lw=0)
-        data += [
-            {"run": label, "epoch": int(epoch), "mean": float(value)}
-            for epoch, value in zip(epochs, mean, strict=True)
-            if np.isfinite(value)
-        ]
+        data += [{"run": label, **row} for row in band(axis, values, label, line_style(number))]
     axis.set_xlabel("epoch")
     axis.set_ylabel(f"{AXES.get(content.quantity, content.quantity)}, mean over tasks")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _, labels = axis.get_legend_handles_labels()
     beside = max(map(len, labels), default=0) <= SHORT
-    figure.legend(loc="outside lower center", ncols=3 if beside else 1)
+    legend_below(figure, axis, 3 if beside else 1)
     return figure, data

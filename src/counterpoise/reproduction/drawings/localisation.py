@@ -9,17 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.evaluation.localised import (
-    SCORES,
-    Estimate,
-    Localised,
-    above_centre,
-    estimate,
-    localised,
-)
+from counterpoise.evaluation.localised import SCORES, Localised, above_centre, localised
+from counterpoise.evaluation.measured import estimate, rounded
 from counterpoise.files import read_parquet
 from counterpoise.reproduction.drawings._maps import WAYS
-from counterpoise.reproduction.panels import grid
+from counterpoise.reproduction.panels import grid, legend_below
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.reproduction.words import label_of
 from counterpoise.spec.explanation import CENTRE, RANDOM, UNTRAINED
@@ -61,8 +55,7 @@ def draw(
     figure, axes = grid(len(SHOWN), len(SHOWN), 2.5, 0.9 + 0.2 * height)
     for axis, (score, title) in zip(axes, SHOWN.items(), strict=True):
         _panel(axis, blocks, score, title)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    legend_below(figure, axes[0])
     return figure, data
 
 
@@ -76,20 +69,21 @@ def _panel(
     axis: Axes, blocks: list[tuple[str, Localised, list[Line]]], score: str, title: str
 ) -> None:
     place, ticks = 0.0, {}
+    named: set[str] = set()
     for network, found, lines in blocks:
         # The network's name stands in a row of its own, beside the names of its maps.
         ticks[place] = network
-        for label, shown in lines:
+        for row, shown in lines:
             place += 1
-            ticks[place] = label
+            ticks[place] = row
             for maps, (name, colour, marker, below) in shown:
                 mean, low, high = estimate(found[maps][score])
                 at = place + below
                 if low is not None and high is not None:
                     axis.plot([low, high], [at, at], color=colour, lw=1.2)
-                known = name in axis.get_legend_handles_labels()[1]
-                axis.plot(mean, at, marker, color=colour, markersize=4, lw=0,
-                          label=None if known else name)  # fmt: skip
+                label = None if name in named else name
+                axis.plot(mean, at, marker, color=colour, markersize=4, lw=0, label=label)
+                named.add(name)
         place += 1.4
     axis.set_title(title, loc="left")
     axis.set_yticks(list(ticks), list(ticks.values()))
@@ -111,19 +105,12 @@ def _name(maps: str) -> str:
 
 
 def _row(network: str, found: Localised, maps: str, score: str) -> dict[str, Any]:
-    told = _rounded(("mean", "low", "high"), estimate(found[maps][score]))
+    told = rounded(found[maps][score], ("mean", "low", "high"))
     row = {"network": network, "map": _name(maps), "finding": "all", "score": score, **told}
     if maps != CENTRE:
-        beyond = estimate(above_centre(found, maps, score))
-        row |= _rounded(("above the centre", "from", "to"), beyond)
+        beyond = above_centre(found, maps, score)
+        row |= rounded(beyond, ("above the centre", "from", "to"))
     return row
-
-
-def _rounded(names: tuple[str, str, str], found: Estimate) -> dict[str, float | None]:
-    return {
-        name: None if value is None else round(value, 4)
-        for name, value in zip(names, found, strict=True)
-    }
 
 
 def _by_finding(scores: pd.DataFrame, network: str) -> list[dict[str, Any]]:

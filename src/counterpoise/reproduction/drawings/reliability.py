@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from counterpoise.evaluation.measured import rounded
 from counterpoise.evaluation.statistics import LEVEL
 from counterpoise.layout import RunPlan
 from counterpoise.metrics import CALIBRATION_BINS
@@ -100,15 +101,10 @@ def _panel(axis: Axes, table: np.ndarray, label: str) -> None:
     axis.label_outer()
 
 
-def _calibration(scores: Scores, key: str) -> dict[str, Any]:
+def _calibration(scores: Scores, key: str) -> dict[str, float | None]:
     """Mean over findings of the calibration error, its interval over seeds and patients."""
-    found = scores.measured(key, ALL_TASKS, "ece")
-    if not found.values:
-        return {"ECE": None}
-    row: dict[str, Any] = {"ECE": round(found.sample.mean, 4)}
-    interval = found.interval()
-    return row if interval is None else row | {"low": round(interval[0], 4),
-                                               "high": round(interval[1], 4)}  # fmt: skip
+    found = rounded(scores.measured(key, ALL_TASKS, "ece"), ("ECE", "low", "high"))
+    return {name: value for name, value in found.items() if name == "ECE" or value is not None}
 
 
 def _by_finding(diagrams: dict[str, Any], run: RunPlan) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from counterpoise.evaluation.measured import rounded
 from counterpoise.files import read_parquet
 from counterpoise.layout import RunPlan
 from counterpoise.reproduction.ours import PART, Scores
@@ -60,7 +61,7 @@ def draw(
     )
     canvas.supxlabel("false positive rate", size=8.5)
     canvas.supylabel("true positive rate", size=8.5)
-    canvas.legend(handles, labels, loc="outside upper center", ncols=min(3, max(1, len(labels))))
+    canvas.legend(handles, labels, loc="outside upper center", ncols=3)
     return canvas, data
 
 
@@ -84,10 +85,4 @@ def mean_curve(predictions: pd.DataFrame, task: Task) -> np.ndarray | None:
 def _area(scores: Scores, run: RunPlan, task: Task) -> dict[str, Any]:
     """AUROC of one task with its 95 % interval over seeds and resampled patients."""
     found = scores.measured(run.cells[task.name], task.name, "auroc")
-    row: dict[str, Any] = {"finding": task.label, "AUROC": None, "low": None, "high": None}
-    if found.values:
-        row["AUROC"] = round(found.sample.mean, 4)
-        interval = found.interval()
-        if interval is not None:
-            row |= {"low": round(interval[0], 4), "high": round(interval[1], 4)}
-    return row
+    return {"finding": task.label, **rounded(found, ("AUROC", "low", "high"))}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from counterpoise.reproduction.panels import grid, runs_of
+from counterpoise.reproduction.panels import grid, legend_below, runs_of
 from counterpoise.reproduction.runs import history_of
 from counterpoise.reproduction.style import COLOURS, DASHES
 from counterpoise.reproduction.words import label_of
@@ -61,6 +61,5 @@ def draw(
         axis.set_xlabel("$z_1$")
         axis.set_ylabel("$z_2$")
         axis.set_aspect("equal")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    legend_below(figure, axes[0], 1 + len(runs))
     return figure, data

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from counterpoise.reproduction.panels import legend_below
 from counterpoise.reproduction.style import line_style
 
 COLUMNS = 6
@@ -46,8 +47,7 @@ def small_panels(
         if lowest:
             axis.set_xlabel("epoch", size=7.5)
     canvas.supylabel(what, size=8.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=legend, fontsize=8)
+    legend_below(canvas, axes[0], legend, size=8)
     return canvas, axes
 
 
