@@ -9,7 +9,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-from counterpoise.report.drawings import is_drawing
 from counterpoise.report.numbers import (
     decimals_for,
     decimals_of,
@@ -18,6 +17,7 @@ from counterpoise.report.numbers import (
     signed,
     split_printed,
 )
+from counterpoise.report.svg_check import is_drawing
 from tests.checkouts import Checkout, asked
 
 

@@ -15,9 +15,9 @@ from counterpoise.plan import Plan
 from counterpoise.provenance import commit
 from counterpoise.reference import FOLDER, Reference, entries_of, read_references
 from counterpoise.report.cell_files import CellFiles, Notice, read_cell
-from counterpoise.report.drawings import is_drawing
 from counterpoise.report.incomplete import resamples_found, tables_from_scores
 from counterpoise.report.shapes import is_record, read_object
+from counterpoise.report.svg_check import is_drawing
 from counterpoise.reproduction.claims import judge_claim, judge_trends
 from counterpoise.reproduction.comparisons import rank_printed
 from counterpoise.reproduction.evidence import Numbers
