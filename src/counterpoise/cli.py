@@ -376,7 +376,7 @@ def plan(tier: Tier = None) -> None:
 
     The last line says how many there are, and the time budget of the whole tier, if it has one.
     """
-    from counterpoise.transfer.pace import duration
+    from counterpoise.wording import duration
 
     root, made = find_root(), _plan(tier)
     last = {key: training.scores for key, training in made.trainings.items()}
@@ -422,8 +422,8 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it, after showing it.")] = False,
 ) -> None:
     """Show what no tier's plan names any more; with --yes, remove it."""
-    from counterpoise.transfer.pace import size
     from counterpoise.upkeep.collect import find_garbage, remove
+    from counterpoise.wording import size
 
     root = find_root()
     garbage = find_garbage(root)

@@ -16,7 +16,7 @@ from rich.text import Text
 from counterpoise.errors import UserError
 from counterpoise.files import read_json
 from counterpoise.locks import is_held
-from counterpoise.transfer.pace import duration
+from counterpoise.wording import duration
 
 TOLD: dict[str, type | UnionType] = {
     "cell": str, "pid": int, "started": float | int, "updated": float | int, "before": int,

@@ -17,8 +17,8 @@ import pytest
 from counterpoise.errors import UserError
 from counterpoise.transfer import Edition, Patience, Progress, Wanted, contents, fetch_all, pace
 from counterpoise.transfer import fetch as transfer
-from counterpoise.transfer.pace import duration, size
 from counterpoise.transfer.replies import refuse_downgrade
+from counterpoise.wording import duration, size
 
 from ..loopback import QUICK, Page, Server
 from ..support import files_in

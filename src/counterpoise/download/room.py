@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from counterpoise import registry
 from counterpoise.errors import UserError
-from counterpoise.transfer.pace import size
+from counterpoise.wording import size
 
 if TYPE_CHECKING:
     from counterpoise.layout import Data

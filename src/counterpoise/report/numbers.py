@@ -75,12 +75,12 @@ def count(value: int) -> str:
 
 
 def plural(number: int, word: str) -> str:
-    """``1 seed``, ``3 seeds``."""
+    """``1 seed``, ``3 seeds``, with thousands apart and in one line."""
     return f"{count(number)}{SPACE}{word}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """A time as a decimal number in the unit that suits it."""
     if seconds < 90:
         return f"{seconds:.1f}{SPACE}s"
     minutes = seconds / 60

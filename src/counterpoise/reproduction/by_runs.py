@@ -23,7 +23,6 @@ from counterpoise.reproduction.evidence import (
     wanted,
 )
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
-from counterpoise.reproduction.words import plural
 from counterpoise.spec.claim import (
     ChangeTest,
     CompareTest,
@@ -32,6 +31,7 @@ from counterpoise.spec.claim import (
     TrendTest,
     Word,
 )
+from counterpoise.wording import plural
 
 
 def _difference(numbers: Numbers, comparison: Comparison) -> Measured | None:

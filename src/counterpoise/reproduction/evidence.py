@@ -11,9 +11,9 @@ import numpy as np
 from counterpoise.evaluation.measured import WITHOUT_ITEMS, Measured
 from counterpoise.reproduction.ours import CONSTANT, Scores, ours_of
 from counterpoise.reproduction.verdicts import FEWEST_SEEDS
-from counterpoise.reproduction.words import plural
 from counterpoise.spec.claim import Comparison, Word
 from counterpoise.spec.paper import Mark, Paper
+from counterpoise.wording import plural
 
 
 @dataclass(frozen=True)

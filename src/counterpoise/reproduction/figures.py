@@ -10,8 +10,8 @@ from counterpoise.errors import UserError, nearest
 from counterpoise.files import sha256_file, write_sealed, write_text
 from counterpoise.reproduction import drawings
 from counterpoise.reproduction.style import house_style, to_svg
-from counterpoise.reproduction.words import plural
 from counterpoise.spec.figure import Figure
+from counterpoise.wording import plural
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from counterpoise.evaluation.statistics import Part, Sample, borrowed_interval, welch_interval
-from counterpoise.reproduction.words import plural
 from counterpoise.spec.paper import Printed
+from counterpoise.wording import plural
 
 Verdict = Literal["agrees", "differs", "inconclusive", "failed", "undefined", "not run"]
 

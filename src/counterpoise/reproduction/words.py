@@ -7,11 +7,6 @@ from typing import Any
 from counterpoise.spec.paper import Paper
 
 
-def plural(number: int, word: str) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{number} {word}{'s' * (number != 1)}"
-
-
 def label_of(paper: Paper, experiment: str, run: str) -> str:
     """A run's name for people."""
     return paper.experiments[experiment].runs[run].label or run.replace("_", " ")

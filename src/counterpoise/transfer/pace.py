@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from counterpoise.wording import duration, size
+
 WINDOW = 30.0
 """Seconds that the shown rate is a mean over."""
 
@@ -89,20 +91,3 @@ class Progress:
         share = 100 * self.here / max(self.total, 1)
         rest = f"{duration(left / rate)} left" if rate > 0 else "nothing is arriving"
         return f"{size(self.here)} of {size(self.total)} ({share:.0f} %), {size(rate)}/s, {rest}"
-
-
-def size(count: float) -> str:
-    """Bytes for people: 45.1 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 2 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -18,9 +18,10 @@ from counterpoise.evaluation.statistics import Sample, relative_gains
 from counterpoise.layout import RunPlan
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.runs import lower_is_better, main_metric, read_history, tasks_of_run
-from counterpoise.reproduction.words import label_of, plural
+from counterpoise.reproduction.words import label_of
 from counterpoise.spec.names import SINGLE_TASK
 from counterpoise.tasks import Task
+from counterpoise.wording import plural
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan
