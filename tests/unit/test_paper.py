@@ -165,3 +165,15 @@ def test_two_entries_of_one_name_are_refused(key: str, entry: dict[str, Any]) ->
     assert len(getattr(Paper(**paper(**{key: [entry]})), key)) == 1
     with pytest.raises(ValidationError, match="twice"):
         Paper(**paper(**{key: [entry, entry]}))
+
+
+def test_a_reference_finds_its_cell_and_what_is_printed_there() -> None:
+    rows = [{"label": row, "printed": [*p]} for row, p in (("one", "1-"), ("two", "23"))]
+    made = Paper(**paper(tables=[table(id="s"), table(rows=rows)], figures=[FIGURE]))
+    found, row, column = made.at("t/two/right")
+    assert found is made.tables[1] and (row.label, column.label) == ("two", "Right")
+    told = [(r.id, c.id, found.printed(r, c)) for r, c in found.cells()]
+    assert [(r, c, p and int(p.value)) for r, c, p in told] == [
+        ("one", "left", 1), ("one", "right", None), ("two", "left", 2), ("two", "right", 3),
+    ]  # fmt: skip
+    assert made.figure("f") is made.figures[0]
