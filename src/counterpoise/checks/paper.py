@@ -21,7 +21,6 @@ from counterpoise.spec.figure import (
     RocFigure,
     SaliencyFigure,
     TrajectoriesFigure,
-    references,
 )
 from counterpoise.spec.load import Document, Path_
 from counterpoise.spec.names import ALL_TASKS, DELTA_M, SINGLE_TASK

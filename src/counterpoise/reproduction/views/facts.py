@@ -200,7 +200,7 @@ def read_facts(root: Path, plan: Plan, paper: str, experiment: str) -> Facts:
     ]
     label = label_of(spec, experiment, reference) if reference else ""
     name = main_metric(plan, planned[0], tasks[0]).label
-    record = scores.record(next(iter(planned[0].cells.values())))
+    record = scores.record(planned[0].first)
     machine = [record.get("device"), record.get("environment", {}).get("processor")]
     return Facts(
         spec.experiments[experiment].title,
