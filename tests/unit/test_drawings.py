@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from counterpoise.files import write_json
-from counterpoise.layout import RunPlan
+from counterpoise.files import read_json, sha256_file, write_json
 from counterpoise.plan import load_plan
+from counterpoise.reproduction import figures
 from counterpoise.reproduction.drawings import bars, courses, history
 from counterpoise.reproduction.drawings._maps import maps_of, show_map, show_overlay, show_scale
 from counterpoise.reproduction.drawings.bars import _number
@@ -97,6 +97,32 @@ def test_a_figure_is_described_by_its_rows(rows: int, told: str) -> None:
 )  # fmt: skip
 def test_a_bar_tells_three_digits(value: float, text: str) -> None:
     assert _number(value) == text
+
+
+def test_a_kill_does_not_leave_a_figure_without_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the picture is asked for: alone, it would count as the whole figure from then on."""
+    content = BarsFigure(kind="bars", table="t")
+    figure = Figure(id="f", title="t", place="p", content=content)
+    made = SimpleNamespace(
+        figure_digests={"f": "0"}, paper=SimpleNamespace(figures=(figure,)), figure="{}.svg".format
+    )
+    plan: Any = SimpleNamespace(
+        paper=lambda name: made, cells_of_figure=lambda paper, name: [], runs={}
+    )
+    monkeypatch.setattr(bars, "draw", lambda *_: (grid(1, 1, 2.0, 2.0)[0], [{"a": 1}]))
+    figures.make_figure(tmp_path, plan, "p", "f")
+    assert read_json(tmp_path / "f.json")["svg"] == sha256_file(tmp_path / "f.svg")
+    (tmp_path / "f.svg").unlink()
+
+    def killed(path: Path, value: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures, "write_sealed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        figures.make_figure(tmp_path, plan, "p", "f")
+    assert not (tmp_path / "f.svg").exists()
 
 
 def drawn_bars(root: Path, entries: dict[str, list[tuple[float | None, float | None]]]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from counterpoise import registry
 from counterpoise.datasets import chestxray14
-from counterpoise.evaluation.localised import above_centre, localised
-from counterpoise.evaluation.measured import Measured, estimate
+from counterpoise.evaluation.localised import above_centre, estimate, localised
+from counterpoise.evaluation.measured import Measured
+from counterpoise.explain import job as explaining
 from counterpoise.explain.job import explain
 from counterpoise.explain.localisation import (
     SHARES,
@@ -37,7 +39,7 @@ from counterpoise.explain.saliency import (
     first_blocks,
     map_stages,
 )
-from counterpoise.files import read_json, write_json
+from counterpoise.files import read_json, sha256_file, write_json
 from counterpoise.generators import chest_phantom
 from counterpoise.prepared import prepare, split
 from counterpoise.reproduction.drawings.activations import _chosen
@@ -399,7 +401,24 @@ def test_an_explanation_scores_all_maps_of_the_same_pictures(tmp_path: Path) -> 
         assert {key.split("/")[0] for key in arrays.files} == {"effusion"}
         assert {array.shape for array in arrays.values()} == {(32, 32)}
         assert f"effusion/{spec.ways[0]}" in arrays and "effusion/layer/layer4" in arrays
-    assert "first.npz" in read_json(tmp_path / "first.json")["files"]
+    made = read_json(tmp_path / "first.json")["files"]
+    assert made == {n: sha256_file(tmp_path / n) for n in ("first.npz", "first.parquet")}
+
+
+def test_a_kill_does_not_leave_scores_of_maps_without_their_checksums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the scores are asked for: alone, they would count as the whole from then on."""
+
+    def killed(path: Path, value: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(explaining, "write_sealed", killed)
+    job: Any = SimpleNamespace(name="cell", digest="0")
+    target = tmp_path / "x.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        explaining._write(job, target, {"a": np.zeros(2)}, pd.DataFrame({"a": [1]}))
+    assert not target.exists()
 
 
 DRAWS = 10

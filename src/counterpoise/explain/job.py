@@ -51,7 +51,7 @@ EXPECTED = 16
 def explain(job: Job, spec: Explanation, target: Path, device: str = "auto") -> None:
     """Write ``target`` (Parquet) with localisation scores, and beside it maps as ``.npz``.
 
-    Last comes a ``.json`` with the checksums of both.
+    A ``.json`` holds the checksums of both. ``target`` comes last: it alone is asked for.
 
     Columns of the scores: ``seed``, ``draw`` (of untrained weights), ``task``, ``item``, the
     split's other columns, ``way`` (of :data:`WAYS`, ``centre``, ``random``, and each way after
@@ -109,18 +109,14 @@ def _explain(job: Job, spec: Explanation, target: Path, where: torch.device) -> 
 
 
 def _write(job: Job, target: Path, arrays: dict[str, np.ndarray], scores: pd.DataFrame) -> None:
-    with atomic(target.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+    maps = target.with_suffix(".npz")
+    with atomic(maps) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     with atomic(target) as temporary:
         scores.to_parquet(temporary, index=False, compression="zstd")
-    made = (target, target.with_suffix(".npz"))
-    write_sealed(
-        target.with_suffix(".json"),
-        {
-            "cell": f"{job.name}/{job.digest}",
-            "files": {path.name: sha256_file(path) for path in made},
-        },
-    )
+        made = {target.name: sha256_file(temporary), maps.name: sha256_file(maps)}
+        about = {"cell": f"{job.name}/{job.digest}", "files": made}
+        write_sealed(target.with_suffix(".json"), about)
 
 
 def _guesses(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import UserError, nearest
-from counterpoise.files import sha256_file, write_sealed, write_text
+from counterpoise.files import atomic, sha256_file, write_sealed
 from counterpoise.reproduction import drawings
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.spec.figure import Figure
@@ -39,7 +39,6 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
         canvas, data = drawing.draw(root, plan, paper_plan.paper, figure.content)
         svg = to_svg(canvas, salt, figure.title, _describe(figure, data))
     path = root / paper_plan.figure(name)
-    write_text(path, svg)
     cells = plan.cells_of_figure(paper_name, name)
     keys = [training.key for training in cells]
     # Bars have no cells and no marks of their own: the report takes those of their table.
@@ -49,7 +48,8 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
         if run.paper == paper_name and {*keys} & {*run.keys}
         for mark in run.marks
     }
-    write_sealed(
-        path.with_suffix(".json"),
-        {"data": data, "cells": keys, "marks": sorted(marks), "svg": sha256_file(path)},
-    )
+    with atomic(path) as temporary:
+        temporary.write_text(svg, encoding="utf-8", newline="\n")
+        # The picture comes last: it alone is asked for, so that a kill must not leave it alone.
+        behind = {"data": data, "cells": keys, "marks": sorted(marks)}
+        write_sealed(path.with_suffix(".json"), {**behind, "svg": sha256_file(temporary)})
