@@ -135,6 +135,10 @@ def _prepared(root: Path, unit: Unit) -> list[str]:
     folder = root / unit.path
     marker, wrong = _sealed(folder / "prepared.json")
     wrong = wrong or _against(folder, marker.get("files"))
+    if (folder / "split.parquet").exists() and not (folder / "summary.json").exists():
+        # A kill came between them. Snakemake asks for the split alone, and takes it for whole.
+        remedy = "it is enough to remove split.parquet and run `snakemake` with target `data`"
+        return [*wrong, f"summary.json is missing: {remedy}"]
     if (folder / "summary.json").exists():
         summary, damaged = _sealed(folder / "summary.json")
         wrong += damaged or _against(folder, {"split.parquet": summary.get("split")})
