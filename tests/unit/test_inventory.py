@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.files import sha256_file, write_sealed, write_text
+from counterpoise.files import sha256_file, write_json, write_sealed, write_text
 from counterpoise.plan import Plan
 from counterpoise.project import Project
+from counterpoise.upkeep.check import check
+from counterpoise.upkeep.collect import find_garbage, remove
 from counterpoise.upkeep.inventory import all_plans, take_inventory
 from counterpoise.upkeep.verify import verify
 
@@ -38,3 +40,49 @@ def test_a_split_without_its_summary_is_half_a_job(
     assert path == str(prepared.relative_to(tmp_path)) and "summary.json is missing" in wrong[0]
     write_sealed(prepared / "summary.json", {"split": sha256_file(prepared / "split.parquet")})
     assert verify(tmp_path, take_inventory(tmp_path, plans)) == {}
+
+
+# Downloads and preparations -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def archives(config_copy: Path, plans: dict[str, Plan]) -> Path:
+    """The folder of a download of many archives that was stopped at its second one."""
+    data = (one.data for one in plans["paper"].every.values() if one.data.source == "nih")
+    folder = (config_copy / next(data).raw).parent
+    write_text(folder / "images_001.tar.gz", "whole and verified")
+    for name in (".images_002.tar.gz.part", ".images_002.tar.gz.part.json"):
+        write_text(folder / name, "half")
+    return folder
+
+
+def test_a_download_that_was_stopped_is_to_be_kept(config_copy: Path, archives: Path) -> None:
+    """Up to 45 GB, which the next run goes on with."""
+    lines, sound = check(config_copy)
+    assert sound and f"unfinished {archives.relative_to(config_copy)}" in lines
+    assert "the next run goes on" in lines[-1] and "remove" not in "".join(lines)
+    assert find_garbage(config_copy).units == ()
+
+
+def test_a_preparation_that_was_stopped_is_to_be_kept(
+    tmp_path: Path, plans: dict[str, Plan], prepared: Path
+) -> None:
+    (prepared / "prepared.json").unlink()
+    inventory = take_inventory(tmp_path, plans)
+    assert [unit.state for unit in inventory.units] == ["unfinished"]
+    assert verify(tmp_path, inventory) == {}
+
+
+def test_a_download_of_no_plan_is_stale(config_copy: Path, archives: Path) -> None:
+    old = archives.rename(archives.with_name("nih-00000000"))
+    lines, sound = check(config_copy)
+    assert sound and f"stale     {old.relative_to(config_copy)}" in lines
+    remove(config_copy, find_garbage(config_copy))
+    assert not old.exists()
+
+
+def test_what_arrives_beside_whole_raw_data_is_no_damage(config_copy: Path, archives: Path) -> None:
+    whole = archives / "images_001.tar.gz"
+    write_json(archives / "source.json", {"files": {whole.name: sha256_file(whole)}})
+    lines, sound = check(config_copy)
+    assert sound and lines[0].startswith("1 sound")

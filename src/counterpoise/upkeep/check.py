@@ -12,11 +12,14 @@ from counterpoise.reference import FOLDER, damage_to, stale_cells
 from counterpoise.upkeep.inventory import Inventory, State, all_plans, take_inventory
 from counterpoise.upkeep.verify import verify
 
-_SHOWN: tuple[tuple[State, str], ...] = (
-    ("stale", "in no plan: code, configuration, data or libraries have changed since"),
-    ("leftover", "left by a process that was killed"),
-    ("foreign", "not one of our files"),
+_GC = "`counterpoise gc` removes it"
+_SHOWN: tuple[tuple[State, str, str], ...] = (
+    ("unfinished", "a download or a preparation that was stopped", "nothing: the next run goes on"),
+    ("stale", "in no plan: code, configuration, data or libraries have changed since", _GC),
+    ("leftover", "left by a process that was killed", _GC),
+    ("foreign", "not one of our files", "move it elsewhere"),
 )
+"""States, what they mean, and what to do about them."""
 
 
 def check(root: Path) -> tuple[list[str], bool]:
@@ -55,13 +58,12 @@ def _lines(inventory: Inventory, damaged: dict[str, list[str]]) -> Iterator[str]
     for path, wrong in damaged.items():
         yield f"damaged   {path}"
         yield from (f"          {reason}" for reason in wrong)
-    for state, _ in _SHOWN:
+    for state, _, _ in _SHOWN:
         yield from (f"{state:9} {unit.path}" for unit in inventory.of(state))
     sound = [unit for unit in inventory.of("planned") if unit.path not in damaged]
     yield f"{len(sound)} sound, {inventory.missing} planned but not made yet"
     if damaged:
         yield f"{len(damaged)} damaged. What to do: remove them and run `snakemake` again"
-    for state, meaning in _SHOWN:
+    for state, meaning, advice in _SHOWN:
         if units := inventory.of(state):
-            advice = "move it elsewhere" if state == "foreign" else "`counterpoise gc` removes it"
             yield f"{len(units)} {state} ({meaning}). What to do: {advice}"

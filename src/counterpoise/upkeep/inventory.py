@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 
 Kind = Literal["cell", "scores", "exhibit", "raw", "prepared", "work"]
-State = Literal["planned", "stale", "leftover", "foreign"]
+State = Literal["planned", "unfinished", "stale", "leftover", "foreign"]
 
 _NAME = r"[a-z0-9][a-z0-9_.-]*"
 _DIGEST = r"[0-9a-f]{12}"
@@ -30,19 +30,22 @@ _OURS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("exhibit", re.compile(rf"({_PAPER}/figures/{_NAME}-{_DIGEST})\.(svg|json)")),
     ("exhibit", re.compile(rf"({_PAPER}/explanations/{_NAME}-{_DIGEST})\.(parquet|npz|json)")),
     ("exhibit", re.compile(rf"({_PAPER}/views-{_DIGEST})/({_FILE}|\.snakemake_timestamp)")),
-    ("raw", re.compile(rf"(data/raw/{_NAME}-[0-9a-f]{{8}})/{_FILE}")),
+    ("raw", re.compile(rf"(data/raw/{_NAME}-[0-9a-f]{{8}})/({_FILE}|\.{_FILE}\.part(\.json)?)")),
     ("prepared", re.compile(rf"(data/prepared/{_NAME}/{_NAME}-{_DIGEST})/{_FILE}")),
     ("work", re.compile(rf"(work/{_NAME}/{_NAME}/{_DIGEST})/{_FILE}")),
 )
-"""Kind of a file, and in the first group the unit that it is part of: what a plan names."""
+"""Kind of a file, and in the first group the unit that it is part of: what a plan names. What has
+arrived of a download is part of its folder."""
+
+MARKERS: dict[Kind | None, str] = {"raw": "source.json", "prepared": "prepared.json"}
+"""What is written last into a folder that takes more than a moment to fill."""
 
 _BESIDE = re.compile(
     rf"work/{_NAME}/(plan|cells)\.json|data/(raw/)?({_FILE}\.dvc|\.gitignore)|data/records/{_FILE}"
-    rf"|data/raw/{_NAME}-[0-9a-f]{{8}}/\.{_FILE}\.part(\.json)?"
     r"|data/own/.+"
 )
 """Files that belong there and are no results: the lists of digests and of cells, DVC's pointers,
-what is recorded of raw files, downloads that go on with the next run, and the user's own images."""
+what is recorded of raw files, and the user's own images."""
 
 _TEMPORARY = re.compile(r"(.*/)?\.[^/]+-[a-z0-9_]{8}(\.[a-z]+|/.*)?")
 """What is left, of a file or a folder that is written whole, when its process is killed."""
@@ -103,8 +106,8 @@ def planned_units(plans: dict[str, Plan]) -> dict[str, Kind]:
 def take_inventory(root: Path, plans: dict[str, Plan]) -> Inventory:
     """Look at every file. Links to folders are not followed.
 
-    A unit is *planned*, or *stale*: ours, and of no plan. *Leftover* is what a killed process has
-    left, *foreign* what is not ours.
+    A unit is *planned*, or *stale*: ours, and of no plan. *Unfinished* are planned data that the
+    next run goes on with. *Leftover* is what a killed process has left, *foreign* what is not ours.
     """
     planned = planned_units(plans)
     found: dict[tuple[Kind | None, str], list[str]] = {}
@@ -117,6 +120,8 @@ def take_inventory(root: Path, plans: dict[str, Plan]) -> Inventory:
             state = "leftover" if _TEMPORARY.fullmatch(path) else "foreign"
         elif kind == "work" and state == "planned":
             state = _of_work(root, path, plans)
+        elif state == "planned" and is_unfinished(kind, path, files):
+            state = "unfinished"
         units.append(Unit(kind, path, state, tuple(files)))
     here = {unit.path for unit in units}
     wanted = {
@@ -127,6 +132,11 @@ def take_inventory(root: Path, plans: dict[str, Plan]) -> Inventory:
         if path.startswith("results/")
     }
     return Inventory(tuple(sorted(units, key=lambda unit: unit.path)), len(wanted - here))
+
+
+def is_unfinished(kind: Kind | None, path: str, files: Collection[str]) -> bool:
+    """Whether a download or a preparation has not come to its end in a unit."""
+    return kind in MARKERS and f"{path}/{MARKERS[kind]}" not in files
 
 
 def _of_work(root: Path, path: str, plans: dict[str, Plan]) -> State:
