@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.files import sha256_file, write_json, write_sealed, write_text
+from counterpoise.files import atomic, sha256_file, write_json, write_sealed, write_text
 from counterpoise.plan import Plan
 from counterpoise.project import Project
+from counterpoise.reproduction.views import _whole
 from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
 from counterpoise.upkeep.inventory import all_plans, take_inventory
@@ -86,3 +87,57 @@ def test_what_arrives_beside_whole_raw_data_is_no_damage(config_copy: Path, arch
     write_json(archives / "source.json", {"files": {whole.name: sha256_file(whole)}})
     lines, sound = check(config_copy)
     assert sound and lines[0].startswith("1 sound")
+
+
+# Left over, or the user's own ---------------------------------------------------------------------
+
+LONG = "a" * 60
+VIEWS = "results/demo/papers/rotograd/views-0123456789ab"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "results/demo/cells/a/0123456789ab/weights.safetensors",
+        f"results/demo/papers/p/figures/{LONG}-0123456789ab.svg",
+        "data/raw/x-01234567/train-images-idx3-ubyte.gz",
+        "data/raw/x-01234567/.images.tar.gz.part.json",
+        "data/raw/x-01234567/LIST.TXT",
+        "data/records/x",
+        "work/demo/plan.json",
+    ],
+)
+def test_what_a_killed_process_leaves_of_a_file_is_left_over(
+    tmp_path: Path, plans: dict[str, Plan], name: str
+) -> None:
+    with atomic(tmp_path / name) as temporary:
+        temporary.write_text("half")
+        (unit,) = take_inventory(tmp_path, plans).units
+    assert unit.state == "leftover"
+
+
+def test_what_a_killed_process_leaves_of_views_is_left_over(
+    tmp_path: Path, plans: dict[str, Plan]
+) -> None:
+    with _whole(tmp_path / VIEWS) as folder:
+        write_text(folder / "reduced-gains.svg", "picture")
+        (unit,) = take_inventory(tmp_path, plans).units
+    assert unit.state == "leftover"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "results/.keep-december",
+        "results/.notes-february/a.txt",
+        "results/demo/cells/.mine-deadbeef/a.txt",
+        "data/.old-pictures.zip",
+        f"data/.{LONG}-deadbeef.npy",
+    ],
+)
+def test_a_hidden_file_of_the_users_is_not_ours_to_remove(
+    tmp_path: Path, plans: dict[str, Plan], name: str
+) -> None:
+    write_text(tmp_path / name, "mine")
+    (unit,) = take_inventory(tmp_path, plans).units
+    assert unit.state == "foreign"

@@ -143,7 +143,7 @@ def test_what_no_reader_of_json_takes_is_damaged_and_not_the_end(
 def test_what_is_stale_foreign_or_left_over_is_listed(clone: Checkout) -> None:
     cell = one(clone, CELL)
     (cell / "notes.txt").write_text("mine")
-    (cell / ".weights-ab12cd_9.safetensors").write_bytes(b"half")
+    (cell / ".weights-ab12cd09.safetensors").write_bytes(b"half")
     (clone.root / "elsewhere").mkdir()
     (clone.root / "results/smoke/link").symlink_to(clone.root / "elsewhere")
     clone.edit("config/tiers.yaml", "        epochs: 2\n", "        epochs: 3\n")
@@ -154,7 +154,7 @@ def test_what_is_stale_foreign_or_left_over_is_listed(clone: Checkout) -> None:
     assert states[relative] == "stale"
     assert states[f"{relative}/notes.txt"] == "foreign"
     assert states["results/smoke/link"] == "foreign"
-    assert states[f"{relative}/.weights-ab12cd_9.safetensors"] == "leftover"
+    assert states[f"{relative}/.weights-ab12cd09.safetensors"] == "leftover"
     assert not any(", 0 planned but not made yet" in line for line in lines)
 
 
@@ -240,7 +240,7 @@ def test_gc_shows_first_and_removes_only_what_no_plan_names(clone: Checkout) -> 
     root, cell = clone.root, one(clone, CELL)
     assert clone.run("counterpoise", "gc").stdout == "nothing to remove\n"
     stale = shutil.copytree(cell, cell.with_name("f" * 12))
-    left = cell / ".weights-ab12cd_9.safetensors"
+    left = cell / ".weights-ab12cd09.safetensors"
     left.write_bytes(b"half")
     old_raw = root / "data/raw/digits-00000000"
     old_raw.mkdir()

@@ -47,8 +47,12 @@ _BESIDE = re.compile(
 """Files that belong there and are no results: the lists of digests and of cells, DVC's pointers,
 what is recorded of raw files, and the user's own images."""
 
-_TEMPORARY = re.compile(r"(.*/)?\.[^/]+-[a-z0-9_]{8}(\.[a-z]+|/.*)?")
-"""What is left, of a file or a folder that is written whole, when its process is killed."""
+_TEMPORARY = re.compile(
+    r"(.*/)?\.[^/]{1,40}-[0-9a-f]{8}(\.[A-Za-z0-9_]+)?"
+    rf"|{_PAPER}/\.views-{_DIGEST}-[a-z0-9_]{{8}}/.+"
+)
+"""What a killed process leaves: of a file, as :func:`counterpoise.files.atomic` names it, or of the
+one folder that is written whole, a paper's views. A wider one would take in users' own files."""
 
 
 @dataclass(frozen=True)
