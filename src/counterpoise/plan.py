@@ -474,7 +474,9 @@ def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
             if not there:
                 continue
             of = [paper.explanations[name] for name in there]
-            shown = [there, [runs.get(f"{one.experiment}/{one.run}") for one in of]]
+            own = [paper.experiments[one.experiment].runs[one.run].label for one in of]
+            labels = [one.label or label for one, label in zip(of, own, strict=True)]
+            shown = [there, [runs.get(f"{one.experiment}/{one.run}") for one in of], labels]
         else:
             continue
         figures[figure.id] = digest_of(

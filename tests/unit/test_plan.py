@@ -421,6 +421,22 @@ def test_an_edit_of_the_configuration(
     assert not gone & set(sorted_digests(after, concerned))
 
 
+def test_a_figure_of_where_a_network_looks_is_drawn_again_under_another_label(
+    config_copy: Path,
+) -> None:
+    """Where the explanation has none, the run's is shown; what was computed stays as it is."""
+    path = config_copy / "config/papers/thoracic.yaml"
+    edit(path, "run: imagenet, label: AlexNet, tasks", "run: imagenet, tasks")
+    before = plan_of(config_copy).papers["thoracic"]
+    edit(path, '"AlexNet, weights from ImageNet, early stages frozen"', "An old network")
+    after = plan_of(config_copy).papers["thoracic"]
+    redrawn = changed(before.figure_digests, after.figure_digests)
+    shown = {f.id for f in before.paper.figures if "alexnet" in f.explanations}
+    assert "localisation" in {f.content.kind for f in before.paper.figures if f.id in shown}
+    assert shown <= redrawn
+    assert before.explanation_digests == after.explanation_digests
+
+
 @pytest.mark.parametrize("overrides", [{"mirror": "/elsewhere"}, {"device": "cpu"}])
 def test_where_data_come_from_and_what_computes_is_no_part_of_a_result(
     demo_plan: Plan, overrides: dict[str, str]
