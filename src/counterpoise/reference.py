@@ -14,6 +14,7 @@ weights or predictions:
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +22,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterpoise.errors import UserError
-from counterpoise.files import CHECKSUM, is_sealed, read_json, write_sealed
+from counterpoise.files import CHECKSUM, digest_of, is_sealed, read_json, write_sealed
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
 from counterpoise.provenance import commit
 from counterpoise.spec.claim import Claim, references
+from counterpoise.spec.study import OWN
+from counterpoise.standing import Standing, claim_name, exhibits_of, standing_of, table_name
 
 FOLDER = "reports/reference"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -36,7 +39,8 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
+    """Of the first there is no ``scoring`` and no ``exhibits``."""
     tier: str
     title: str
     """What the tier is called."""
@@ -46,6 +50,10 @@ class Card(BaseModel):
     """Of the checkout from which they were saved; each record has that of its training."""
     dirty: bool | None
     note: str = ""
+    scoring: dict[str, str] = {}
+    """Each cell to the digest of the code that made its scores."""
+    exhibits: dict[str, str] = {}
+    """Each table and claim to a digest of how it was made (:mod:`counterpoise.standing`)."""
     files: tuple[str, ...]
     """All others of the folder."""
     checksum: str
@@ -59,7 +67,7 @@ class Reference:
         tables: paper, table, row, column to an entry as of :mod:`counterpoise.reproduction.tables`.
         claims: paper and claim to what our runs say.
         records: cell to its record.
-        current: cells that the tier would train now; another is stale.
+        standing: what of it would be made in the same way now; the rest is stale.
     """
 
     name: str
@@ -67,7 +75,7 @@ class Reference:
     tables: dict[str, Any]
     claims: dict[str, dict[str, Any]]
     records: dict[str, dict[str, Any]]
-    current: frozenset[str]
+    standing: Standing
 
     def entry(self, paper: str, table: str, row: str, column: str) -> dict[str, Any] | None:
         """A number of the reference; None where it has none. A stale one is marked."""
@@ -77,16 +85,19 @@ class Reference:
             return None
         if found["ours"] is None:
             return None
-        stale = not self.current.issuperset(found["ours"]["cells"])
+        older = table_name(paper, table) in self.standing.older
+        stale = older or not self.standing.current.issuperset(found["ours"]["cells"])
         return {**found, "marks": [*found["marks"], *["stale"] * stale]}
 
     def claim(self, paper: str, claim: Claim) -> dict[str, Any] | None:
-        """What its runs say of a claim; None where nothing. Stale as one of its numbers is."""
+        """What its runs say of a claim; None where nothing. Stale if one of its numbers is."""
         found: dict[str, Any] | None = self.claims.get(paper, {}).get(claim.id)
         if found is None or found["runs"]["word"] is None:
             return None
         entries = [self.entry(paper, *ref.split("/")) for ref in references(claim.test)]
-        stale = any("stale" in entry["marks"] for entry in entries if entry is not None)
+        stale = claim_name(paper, claim.id) in self.standing.older or any(
+            "stale" in entry["marks"] for entry in entries if entry is not None
+        )
         runs = found["runs"]
         return {**found, "runs": {**runs, "marks": [*runs["marks"], *["stale"] * stale]}}
 
@@ -94,7 +105,7 @@ class Reference:
 def read_references(root: Path, project: Project) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
     """All references, and one line on each that cannot be read."""
     found, unreadable = [], []
-    for folder in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
+    for folder in _folders(root):
         try:
             found.append(_read(folder, project))
         except (UserError, ValidationError, KeyError, TypeError, AttributeError) as error:
@@ -103,8 +114,61 @@ def read_references(root: Path, project: Project) -> tuple[tuple[Reference, ...]
     return tuple(found), tuple(unreadable)
 
 
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in (root / FOLDER).glob("*") if path.is_dir())
+
+
+def standings(root: Path, plan: Plan) -> dict[str, str]:
+    """Each reference that a plan's report shows to a digest of what of it is current.
+
+    What cannot be read is left out.
+    """
+    found: dict[str, str] = {}
+    if plan.tier_name == OWN:  # references speak of papers
+        return found
+    for folder in _folders(root):
+        with suppress(UserError, ValidationError):
+            standing = standing_in(folder, plan.project)
+            found[folder.name] = digest_of([sorted(standing.current), sorted(standing.older)])
+    return found
+
+
+def standing_in(folder: Path, project: Project) -> Standing:
+    """What of the reference in a folder would be made in the same way now.
+
+    Raises:
+        UserError: its card cannot be read.
+        ValidationError: its card is none.
+    """
+    card, plan = _card(folder), None
+    scoring = {key: card.scoring.get(key) for key in _cells(folder)}
+    if card.tier in project.tiers.tiers:
+        papers = {path.parent.name for path in folder.glob("papers/*/tables.json")}
+        plan = make_plan(project, card.tier, papers)
+        for key in scoring.keys() & plan.trainings.keys() if card.format == 1 else ():
+            scoring[key] = _scoring_of(folder / "cells" / key / "scores.json")
+    return standing_of(scoring, card.exhibits, plan)
+
+
+def _card(folder: Path) -> Card:
+    return Card.model_validate(read_json(folder / "reference.json"))
+
+
+def _cells(folder: Path) -> list[str]:
+    found = sorted(folder.glob("cells/*/*/record.json"))
+    return [f"{path.parents[1].name}/{path.parent.name}" for path in found]
+
+
+def _scoring_of(scores: Path) -> str | None:
+    """Digest of the code that made scores; None where they do not tell."""
+    try:
+        return digest_of(read_json(scores)["code"], length=8)
+    except (UserError, KeyError, TypeError):
+        return None
+
+
 def _read(folder: Path, project: Project) -> Reference:
-    card = Card.model_validate(read_json(folder / "reference.json"))
+    card = _card(folder)
     tables = {
         path.parent.name: read_json(path)["tables"]
         for path in sorted(folder.glob("papers/*/tables.json"))
@@ -118,14 +182,9 @@ def _read(folder: Path, project: Project) -> Reference:
     for claim in (claim for paper in claims.values() for claim in paper.values()):
         _has(claim, {"basis", "runs"}, "a claim")
         _has(claim["runs"], {"word", "steps", "marks", "missing"}, "what its runs say of a claim")
-    records = {
-        f"{path.parents[1].name}/{path.parent.name}": read_json(path)
-        for path in sorted(folder.glob("cells/*/*/record.json"))
-    }
-    current: frozenset[str] = frozenset()
-    if card.tier in project.tiers.tiers:
-        current = frozenset(make_plan(project, card.tier).trainings)
-    return Reference(folder.name, card, tables, claims, records, current)
+    records = {key: read_json(folder / "cells" / key / "record.json") for key in _cells(folder)}
+    standing = standing_in(folder, project)
+    return Reference(folder.name, card, tables, claims, records, standing)
 
 
 _ENTRY = {
@@ -162,18 +221,22 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
         scores = _as_written(root / training.scores)
         # Resamples are large.
         files[f"cells/{key}/scores.json"] = {k: v for k, v in scores.items() if k != "resamples"}
-    for paper in {run.paper for run in plan.runs.values()}:
+    papers = {run.paper for run in plan.runs.values()}
+    for paper in papers:
         planned = plan.papers[paper]
         files[f"papers/{paper}/tables.json"] = _as_written(root / planned.tables)
         files[f"papers/{paper}/claims.json"] = _as_written(root / planned.claims)
     files["reference.json"] = {
-        "format": 1,
+        "format": 2,
         "tier": plan.tier_name,
         "title": plan.tier.title,
         "command": command_of(plan),
         "commit": made["id"],
         "dirty": made["dirty"],
         "note": note,
+        "scoring": {key: training.scoring for key, training in plan.trainings.items()},
+        # As it will be planned when that is asked for, whatever methods the settings leave out.
+        "exhibits": exhibits_of(make_plan(plan.project, plan.tier_name, papers)),
         "files": sorted(files),
     }
     folder = root / FOLDER / name
@@ -218,7 +281,7 @@ def _as_written(path: Path) -> dict[str, Any]:
 def damage_to(folder: Path) -> list[str]:
     """What of a reference is not as it was written."""
     try:
-        card = Card.model_validate(read_json(folder / "reference.json"))
+        card = _card(folder)
     except (UserError, ValidationError):
         return ["reference.json cannot be read"]
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
@@ -233,16 +296,3 @@ def damage_to(folder: Path) -> list[str]:
         except UserError as error:
             wrong.append(f"{name}: {error.what}")
     return wrong
-
-
-def stale_cells(folder: Path, plan: Plan | None) -> tuple[int, int]:
-    """Cells of a reference that its tier would train anew, and all that it has.
-
-    Args:
-        plan: of its tier; None if there is no such tier any more.
-    """
-    cells = {
-        str(p.parent.relative_to(folder / "cells")) for p in folder.glob("cells/*/*/record.json")
-    }
-    planned = plan.trainings if plan is not None else {}
-    return len(cells - planned.keys()), len(cells)

@@ -72,7 +72,9 @@ def test_planning_loads_no_heavy_library() -> None:
     """It happens at the start of every command; torch alone takes seconds."""
     program = (
         "import sys; from pathlib import Path; from counterpoise.plan import load_plan; "
-        f"plan = load_plan(Path({str(ROOT)!r}), {{'tier': 'paper'}}); plan.digests; "
+        "from counterpoise.reference import standings; "
+        f"root = Path({str(ROOT)!r}); plan = load_plan(root, {{'tier': 'paper'}}); "
+        "plan.digests, standings(root, plan); "
         "heavy = 'torch torchvision pandas numpy scipy sklearn snakemake matplotlib'.split(); "
         "print(len(plan.trainings), [name for name in heavy if name in sys.modules])"
     )

@@ -33,6 +33,7 @@ from counterpoise.report.splits import LabelRow, Portion, SplitView
 from counterpoise.report.tables import TableView, table_view
 from counterpoise.reproduction.claims import judge_claim
 from counterpoise.spec.paper import Paper, Table
+from counterpoise.standing import Standing
 
 from ..support import ROOT, TIERS, copy_of_config, files_in
 from .test_claims import numbers_of
@@ -222,11 +223,11 @@ def test_committed_results_are_of_the_tables_that_there_are(project: Project) ->
 
 def test_what_a_reference_says_of_a_claim_is_stale_as_its_numbers_are(project: Project) -> None:
     found = next(r for r in read_references(ROOT, project)[0] if r.name == "rotograd")
-    reference = replace(found, current=frozenset(found.records))
+    reference = replace(found, standing=Standing(frozenset(found.records)))
     paper = project.papers["rotograd"]
     spoken = {c.id: said for c in paper.claims if (said := reference.claim(paper.id, c))}
     assert spoken and not any("stale" in said["runs"]["marks"] for said in spoken.values())
-    older = replace(reference, current=frozenset())
+    older = replace(reference, standing=Standing())
     for claim in paper.claims:
         if claim.id in spoken:
             said = older.claim(paper.id, claim)
@@ -480,7 +481,7 @@ def view(grouped: tuple[Paper, Table]) -> TableView:
     there = {
         "p": {"t": {name: dict.fromkeys(("error-k", "gain"), e) for name, e in theirs.items()}}
     }
-    reference = Reference("ref", card, there, {}, {}, frozenset({"cell/0"}))
+    reference = Reference("ref", card, there, {}, {}, Standing(frozenset({"cell/0"})))
     given = entries_of(
         table,
         a=entry(1.25, ("demo",), printed="1.0"),

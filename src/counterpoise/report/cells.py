@@ -123,7 +123,8 @@ def reference_cells(reference: Reference) -> list[ReferenceCell]:
     for key, record in reference.records.items():
         version = record.get("commit", {})
         bad = any(end["trouble"] for end in record["seeds"].values())
-        word = "stale" if key not in reference.current else "failed" if bad else "finished"
+        older = key not in reference.standing.current
+        word = "stale" if older else "failed" if bad else "finished"
         found.append(
             ReferenceCell(
                 anchor("reference", reference.name, *key.split("/")),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from counterpoise.files import read_json
-from counterpoise.plan import Plan
-from counterpoise.project import load_project
-from counterpoise.reference import FOLDER, damage_to, stale_cells
+from counterpoise.project import Project, load_project
+from counterpoise.reference import FOLDER, damage_to, standing_in
+from counterpoise.standing import Standing
 from counterpoise.upkeep.inventory import Inventory, State, all_plans, take_inventory
 from counterpoise.upkeep.verify import verify
 
@@ -28,15 +27,15 @@ def check(root: Path) -> tuple[list[str], bool]:
     Raises:
         UserError: the configuration cannot be read.
     """
-    plans = all_plans(load_project(root))
-    inventory = take_inventory(root, plans)
+    project = load_project(root)
+    inventory = take_inventory(root, all_plans(project))
     damaged = verify(root, inventory)
-    references, whole = _references(root, plans)
+    references, whole = _references(root, project)
     sound = whole and not damaged and not inventory.of("foreign")
     return [*_lines(inventory, damaged), *references], sound
 
 
-def _references(root: Path, plans: dict[str, Plan]) -> tuple[list[str], bool]:
+def _references(root: Path, project: Project) -> tuple[list[str], bool]:
     """Lines on the committed results, and whether they are as they were written."""
     lines, whole = [], True
     for folder in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
@@ -47,11 +46,18 @@ def _references(root: Path, plans: dict[str, Plan]) -> tuple[list[str], bool]:
             lines += [f"          {reason}" for reason in wrong]
             lines.append("          What to do: `git checkout` the folder")
             continue
-        tier = read_json(folder / "reference.json")["tier"]
-        stale, cells = stale_cells(folder, plans.get(tier))
-        older = f", {stale} made with older code or settings" if stale else ""
-        lines.append(f"sound     {FOLDER}/{folder.name}: {cells} cells{older}")
+        lines.append(f"sound     {FOLDER}/{folder.name}: {_age(standing_in(folder, project))}")
     return lines, whole
+
+
+def _age(standing: Standing) -> str:
+    """The number of a reference's cells, and what of it is stale."""
+    said = [f"{len(standing.current | standing.stale)} cells"]
+    if standing.stale:
+        said.append(f"{len(standing.stale)} made with older code or settings")
+    if standing.older:
+        said.append(f"{len(standing.older)} of its tables and claims with older code or settings")
+    return ", ".join(said)
 
 
 def _lines(inventory: Inventory, damaged: dict[str, list[str]]) -> Iterator[str]:
