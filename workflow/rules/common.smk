@@ -11,13 +11,15 @@ from counterpoise.errors import UserError
 from counterpoise.files import to_json, write_if_changed
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
+from counterpoise.reference import standings
 from counterpoise.workflow import job_environment, memory_mb
 
 try:
     # config/config.yaml is read there, with errors that name its lines; here are its overrides.
     PLAN = load_plan(Path.cwd(), dict(config))
     # The report depends on this list, which changes only when something that it is made of does.
-    write_if_changed(Path(PLAN.plan_file), to_json(PLAN.digests))
+    shown = {**PLAN.digests, "references": standings(Path.cwd(), PLAN)}
+    write_if_changed(Path(PLAN.plan_file), to_json(shown))
     write_orders(Path.cwd(), PLAN.tier_name, PLAN.every.values())
 except UserError as error:
     raise WorkflowError(str(error))
