@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from counterpoise.files import read_json, sha256_file, write_json
+from counterpoise.layout import RunPlan
 from counterpoise.plan import load_plan
 from counterpoise.reproduction import figures
 from counterpoise.reproduction.drawings import bars, courses, history
@@ -25,10 +26,9 @@ from counterpoise.spec.figure import (
     Figure,
     HistoryFigure,
     Line,
-    Paper,
     SchematicFigure,
 )
-from counterpoise.spec.paper import Table
+from counterpoise.spec.paper import Paper, Table
 
 from ..support import TIERS, error_of
 
