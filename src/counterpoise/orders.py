@@ -3,10 +3,14 @@
 ``work/<tier>/cells.json`` holds each planned cell with all that its digest covers. A job takes its
 cell from there if that still has the digest that the job is asked for, under the code and the
 libraries that are here now; else it plans, which also says what is wrong.
+
+The file may be a stranger's: what becomes part of a path is compared with the digests, or has the
+form that planning gives it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +21,7 @@ from counterpoise import registry
 from counterpoise.code import library_version, module_digest
 from counterpoise.errors import UserError
 from counterpoise.files import digest_of, read_json, to_json, write_if_changed
-from counterpoise.layout import Data, Training
+from counterpoise.layout import WEIGHTS, Data, Training, raw_marker
 from counterpoise.spec.cell import Cell
 
 
@@ -38,6 +42,8 @@ def write_orders(root: Path, tier: str, trainings: Iterable[Training]) -> None:
     write_if_changed(root / orders_file(tier), to_json(orders, indent=None))
 
 
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+_MARKER = re.compile(raw_marker(f"{WEIGHTS}({_NAME.pattern})", "[0-9a-f]{8}"))
 NO_ORDER = (UserError, OSError, KeyError, TypeError, ValueError, AttributeError)
 """What reading raises where something else stands than an order of ours."""
 
@@ -48,7 +54,9 @@ def read_order(root: Path, tier: str, key: str) -> Training | None:
         order = read_json(root / orders_file(tier))[key]
         training, reader = _read(order), order["reader"]
         data = training.data
-        if training.key != key or reader not in data.identity["code"] or not _holds(training):
+        if (training.tier, training.key) != (tier, key) or not _holds(training):
+            return None
+        if reader not in data.identity["code"]:
             return None
         registry.set_readers({data.dataset: reader.rpartition(".")[2]})
         return training
@@ -66,7 +74,7 @@ def read_siblings(root: Path, training: Training) -> list[Training]:
         for key, order in read_json(root / orders_file(training.tier)).items():
             other = _read(order)
             if (
-                (other.key, other.data) == (key, training.data)
+                (other.tier, other.key, other.data) == (training.tier, key, training.data)
                 and other.cell.is_sibling_of(training.cell)
                 and _holds(other)
             ):
@@ -87,16 +95,28 @@ def _holds(training: Training) -> bool:
     identity, data = training.identity, training.data
     covered: dict[str, Any] = {"cell": training.cell.model_dump(mode="json"), **identity}
     return (
-        digest_of(covered) == training.digest
+        _NAME.fullmatch(training.name) is not None
+        and digest_of(covered) == training.digest
         and digest_of(data.identity) == data.digest
         and identity["data"] == data.identity
         and digest_of(training.scoring_code, length=8) == training.scoring
         and digest_of(data.identity["raw"], length=8) == data.raw_digest
+        and data.seed == data.identity["split seed"]
+        and _names_its_weights(training)
         and data.options == data.identity["options"] == training.cell.dataset_options
         and (data.dataset, data.source) == (training.cell.dataset, training.cell.source)
         and _are_here({**identity["code"], **training.scoring_code}, module_digest)
         and _are_here(identity["libraries"], partial(library_version, optional=True))
     )
+
+
+def _names_its_weights(training: Training) -> bool:
+    """Whether the marker of published weights is that of those in its identity, or of none."""
+    if "weights" not in training.identity:
+        return training.weights is None
+    digest = digest_of(training.identity["weights"], length=8)
+    marker = _MARKER.fullmatch(training.weights or "")
+    return marker is not None and marker[0] == raw_marker(f"{WEIGHTS}{marker[1]}", digest)
 
 
 def _are_here(expected: dict[str, str], found: Any) -> bool:

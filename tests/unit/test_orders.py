@@ -12,7 +12,9 @@ from counterpoise import orders
 from counterpoise.files import digest_of
 from counterpoise.layout import Training
 from counterpoise.orders import orders_file, read_order, read_siblings, write_orders
-from counterpoise.plan import Plan
+from counterpoise.plan import Plan, load_plan
+
+from ..support import ROOT
 
 
 def every(plan: Plan) -> list[Training]:
@@ -39,6 +41,9 @@ def test_a_job_gets_the_planned_cell(demo_plan: Plan, tmp_path: Path) -> None:
         (("scoring",), "01234567"),
         (("identity", "libraries", "numpy"), "0.1"),
         (("identity", "code", "counterpoise.metrics"), "0123456789ab"),
+        (("tier",), "../../../../../elsewhere"),
+        (("data", "seed"), 99),
+        (("weights",), "data/raw/weights.resnet18-01234567/source.json"),
         (("cell",), None),
         (("more",), 1),
     ],
@@ -56,6 +61,28 @@ def test_what_has_been_changed_is_planned_anew(
     inner[place[-1]] = value
     path.write_text(json.dumps(content), encoding="utf-8")
     assert read_order(tmp_path, "demo", training.key) is None
+
+
+@pytest.fixture(scope="session")
+def from_imagenet() -> Training:
+    """A cell that starts from published weights."""
+    plan = load_plan(ROOT, {"tier": "paper", "papers": ["thoracic"], "methods": "all"})
+    return next(t for t in every(plan) if t.weights is not None)
+
+
+def test_published_weights_are_those_of_the_cell(from_imagenet: Training, tmp_path: Path) -> None:
+    told = from_imagenet.weights or ""
+    write_orders(tmp_path, "paper", [from_imagenet])
+    assert read_order(tmp_path, "paper", from_imagenet.key) == from_imagenet
+    name = from_imagenet.cell.network.name
+    for other in (
+        None, "", "/tmp/source.json", told.replace("data", "elsewhere"), f"{told}/../source.json",
+        told.replace(name, "../../elsewhere"), told.replace("-", "-0"), told.replace(name, ".."),
+        told.replace(told.split("-")[-1][:8], "01234567"),
+    ):  # fmt: skip
+        assert other != told
+        write_orders(tmp_path, "paper", [replace(from_imagenet, weights=other)])
+        assert read_order(tmp_path, "paper", from_imagenet.key) is None, other
 
 
 def test_a_dataset_of_ones_own_is_read_by_its_module(demo_plan: Plan, tmp_path: Path) -> None:
@@ -117,3 +144,14 @@ def test_a_job_finds_the_siblings_of_its_cell(demo_plan: Plan, tmp_path: Path) -
     assert {other.cell.tasks[0] for other in found} == {*alone} - {"sum", "left"}
     path.unlink()
     assert read_siblings(tmp_path, first) == []
+
+
+@pytest.mark.parametrize("place", ["name", "tier"])
+def test_no_sibling_leads_elsewhere(place: str, demo_plan: Plan, tmp_path: Path) -> None:
+    """Its key comes from the file, not from the plan."""
+    alone = demo_plan.runs["rotograd", "reduced", "single_task"].cells
+    mine, other = (demo_plan.trainings[alone[task]] for task in ("sum", "left"))
+    write_orders(tmp_path, "demo", [mine, other])
+    assert read_siblings(tmp_path, mine) == [other]
+    write_orders(tmp_path, "demo", [mine, replace(other, **{place: "../../../elsewhere"})])
+    assert read_siblings(tmp_path, mine) == []
