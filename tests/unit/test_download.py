@@ -362,6 +362,27 @@ def test_a_disk_that_is_too_small_is_told_before(
     assert "free" in error.what and error.remedy and server.asked == []
 
 
+@pytest.mark.parametrize("full", CONTENT)
+def test_a_disk_that_is_full_is_told_whichever_file_meets_it(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """The others are stopped, which is no reason of its own."""
+    opened = Path.open
+
+    def no_space(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path.name == f".{full}.part":
+            raise OSError(28, "No space left on device")
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", no_space)
+    mirror = server.serve("a", contents())
+    for name in CONTENT:
+        server.pages[f"/a/{name}"].rate = None if name == full else 1000
+    error = error_of(lambda: fetch(tmp_path, None, (mirror,)))
+    assert "No space left" in error.what and error.where.endswith(full)
+    assert "free space" in error.remedy and "connection" not in error.remedy
+
+
 def chest(side: int, **options: Any) -> Data:
     """112,120 images to be prepared from the source ``numbers``."""
     every = {"size": side, "label_file": 2020, "damaged": 0, "split": "stratified", **options}

@@ -60,8 +60,12 @@ def fetch_all(
     Returns:
         By name of the file its sha256, or why it could not be had: one that fails does not keep
         the others from arriving.
+
+    Raises:
+        UserError: this machine cannot keep a file, so that all have been stopped.
     """
     stop = threading.Event()
+    full: list[_Full] = []
 
     def fetch(one: Wanted) -> str | UserError:
         try:
@@ -70,6 +74,7 @@ def fetch_all(
                 done(one.target.name, sha256)
             return sha256
         except _Full as error:
+            full.append(error)
             stop.set()
             return error
         except UserError as error:
@@ -82,6 +87,8 @@ def fetch_all(
             stop.set()
             log.warning("stopping; what has arrived is kept")
             raise
+    if full:
+        raise full[0]
     return {one.target.name: result for one, result in zip(wanted, found, strict=True)}
 
 
