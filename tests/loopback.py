@@ -22,6 +22,8 @@ class Page:
     content: bytes
     ranges: bool = True
     """Whether parts may be asked for."""
+    refuses: bool = False
+    """Whether every part that is asked for is said to lie beyond the end."""
     etag: str | None = '"one"'
     cuts: list[int] = field(default_factory=list)
     """Of the next replies, after how many bytes the connection breaks."""
@@ -100,8 +102,10 @@ class Server:
         same = request.headers.get("If-Range") in (None, page.etag)
         if asked and page.ranges and same and (match := re.fullmatch(r"bytes=(\d+)-", asked)):
             start = int(match[1])
-            if start >= len(content):
+            if start >= len(content) or page.refuses:
                 request.send_response(416)
+                if page.length:
+                    request.send_header("Content-Range", f"bytes */{len(content)}")
                 request.send_header("Content-Length", "0")
                 request.end_headers()
                 return

@@ -124,6 +124,50 @@ def test_another_mirror_goes_on_with_what_the_first_gave(tmp_path: Path, server:
     assert ("/second", "bytes=200000-") in server.ranges
 
 
+def test_a_server_that_refuses_every_range_begins_anew(tmp_path: Path, server: Server) -> None:
+    """It has the file, though it says that the rest of its own is none."""
+    address = page(server, cuts=[200_000], refuses=True)
+    check_whole(tmp_path, result=get(wanted(tmp_path, address)))
+    assert [asked for _, asked in server.ranges] == [None, "bytes=200000-", None]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_mirror_that_has_less_costs_nothing_of_what_is_here(
+    tmp_path: Path, server: Server, told: bool
+) -> None:
+    first = page(server, cuts=[200_000, 0])
+    short = page(server, "/short", CONTENT[:500], length=told)
+    check_whole(tmp_path, result=get(wanted(tmp_path, first, short)))
+    assert server.ranges.count(("/short", "bytes=200000-")) == 1 == server.asked.count("/short")
+    assert server.sent["/file.bin"] == len(CONTENT)  # no byte twice
+
+
+def test_a_mirror_that_sends_another_range_costs_nothing(tmp_path: Path, server: Server) -> None:
+    first = page(server, cuts=[200_000, 0])
+    other = page(server, "/other", claimed="bytes 0-9/512000")
+    check_whole(tmp_path, result=get(wanted(tmp_path, first, other)))
+    assert server.asked.count("/other") == 1 and server.sent["/file.bin"] == len(CONTENT)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("told", [True, False])
+def test_where_nobody_goes_on_with_what_is_here_it_begins_anew(
+    tmp_path: Path, server: Server, told: bool, known: bool, status: int
+) -> None:
+    """The shorter edition is whole where it is, and whoever began the longer one is gone."""
+    shorter = CONTENT[:1000]
+    other = Edition(len(shorter), hashlib.sha256(shorter).hexdigest())
+    gone = page(server, "/gone", statuses=[-status])
+    second = page(server, "/second", shorter, length=told)
+    part = Wanted(tmp_path / "file.bin", (gone, second), (RIGHT, other))
+    part.part.write_bytes(CONTENT[:300_000])
+    if known:
+        state = {"address": gone, "validator": '"one"', "total": len(CONTENT)}
+        part.state.write_text(json.dumps(state), encoding="utf-8")
+    check_whole(tmp_path, shorter, get(part))
+
+
 def test_without_a_checksum_mirrors_are_not_mixed(tmp_path: Path, server: Server) -> None:
     first = page(server, "/first", OTHER, cuts=[200_000, 0, 0, 0])
     second = page(server, "/second")
@@ -151,6 +195,17 @@ def test_a_reply_with_another_range_is_not_taken(
     check_whole(tmp_path, result=get(part))
 
 
+def test_after_a_restart_it_matters_how_far_that_came(tmp_path: Path, server: Server) -> None:
+    """Not how much of an older version was here."""
+    address = page(server, cuts=[60_000] * 8)
+    part = wanted(tmp_path, address)
+    part.part.write_bytes(OTHER[:400_000])
+    state = {"address": address, "validator": '"old"', "total": len(CONTENT)}
+    part.state.write_text(json.dumps(state), encoding="utf-8")
+    check_whole(tmp_path, result=get(part))
+    assert server.sent["/file.bin"] == len(CONTENT)
+
+
 # Giving up -----------------------------------------------------------------------------------
 
 
@@ -164,6 +219,22 @@ def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server, status: in
 def test_a_server_that_stays_busy_is_given_up(tmp_path: Path, server: Server) -> None:
     assert "status 503" in reason(wanted(tmp_path, page(server, statuses=[-503])))
     assert len(server.asked) == QUICK.rounds and files_in(tmp_path) == []
+
+
+def test_a_server_that_always_begins_anew_and_breaks_off_is_given_up(
+    tmp_path: Path, server: Server
+) -> None:
+    """Though every second try comes further than the one before."""
+    address = page(server, ranges=False, cuts=[200_000, 100_000] * 50)
+    assert "no mirror provided" in reason(wanted(tmp_path, address))
+    assert len(server.asked) <= 4 * QUICK.rounds
+
+
+def test_a_range_that_nobody_asked_for_is_given_up(tmp_path: Path, server: Server) -> None:
+    told = {"Content-Range": "bytes 5-511999/512000"}
+    address = page(server, statuses=[-206], headers=told)
+    assert "another range" in reason(wanted(tmp_path, address))
+    assert len(server.asked) == QUICK.rounds
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 501])
@@ -234,9 +305,13 @@ def test_an_md5_is_compared(tmp_path: Path, server: Server) -> None:
     )
 
 
-def test_each_edition_is_as_good(tmp_path: Path, server: Server) -> None:
-    one = Wanted(tmp_path / "file.bin", (page(server),), (Edition(3, "0" * 64), RIGHT))
+@pytest.mark.parametrize("size", [3, 600_000])
+@pytest.mark.parametrize("length", [True, False])
+def test_each_edition_is_as_good(tmp_path: Path, server: Server, size: int, length: bool) -> None:
+    editions = (Edition(size, "0" * 64), RIGHT)
+    one = Wanted(tmp_path / "file.bin", (page(server, length=length),), editions)
     check_whole(tmp_path, result=get(one))
+    assert len(server.asked) == 1
 
 
 def archive(kind: str) -> bytes:

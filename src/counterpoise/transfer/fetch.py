@@ -25,9 +25,11 @@ from counterpoise.transfer.contents import (
 from counterpoise.transfer.pace import Progress
 from counterpoise.transfer.replies import (
     Again,
+    Unfit,
     check_reply,
     declared,
     refuse_downgrade,
+    refuse_less,
     refuse_page,
     refuse_plain,
     total_of_range,
@@ -101,10 +103,13 @@ def _fetch(wanted: Wanted, progress: Progress, stop: threading.Event) -> str:
     alive = list(wanted.addresses)
     failures: dict[str, str] = {}
     passed, farthest = 0, _length(wanted.part)
+    restarts = 0  # only so many count, or who breaks off each time would be asked for ever
     left = set[str]()  # addresses that were too slow once; after all others they have their time
+    aside: list[str] = []  # those that cannot go on with what others brought
     while alive and passed < pace.PATIENCE.rounds:
         asked, further, slow, silent = 0.0, False, set[str](), set[str]()
         for address in tuple(alive):
+            before = _length(wanted.part)
             try:
                 hurry = len(alive) > 1 and address not in left
                 return _attempt(wanted, address, hurry, progress, stop)
@@ -121,13 +126,18 @@ def _fetch(wanted: Wanted, progress: Progress, stop: threading.Event) -> str:
             except UserError as error:
                 failures[address] = error.what
                 alive.remove(address)
+                if isinstance(error, Unfit):
+                    aside.append(address)
             if stop.is_set():
                 raise UserError("stopped", where=wanted.target)
             log.warning("%s: %s", address, failures[address])
+            length = _length(wanted.part)
+            if length < before and restarts < pace.PATIENCE.rounds:
+                farthest, restarts = length, restarts + 1  # what is gone is no measure any more
             if address in slow:
                 alive.append(alive.pop(alive.index(address)))  # the last resort
                 passed = 0
-            elif address not in silent and (length := _length(wanted.part)) > farthest:
+            elif address not in silent and length > farthest:
                 farthest, further = length, True
                 break  # what came further is worth another try before the others are asked
         if alive and not further:
@@ -136,6 +146,10 @@ def _fetch(wanted: Wanted, progress: Progress, stop: threading.Event) -> str:
         elif further:
             stop.wait(pace.PATIENCE.first * 0.1)
             passed = 0
+        if aside and (not alive or passed >= pace.PATIENCE.rounds):
+            # Nobody goes on with what is here, and from the start these may have all of it.
+            wanted.drop()
+            alive, aside, passed, farthest = aside, [], 0, 0
     raise UserError(
         f"no mirror provided {wanted.target.name}: "
         + "; ".join(f"{address}: {failures[address]}" for address in wanted.addresses),
@@ -157,6 +171,7 @@ def _attempt(
 
     Raises:
         Again: it may do better later.
+        Unfit: it cannot go on with what another address brought.
         UserError: this address cannot give the file.
     """
     import requests
@@ -166,7 +181,7 @@ def _attempt(
     offset, digests = 0, Digests(wanted.editions)
     try:
         refuse_plain(address, wanted)
-        offset, headers = _resume(wanted, address)
+        offset, own, headers = _resume(wanted, address)
         digests = digests_of(wanted.part, wanted.editions) if offset else digests
         with requests.Session() as session:
             session.hooks["response"].append(refuse_downgrade(address))
@@ -177,11 +192,12 @@ def _attempt(
                 timeout=(pace.PATIENCE.connect, pace.PATIENCE.silence),
             ) as response:
                 if response.status_code == 416 and offset:
-                    wanted.drop()
-                    raise Again("what is here is not the beginning of the server's file")
+                    if not own:
+                        refuse_less(response, wanted)
+                    raise Unfit("the server's file ends before what is here")
                 check_reply(response, wanted)
                 if response.status_code == 206:
-                    total = total_of_range(response, offset, wanted)
+                    total = total_of_range(response, offset)
                 else:
                     offset, digests = 0, Digests(wanted.editions)
                     total = declared(response)
@@ -195,6 +211,11 @@ def _attempt(
                 except BaseException:
                     progress.found(-digests.size)
                     raise
+    except Unfit as error:
+        if offset and not own:
+            raise
+        wanted.drop()
+        raise Again(error.what) from error
     except (requests.RequestException, HTTPError) as error:
         brought = digests.size - offset
         silent = isinstance(error, requests.Timeout | TimeoutError_) and brought < CHUNK
@@ -204,7 +225,8 @@ def _attempt(
     if stop.is_set():
         raise UserError("stopped", where=wanted.target)
     expected = total if total is not None else wanted.editions[0].size
-    if expected is not None and digests.size < expected:
+    ended = total is None and digests.fit()  # another edition than the first, which is longer
+    if expected is not None and digests.size < expected and not ended:
         progress.found(-digests.size)
         raise Again(f"the connection broke off after {digests.size} of {expected} bytes")
     if expected is not None and digests.size > expected and not wanted.checked:
@@ -222,11 +244,11 @@ def _attempt(
     return digests.sha256
 
 
-def _resume(wanted: Wanted, address: str) -> tuple[int, dict[str, str]]:
-    """Bytes that are here, and headers that ask for the rest of the same version."""
+def _resume(wanted: Wanted, address: str) -> tuple[int, bool, dict[str, str]]:
+    """Bytes that are here, whether this address began them, and headers that ask for the rest."""
     length = _length(wanted.part)
     if not length:
-        return 0, {}
+        return 0, False, {}
     try:
         state = read_json(wanted.state)
         validator = str(state["validator"] or "")
@@ -236,11 +258,11 @@ def _resume(wanted: Wanted, address: str) -> tuple[int, dict[str, str]]:
     usable = (same and validator) or wanted.checked
     if not usable or length >= wanted.limit:
         wanted.drop()
-        return 0, {}
+        return 0, False, {}
     headers = {"Range": f"bytes={length}-"}
     if same and validator:
         headers["If-Range"] = validator
-    return length, headers
+    return length, same, headers
 
 
 def _begin(wanted: Wanted, address: str, response: Any, total: int | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from counterpoise.errors import UserError
-from counterpoise.transfer.contents import Wanted
+from counterpoise.transfer.contents import Wanted, damage
 
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _LOGIN = {401, 402, 403, 407, 451}
@@ -23,6 +23,10 @@ class Again(Exception):
     ) -> None:
         self.what, self.wait, self.slow, self.silent = what, wait, slow, silent
         super().__init__(what)
+
+
+class Unfit(UserError):
+    """A reply that does not go on with what is here; from the start the address may serve."""
 
 
 def is_loopback(address: str) -> bool:
@@ -94,14 +98,29 @@ def login(wanted: Wanted, because: str = "a web page came instead of the file") 
     return UserError(f"asks for a login or for consent to a licence ({because}){place}")
 
 
-def total_of_range(response: Any, offset: int, wanted: Wanted) -> int | None:
-    """Size of the whole file by a reply that holds a part of it."""
+def total_of_range(response: Any, offset: int) -> int | None:
+    """Size of the whole file by a reply that holds a part of it.
+
+    Raises:
+        Unfit: it is another part than asked for.
+    """
     told = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told.strip())
     if match is None or int(match[1]) != offset:
-        wanted.drop()
-        raise Again(f"the server sent another range than requested ({told[:60]!r})")
+        raise Unfit(f"the server sent another range than requested ({told[:60]!r})")
     return None if match[3] == "*" else int(match[3])
+
+
+def refuse_less(response: Any, wanted: Wanted) -> None:
+    """Look at what a refusal of the rest of a file (status 416) says of all of it.
+
+    Raises:
+        UserError: it is no edition of the file.
+    """
+    told = response.headers.get("Content-Range", "")
+    total = re.fullmatch(r"bytes \*/(\d{1,15})", told.strip())
+    if total is not None and not wanted.may_have(int(total[1])):
+        raise UserError(damage(int(total[1]), wanted.editions))
 
 
 def declared(response: Any) -> int | None:
