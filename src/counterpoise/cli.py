@@ -93,7 +93,11 @@ def _chosen(root: Path, key: Literal["tier", "device"], given: str | None) -> st
 
 
 def _plan(tier: str | None = None, **filters: str) -> Plan:
-    """The plan of a tier; without filters it holds every paper and method."""
+    """The plan of a tier; without filters it holds every paper and method.
+
+    What is of one paper plans it alone: that takes less time, and what other papers lack, such as
+    the images of another comparison on one's own data, cannot stop it.
+    """
     from counterpoise.plan import load_plan
 
     overrides: dict[str, Any] = {"papers": "all", "methods": "all", **filters}
@@ -102,12 +106,17 @@ def _plan(tier: str | None = None, **filters: str) -> Plan:
     return load_plan(find_root(), overrides)
 
 
+def _wanted() -> str:
+    """The papers of the workflow whose job this is; all where there is none."""
+    return os.environ.get("COUNTERPOISE_PAPERS", "all")
+
+
 def _training(root: Path, tier: str | None, cell: str) -> Training:
     from counterpoise.orders import read_order
 
     name, _, digest = cell.partition("/")
     chosen = _chosen(root, "tier", tier)
-    return read_order(root, chosen, cell) or _plan(chosen).training(name, digest)
+    return read_order(root, chosen, cell) or _plan(chosen, papers=_wanted()).training(name, digest)
 
 
 def _job_of(root: Path, training: Training) -> Job:
@@ -189,9 +198,10 @@ def _data(folder: str) -> tuple[Path, Data]:
     from counterpoise.lookup import find_data
     from counterpoise.project import load_project
 
-    project = load_project(find_root())
-    first = os.environ.get("COUNTERPOISE_TIER", project.config.tier)
-    return project.root, find_data(project, folder, first)
+    given = {"tier": os.environ.get("COUNTERPOISE_TIER"), "papers": _wanted()}
+    overrides = {key: value for key, value in given.items() if value is not None}
+    project = load_project(find_root(), overrides)
+    return project.root, find_data(project, folder)
 
 
 @app.command(rich_help_panel=JOBS)
@@ -294,7 +304,7 @@ def tables(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> Non
     """Set a paper's printed numbers beside ours."""
     from counterpoise.reproduction.tables import make_tables
 
-    make_tables(find_root(), _plan(tier, methods=methods), paper)
+    make_tables(find_root(), _plan(tier, papers=paper, methods=methods), paper)
 
 
 @app.command(rich_help_panel=JOBS)
@@ -308,7 +318,7 @@ def explain(
     """Map where a trained network looks, and score how often the finding is there."""
     from counterpoise.explain.job import explain as run
 
-    root, plan = find_root(), _plan(tier, methods=methods)
+    root, plan = find_root(), _plan(tier, papers=paper, methods=methods)
     training = plan.explained(paper, name)
     spec = plan.paper(paper).paper.explanations[name]
     target = root / plan.paper(paper).explanation(name)
@@ -325,7 +335,7 @@ def figure(
     """Draw one figure of a paper from our runs."""
     from counterpoise.reproduction.figures import make_figure
 
-    make_figure(find_root(), _plan(tier, methods=methods), paper, name)
+    make_figure(find_root(), _plan(tier, papers=paper, methods=methods), paper, name)
 
 
 @app.command(rich_help_panel=JOBS)
@@ -333,7 +343,7 @@ def views(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> None
     """Draw the trade-offs of a paper's experiments: quality, cost, weights, conflict, balance."""
     from counterpoise.reproduction.views import make_views
 
-    make_views(find_root(), _plan(tier, methods=methods), paper)
+    make_views(find_root(), _plan(tier, papers=paper, methods=methods), paper)
 
 
 @app.command(rich_help_panel=JOBS)
@@ -341,7 +351,7 @@ def claims(paper: PaperName, tier: Tier = None, methods: Methods = "all") -> Non
     """Say for each claim of a paper whether it holds."""
     from counterpoise.reproduction.claims import make_claims
 
-    make_claims(find_root(), _plan(tier, methods=methods), paper)
+    make_claims(find_root(), _plan(tier, papers=paper, methods=methods), paper)
 
 
 @app.command(rich_help_panel=JOBS)

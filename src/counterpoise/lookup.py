@@ -8,21 +8,23 @@ from counterpoise.plan import make_plan
 from counterpoise.project import Project
 
 
-def find_data(project: Project, folder: str, first: str) -> Data:
+def find_data(project: Project, folder: str) -> Data:
     """The data that a folder's name, or the digest at its end, stands for.
 
     Args:
+        project: its configured tier, with the papers chosen for it, is looked in before all others,
+            which are then not planned for nothing.
         folder: below ``data/prepared/SOURCE``, such as ``multimnist-0123456789ab``.
-        first: the tier to look in before all others, which are then not planned for nothing.
 
     Raises:
         UserError: no tier uses them; or the first cannot be planned, and no other has them.
     """
-    digest = folder.rpartition("-")[2]
+    digest, first = folder.rpartition("-")[2], project.config.tier
     unplanned: dict[str, UserError] = {}
     for tier in sorted(project.tiers.tiers, key=lambda tier: tier != first):
         try:
-            cells = make_plan(project, tier).every.values()
+            papers = project.config.papers if tier == first else "all"
+            cells = make_plan(project, tier, papers).every.values()
         except UserError as error:  # its data may be the ones
             unplanned[tier] = error
             continue

@@ -33,9 +33,12 @@ class Said:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
-    def call(folder: Path, *words: str) -> Said:
+    def call(folder: Path, *words: str, **variables: str) -> Said:
+        """Run a command; variables are those that a workflow gives its jobs."""
         for name in ("TIER", "MIRROR", "METHODS", "PAPERS", "DEVICE"):
             monkeypatch.delenv(f"COUNTERPOISE_{name}", raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(f"COUNTERPOISE_{name}", value)
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["counterpoise", *words])
         monkeypatch.setenv("COLUMNS", "120")
@@ -147,23 +150,45 @@ def test_data_are_named_as_their_folder_is(run, config_copy: Path) -> None:
     check_error(said, "not prepared yet", f"counterpoise prepare {data.digest}")
 
 
-def test_data_whose_images_have_moved_are_told_so(
-    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not that no tier uses them."""
-    folder = config_copy / "data" / "own"
+def own_data(run, config_copy: Path, name: str) -> Path:
+    """A folder of one's own with a table, and the study that compares methods on it."""
+    folder = config_copy / "data" / "own" / name
     folder.mkdir(parents=True)
     (folder / "labels.csv").write_text("file,patient,Mass\na.png,1,1\n", encoding="utf-8")
-    assert run(config_copy, "new", "dataset", "abd", "--labels", "Mass").code == 0
-    new_study(config_copy, load_project(config_copy).datasets["abd"])
+    words = ("new", "dataset", name, "--folder", f"data/own/{name}", "--labels", "Mass")
+    assert run(config_copy, *words).code == 0
+    new_study(config_copy, load_project(config_copy).datasets[name])
+    return folder
+
+
+def test_data_whose_images_have_moved_are_told_so(run, config_copy: Path) -> None:
+    """Not that no tier uses them."""
+    folder = own_data(run, config_copy, "abd")
     plan = load_plan(config_copy, {"tier": "own", "papers": "all", "methods": "all"})
     data = next(iter(plan.trainings.values())).data
     folder.rename(folder.with_name("elsewhere"))
     said = run(config_copy, "prepare", "abd-000000000000")
     check_error(said, "no tier uses data", "tier own cannot be planned", "there is no such folder")
-    monkeypatch.setenv("COUNTERPOISE_TIER", "own")  # as its workflow does
-    said = run(config_copy, "prepare", Path(data.prepared).parent.name)
+    said = run(config_copy, "prepare", Path(data.prepared).parent.name, TIER="own")
     check_error(said, "there is no such folder", "data/own")
+
+
+def test_a_comparison_does_without_the_images_of_another(run, config_copy: Path) -> None:
+    own_data(run, config_copy, "ours")
+    own_data(run, config_copy, "theirs").rename(config_copy / "elsewhere")
+    made = load_plan(config_copy, {"tier": "own", "papers": "ours"})
+    training = next(iter(made.trainings.values()))
+    own = ("--tier", "own")
+    check_error(run(config_copy, "tables", "ours", *own), "ours-resnet-uniform", "scores-")
+    check_error(run(config_copy, "claims", "ours", *own), "tables-", "no such file")
+    check_error(run(config_copy, "figure", "ours", "x", *own), "'x'")
+    check_error(run(config_copy, "explain", "ours", "x", *own), "no explanation 'x'")
+    assert "theirs" not in run(config_copy, "views", "ours", *own).err
+    job = {"TIER": "own", "PAPERS": "ours"}
+    check_error(run(config_copy, "split", training.data.digest, **job), "not prepared yet")
+    digest = "0" * 12  # planned anew, as what is ordered has changed meanwhile
+    said = run(config_copy, "train", f"{training.name}/{digest}", *own, **job)
+    check_error(said, "is now planned with another digest")
 
 
 def test_a_job_plans_the_workflows_tier_and_no_other(
@@ -233,7 +258,7 @@ def test_what_cannot_be_compared_leaves_no_study_behind(run, config_copy: Path) 
 
 
 def test_an_explanation_of_an_unknown_paper(run, config_copy: Path) -> None:
-    check_error(run(config_copy, "explain", "nosuch", "x"), "no paper 'nosuch'")
+    check_error(run(config_copy, "explain", "nosuch", "x"), "unknown paper 'nosuch'")
 
 
 def test_a_method_is_not_named_as_a_word_of_the_language(run, config_copy: Path) -> None:
