@@ -22,13 +22,14 @@ from counterpoise.checks.catalogue import NO_TASKS
 from counterpoise.datasets import image_folder
 from counterpoise.datasets._folder import NOTE
 from counterpoise.datasets.image_folder import Options
+from counterpoise.download import fetch_source
 from counterpoise.files import read_json
 from counterpoise.generators import local_folder
 from counterpoise.identity import raw_digest
 from counterpoise.plan import make_plan
 from counterpoise.project import load_project
 from counterpoise.skeleton import new_dataset, new_study
-from counterpoise.spec.dataset import Dataset
+from counterpoise.spec.dataset import Dataset, DataSource
 from counterpoise.spec.load import Document
 from counterpoise.spec.study import OWN, Study
 
@@ -68,11 +69,18 @@ def folder(tmp_path: Path) -> Path:
     return own
 
 
+def source_of(folder: Path, table: str = "labels.csv") -> DataSource:
+    """The folder as a source of raw files."""
+    options = {"folder": str(folder), "table": table}
+    generator = {"name": "local_folder", "options": options}
+    told = {"title": "Ours", "description": "x", "licence": "x", "generator": generator}
+    return DataSource.model_validate(told)
+
+
 def made(folder: Path, **options: Any) -> tuple[pd.DataFrame, np.ndarray]:
     """Index and images of what is prepared."""
     raw, out = folder.parent / "raw", folder.parent / "out"
-    raw.mkdir(exist_ok=True)
-    local_folder.generate(raw, local_folder.Options(folder=str(folder)))
+    fetch_source("ours", source_of(folder), raw / "source.json", None)
     image_folder.prepare(raw, out, Options(**{"size": 20, "labels": LABELS, **options}))
     return pd.read_parquet(out / "index.parquet"), np.load(out / "images.npy")
 
@@ -154,8 +162,19 @@ def test_a_wrong_table_is_named_with_its_line(folder: Path, kind: str) -> None:
     table.write_text(table.read_text().replace(old, new, 1))
     error = error_of(lambda: made(folder))
     assert what in error.what and error.remedy
-    assert error.where == f"{folder.parent / 'raw' / 'labels.csv'}:{line}"
+    assert error.where == f"{table}:{line}", "a person's own, not the copy"
     assert not list((folder.parent).glob("out/*"))
+
+
+def test_a_copy_of_the_table_is_not_to_be_edited(folder: Path) -> None:
+    """Its results would be those of another table than their digest says."""
+    made(folder)
+    raw = folder.parent / "raw"
+    edit(raw / "labels.csv", "p1,1,0", "p1,0,0")
+    prepare = (raw, folder.parent / "out", Options(size=20, labels=LABELS))
+    error = error_of(lambda: image_folder.prepare(*prepare))
+    assert error.where == str(raw / "labels.csv") and "has changed" in error.what
+    assert str(folder / "labels.csv") in error.remedy and str(raw) in error.remedy
 
 
 def test_a_link_out_of_the_folder_and_a_damaged_image(folder: Path) -> None:
@@ -219,8 +238,7 @@ def test_chexpert_is_read_as_its_archive_is(tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=header)
     table.to_csv(tmp_path / "train.csv", index=False)
     raw, out = tmp_path / "raw", tmp_path / "out"
-    raw.mkdir()
-    local_folder.generate(raw, local_folder.Options(folder=str(tmp_path), table="train.csv"))
+    fetch_source("chexpert", source_of(tmp_path, "train.csv"), raw / "source.json", None)
     image_folder.prepare(raw, out, Options(**options))
     index = pd.read_parquet(out / "index.parquet")
     assert index["patient"].tolist() == ["patient00001", "patient00002"]

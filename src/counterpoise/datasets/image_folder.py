@@ -26,7 +26,7 @@ from counterpoise.datasets._part import Part
 from counterpoise.datasets._splits import divided, items_of
 from counterpoise.datasets._tables import read_rows
 from counterpoise.errors import UserError
-from counterpoise.files import atomic, read_json
+from counterpoise.files import atomic, read_json, sha256_file
 from counterpoise.lazy import np, pd, torch
 from counterpoise.spec import base
 from counterpoise.tasks import Task
@@ -139,9 +139,10 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
     Raises:
         UserError: the table or an image is wrong; the line or the file is named.
     """
-    table = raw / TABLE
-    folder = Path(read_json(raw / NOTE)["folder"])
-    index, lines = _read_table(table, options)
+    note = read_json(raw / NOTE)
+    folder, table = Path(note["folder"]), Path(note["table"])
+    _check_copy(raw, table)
+    index, lines = _read_table(raw / TABLE, options, table)
     rows = {name: row for row, name in enumerate(index["name"])}
     array = Array(out / IMAGES, rows, options.size, identity_of(raw))
     damaged = array.fill(_read_images(folder, lines, table), _decode, options.damaged)
@@ -167,15 +168,43 @@ def _decode(image: Encoded, size: int) -> np.ndarray:
         ) from error
 
 
-def _read_table(path: Path, options: Options) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The rows that count, and the line of each image."""
+def _check_copy(raw: Path, table: Path) -> None:
+    """Refuse a copy that was edited: its results would stand under the identity of the old one."""
+    copy = raw / TABLE
+    if sha256_file(copy) != read_json(raw / "source.json")["files"][TABLE]:
+        raise UserError(
+            "this copy of your table has changed since it was made",
+            where=copy,
+            remedy=f"make corrections in {table}; delete the folder {raw} and run again",
+        )
+
+
+def _rows(
+    copy: Path, columns: tuple[str, ...], remedy: str, table: Path
+) -> Iterator[tuple[int, list[str]]]:
+    """As :func:`read_rows` of the copy, with errors that name the user's own table."""
+    try:
+        yield from read_rows(copy, columns, remedy)
+    except UserError as error:
+        where = error.where.replace(str(copy), str(table), 1)
+        raise UserError(error.what, where=where, remedy=error.remedy) from error
+
+
+def _read_table(
+    copy: Path, options: Options, table: Path
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows that count, and the line of each image.
+
+    Args:
+        table: what the user would correct, and messages name.
+    """
     fields = [options.file, options.patient, *options.labels, *options.only]
     fields += [options.part] * (options.split == "column")
     remedy = "name its columns under `options` of the dataset's file, or correct the table"
     lines: dict[str, int] = {}
     found = []
-    for line, row in read_rows(path, tuple(fields), remedy):
-        where = f"{path}:{line}"
+    for line, row in _rows(copy, tuple(fields), remedy, table):
+        where = f"{table}:{line}"
         count = len(options.labels)
         name, patient, texts = row[0], row[1], row[2 : 2 + count]
         conditions = row[2 + count : 2 + count + len(options.only)]
@@ -196,7 +225,7 @@ def _read_table(path: Path, options: Options) -> tuple[pd.DataFrame, dict[str, i
         ]
         found.append((name, _patient(patient, options, where), part, *values))
     if not found:
-        raise UserError("no row is left", where=path, remedy="correct `only` under the options")
+        raise UserError("no row is left", where=table, remedy="correct `only` under the options")
     names = [name_of(label) for label in options.labels]
     index = pd.DataFrame(found, columns=["name", "patient", "part", *names])
     return index.astype(dict.fromkeys(names, np.int8)), lines

@@ -1,7 +1,7 @@
 """A user's own folder of images with a table of labels: nothing is generated or moved, only noted.
 
 The table is copied; the images stay where they are, and the note ``folder.json`` says where that
-is. A different table, or images with different names or sizes, give a different digest, so
+is, and where the table is that a person would correct. A different table, or images with different names or sizes, give a different digest, so
 everything derived from the old ones is made again.
 """
 
@@ -68,7 +68,7 @@ def identity(options: Options, root: Path) -> str:
 
 
 def generate(folder: Path, options: Options) -> None:
-    """Copy the table and note the folder.
+    """Copy the table, and note where it and the folder are.
 
     Args:
         folder: ``data/raw/SOURCE-RAW`` of the checkout.
@@ -79,4 +79,4 @@ def generate(folder: Path, options: Options) -> None:
     images, table = places(options, folder.parents[2])
     with atomic(folder / TABLE) as temporary:
         shutil.copyfile(table, temporary)
-    write_json(folder / NOTE, {"folder": str(images)})
+    write_json(folder / NOTE, {"folder": str(images), "table": str(table)})
