@@ -376,6 +376,8 @@ def test_a_folder_starts_from_the_checkout_wherever_one_stands(
         ("name: resnet", "name: restnet", "unknown network 'restnet'"),
         ("id: our", "id: rotograd", "id is 'rotograd' but the file is our.yaml"),
         ("seeds: 3", "seeds: 0", "greater than or equal to 1"),
+        ("  uw: {", "  uniform: {", "'uniform': equal weights always run under this name"),
+        ("  uw: {", "  always: {", "'always': the row"),
     ],
 )
 def test_a_wrong_study_is_named_with_its_line(

@@ -13,7 +13,14 @@ from counterpoise.errors import UserError
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document, Path_
 from counterpoise.spec.paper import Paper
-from counterpoise.spec.study import EXPERIMENT, Study
+from counterpoise.spec.study import ALWAYS, BASELINE, EXPERIMENT, Study
+
+
+_OURS = {
+    BASELINE: "equal weights always run under this name",
+    ALWAYS: "the row that always answers with the prevalence has this name",
+}
+"""Names of what every study has besides its methods."""
 
 
 def check_study(
@@ -31,6 +38,15 @@ def check_study(
     if study.id in papers:
         what = f"there is already a paper {study.id!r}"
         errors.append(UserError(what, where=document.where(("id",)), remedy="choose another id"))
+    errors += [
+        UserError(
+            f"a method cannot be named {name!r}: {why}",
+            where=document.where(("methods", name)),
+            remedy="choose another name",
+        )
+        for name, why in _OURS.items()
+        if name in study.methods
+    ]
     if errors:
         return errors
     try:

@@ -18,6 +18,7 @@ OWN = "own"
 EXPERIMENT = "methods"
 TABLE = "methods"
 BASELINE = "uniform"
+ALWAYS = "always"
 MEASURES: tuple[tuple[str, str, str], ...] = (
     ("AUROC", "auroc", "higher"),
     ("AUPRC", "auprc", "higher"),
@@ -51,7 +52,7 @@ class Study(Model):
         multi = [name for name in others if runs[name].method != SINGLE_TASK]
         labels = {name: run.label or name.replace("_", " ") for name, run in runs.items()}
         none = ["-"] * len(MEASURES)
-        always = {"label": "always the prevalence", "id": "always", "run": BASELINE}
+        always = {"label": "always the prevalence", "id": ALWAYS, "run": BASELINE}
         rows: list[dict[str, Any]] = [{**always, "predictor": "constant", "printed": none}]
         rows += [{"label": labels[name], "id": name, "run": name, "printed": none} for name in runs]
         columns = [
