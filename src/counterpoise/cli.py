@@ -512,16 +512,27 @@ def new_paper(
 
 @app.command(rich_help_panel=PEOPLE)
 def compare(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="File name in config/datasets.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A study of config/studies; or a dataset of config/datasets, whose study of the "
+            "same name is written if there is none.",
+        ),
+    ],
     cores: Annotated[str, typer.Option(help="Cores to use, or all.")] = "all",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
 ) -> None:
-    """Compare balancing methods on your own data and write the report."""
-    from counterpoise.skeleton import study_of
+    """Compare balancing methods on your own data; the report is reports/own/NAME/index.html.
+
+    Reports of other comparisons stay as they are.
+    """
+    from counterpoise.comparison import find_study
     from counterpoise.spec.study import OWN
 
     root = find_root()
-    typer.echo(f"{study_of(root, name).relative_to(root)} says what is compared")
+    path = find_study(root, name)
+    typer.echo(f"{path.relative_to(root)} says what is compared")
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "rules"]
     command += ["--dry-run"] * dry_run
     command += ["--config", f"tier={OWN}", f"papers={name}", "methods=all"]

@@ -33,7 +33,7 @@ from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.figure import BarsFigure, DecisionFigure, Figure
 from counterpoise.spec.names import SINGLE_TASK
 from counterpoise.spec.paper import Paper
-from counterpoise.spec.study import OWN
+from counterpoise.spec.study import ALL, OWN
 from counterpoise.spec.tier import Tier
 
 TABLES = "counterpoise.reproduction.tables"
@@ -72,34 +72,44 @@ class Plan:
         return f"work/{self.tier_name}/plan.json"
 
     @property
+    def report_folder(self) -> str:
+        """Where the report and its parts are.
+
+        A comparison on one's own data has a folder of its own: comparing other data leaves it.
+        """
+        if self.tier_name != OWN:
+            return f"reports/{self.tier_name}"
+        return f"reports/{OWN}/{next(iter(self.papers)) if len(self.papers) == 1 else ALL}"
+
+    @property
     def report(self) -> str:
         """The report."""
-        return f"reports/{self.tier_name}/index.html"
+        return f"{self.report_folder}/index.html"
 
     @property
     def results(self) -> str:
         """The report's numbers for machines."""
-        return f"reports/{self.tier_name}/results.json"
+        return f"{self.report_folder}/results.json"
 
     @property
     def metrics(self) -> str:
         """The report's main numbers, as few as DVC can compare."""
-        return f"reports/{self.tier_name}/metrics.json"
+        return f"{self.report_folder}/metrics.json"
 
     @property
     def plots_folder(self) -> str:
         """Curves that DVC draws, as CSV."""
-        return f"reports/{self.tier_name}/plots"
+        return f"{self.report_folder}/plots"
 
     @property
     def csv_folder(self) -> str:
         """Each table of the report as CSV."""
-        return f"reports/{self.tier_name}/tables"
+        return f"{self.report_folder}/tables"
 
     @property
     def gate(self) -> str:
         """The last check."""
-        return f"reports/{self.tier_name}/gate.json"
+        return f"{self.report_folder}/gate.json"
 
     @property
     def every(self) -> dict[str, Training]:

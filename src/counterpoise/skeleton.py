@@ -17,13 +17,10 @@ from pydantic import ValidationError
 
 from counterpoise import registry
 from counterpoise.checks.catalogue import RENAME, misnamed
-from counterpoise.errors import UserError, UserErrors, nearest
+from counterpoise.errors import UserError, nearest
 from counterpoise.files import write_text
-from counterpoise.plan import make_plan
-from counterpoise.project import load_project
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.names import SINGLE_TASK
-from counterpoise.spec.study import OWN
 from counterpoise.templates import environment
 
 
@@ -143,49 +140,12 @@ def new_paper(root: Path, name: str, year: int) -> Path:
 
 def new_study(root: Path, dataset: Dataset) -> Path:
     """Write a comparison of methods on a dataset, from its first source, unless there is one."""
-    path = _study_file(root, dataset.id)
+    path = root / "config" / "studies" / f"{dataset.id}.yaml"
     if not path.exists():
         source = next(iter(dataset.sources))
         text = _filled("study.yaml", name=dataset.id, title=dataset.title, source=source)
         write_text(path, text)
     return path
-
-
-def study_of(root: Path, name: str) -> Path:
-    """The study that compares methods on a dataset: as it is, or written if it can be planned.
-
-    What cannot be compared is not left behind: it would stop every other command.
-
-    Raises:
-        UserError: there is no such dataset, its images are not there, or the study is wrong.
-    """
-    datasets = load_project(root).datasets
-    if name not in datasets:
-        raise UserError(
-            f"unknown dataset {name!r}",
-            where=root / "config" / "datasets",
-            remedy=f"{nearest(name, datasets)} (or write one: `counterpoise new dataset`)",
-        )
-    before = _study_file(root, name).exists()
-    path = new_study(root, datasets[name])
-    try:
-        make_plan(load_project(root), OWN, [name])
-    except UserError as error:
-        if before:
-            raise
-        path.unlink()
-        if not isinstance(error, UserErrors):  # the images are not there
-            raise
-        raise UserError(
-            f"its tasks do not suit the default comparison: {error.errors[0].what}",
-            where=root / "config" / "datasets" / f"{name}.yaml",
-            remedy=f"write config/studies/{name}.yaml yourself (keys: config/schema/study.json)",
-        ) from error
-    return path
-
-
-def _study_file(root: Path, name: str) -> Path:
-    return root / "config" / "studies" / f"{name}.yaml"
 
 
 def new_method(root: Path, name: str) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from counterpoise import __version__, cli, lookup
+from counterpoise.comparison import find_study
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.project import Project, load_project
@@ -240,6 +241,44 @@ def test_a_comparison_becomes_the_workflow(
     assert "papers=chestmnist" in asked and "--dry-run" in asked
 
 
+def test_several_studies_of_a_dataset_are_compared_by_name(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def become(_: str, words: list[str]) -> None:
+        asked.extend(words)
+        raise SystemExit(7)
+
+    monkeypatch.setattr("os.execv", become)
+    own_data(run, config_copy, "ours")
+    studies = config_copy / "config" / "studies"
+    text = (studies / "ours.yaml").read_text(encoding="utf-8")
+    (studies / "small.yaml").write_text(text.replace("id: ours", "id: small"), encoding="utf-8")
+    assert run(config_copy, "compare", "small").code == 7
+    assert "papers=small" in asked
+    check_error(run(config_copy, "compare", "smal"), "no study and no dataset", "'small'")
+    # Neither takes the place of the other's report.
+    reports = [load_plan(config_copy, {"tier": "own", "papers": p}).report for p in ("ours", "all")]
+    assert reports == ["reports/own/ours/index.html", "reports/own/all/index.html"]
+
+
+def test_a_study_that_cannot_be_planned_is_not_left_behind(
+    run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops it."""
+    own_data(run, config_copy, "ours")
+    (study := config_copy / "config/studies/ours.yaml").unlink()
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("counterpoise.comparison.make_plan", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        find_study(config_copy, "ours")
+    assert not study.exists()
+
+
 def test_a_file_that_cannot_be_read_is_one_message(
     run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +291,8 @@ def test_a_file_that_cannot_be_read_is_one_message(
 
 def test_what_cannot_be_compared_leaves_no_study_behind(run, config_copy: Path) -> None:
     """It would stop every other command."""
-    check_error(run(config_copy, "compare", "toy"), "config/studies/toy.yaml")
+    said = run(config_copy, "compare", "toy")
+    check_error(said, "config/datasets/toy.yaml", "present or absent", "config/papers")
     assert not (config_copy / "config" / "studies" / "toy.yaml").exists()
     assert run(config_copy, "plan", "--tier", "smoke").code == 0
 

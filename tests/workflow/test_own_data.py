@@ -58,7 +58,7 @@ def test_a_folder_and_a_table_become_a_report(checkout: Checkout) -> None:
     done = checkout.run("counterpoise", "compare", "ours", "--cores", "2")
     assert done.returncode == 0, done.stderr[-4000:]
 
-    found = json.loads((checkout.root / "reports/own/results.json").read_text())
+    found = json.loads((checkout.root / "reports/own/ours/results.json").read_text())
     numbers = {n["row"]: n for n in found["numbers"] if n["column"] == "auroc"}
     assert set(numbers) == {"always", "uniform", "uw", "db_mtl"}
     assert all(n["ours"] is not None for row, n in numbers.items())
@@ -68,7 +68,7 @@ def test_a_folder_and_a_table_become_a_report(checkout: Checkout) -> None:
         "holds",
         "does not hold",
     }
-    page = (checkout.root / "reports/own/index.html").read_text()
+    page = (checkout.root / "reports/own/ours/index.html").read_text()
     assert "<h1>Which method should I trust?</h1>" in page
     assert "printed numbers have" not in page and "committed results" not in page
     assert "Which balancing method should I trust on" in page and "RotoGrad</h2>" not in page

@@ -13,8 +13,7 @@ from counterpoise.errors import UserError
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document, Path_
 from counterpoise.spec.paper import Paper
-from counterpoise.spec.study import ALWAYS, BASELINE, EXPERIMENT, Study
-
+from counterpoise.spec.study import ALL, ALWAYS, BASELINE, EXPERIMENT, Study
 
 _OURS = {
     BASELINE: "equal weights always run under this name",
@@ -35,8 +34,10 @@ def check_study(
     if not errors:
         sources = datasets[study.dataset].sources
         errors = unknown("unknown source", study.source, sources, document, ("source",))
-    if study.id in papers:
+    if study.id in papers or study.id == ALL:
         what = f"there is already a paper {study.id!r}"
+        if study.id == ALL:
+            what = f"a study cannot be called {ALL!r}, which means all of them"
         errors.append(UserError(what, where=document.where(("id",)), remedy="choose another id"))
     errors += [
         UserError(

@@ -190,9 +190,7 @@ def _rows(
         raise UserError(error.what, where=where, remedy=error.remedy) from error
 
 
-def _read_table(
-    copy: Path, options: Options, table: Path
-) -> tuple[pd.DataFrame, dict[str, int]]:
+def _read_table(copy: Path, options: Options, table: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     """The rows that count, and the line of each image.
 
     Args:

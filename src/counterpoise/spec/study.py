@@ -15,6 +15,8 @@ from counterpoise.spec.tier import Reduction, Tier
 
 OWN = "own"
 """The tier of all studies."""
+ALL = "all"
+"""What asks for all studies, and the folder of a report on several."""
 EXPERIMENT = "methods"
 TABLE = "methods"
 BASELINE = "uniform"
