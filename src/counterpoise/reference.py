@@ -207,13 +207,16 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
     """Copy the numbers of a finished tier to ``reports/reference/<name>``.
 
     Raises:
-        UserError: the name is not one, the tier is not finished, or a result is not as written.
+        UserError: the name is not one or holds another tier, the tier is not finished, or a result
+            is not as written.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
             f"{name!r} is not a valid name for a reference",
             remedy="use lower-case letters, digits, dots, dashes and underscores",
         )
+    folder = root / FOLDER / name
+    _keep_other_tiers(folder, plan.tier_name)
     made = commit(root)
     files: dict[str, dict[str, Any]] = {}
     for key, training in plan.trainings.items():
@@ -239,7 +242,6 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
         "exhibits": exhibits_of(make_plan(plan.project, plan.tier_name, papers)),
         "files": sorted(files),
     }
-    folder = root / FOLDER / name
     for path, content in files.items():
         write_sealed(folder / path, {k: v for k, v in content.items() if k != CHECKSUM})
     for old in sorted(folder.rglob("*"), reverse=True):  # of what was saved by this name before
@@ -248,6 +250,22 @@ def save_reference(root: Path, plan: Plan, name: str, note: str = "") -> Path:
         elif old.is_file() and str(old.relative_to(folder)) not in files:
             old.unlink()
     return folder
+
+
+def _keep_other_tiers(folder: Path, tier: str) -> None:
+    """Refuse to write over the numbers of another tier, which may have taken days."""
+    path = folder / "reference.json"
+    if not path.exists():
+        return
+    told = read_json(path)
+    held = told.get("tier") if isinstance(told, dict) else None
+    if held != tier:
+        raise UserError(
+            f"holds tier {held}, not {tier}",
+            where=folder,
+            remedy=f"choose another name; or write `--tier {held}`, if that is meant; or remove the "
+            "folder",
+        )
 
 
 def command_of(plan: Plan) -> str:

@@ -241,6 +241,15 @@ def test_a_comparison_becomes_the_workflow(
     assert "papers=chestmnist" in asked and "--dry-run" in asked
 
 
+def test_a_reference_of_another_tier_is_not_written_over(run, config_copy: Path) -> None:
+    """The tier is the demo's where none is given."""
+    card = config_copy / "reports/reference/large/reference.json"
+    card.parent.mkdir(parents=True)
+    card.write_text('{"tier": "paper"}', encoding="utf-8")
+    said = run(config_copy, "reference", "large", "--tier", "smoke")
+    check_error(said, "holds tier paper, not smoke", "choose another name", str(card.parent))
+
+
 def test_several_studies_of_a_dataset_are_compared_by_name(
     run, config_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
