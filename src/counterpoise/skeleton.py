@@ -76,6 +76,8 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
             task, or no column of the table, if that is there already.
     """
     path = root / "config" / "datasets" / f"{_as_name(root, name, ['papers'])}.yaml"
+    for option, text in {"--folder": folder, "--table": table, "--labels": ",".join(labels)}.items():
+        _check_text(option, text)
     wrong = [label for label in labels if not label or labels.count(label) > 1]
     if wrong:
         what = f"the label {wrong[0]!r} is given twice" if wrong[0] else "a label is empty"
@@ -93,6 +95,15 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
     values = {"name": name, "title": title, "labels": labels, "folder": folder, "table": table}
     write_text(path, _filled("dataset.yaml", **values))
     return path
+
+
+def _check_text(option: str, text: str) -> None:
+    """Refuse what a file in UTF-8 cannot hold, such as a name of a file in another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what, remedy = f"{text!r} is not UTF-8", "rename the folder, file or column"
+        raise UserError(what, where=option, remedy=remedy) from error
 
 
 def _check_names(labels: list[str]) -> None:

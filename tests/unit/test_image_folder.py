@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from io import BytesIO
@@ -365,6 +366,19 @@ def test_a_folder_starts_from_the_checkout_wherever_one_stands(
     assert source.generator is not None
     local_folder.generate(raw, local_folder.Options(**source.generator.options))
     assert read_json(raw / NOTE)["folder"] == str(config_copy / "data" / "own")
+
+
+def test_names_that_are_no_text_and_homes_of_nobody(config_copy: Path, folder: Path) -> None:
+    nobody = local_folder.Options(folder="~nobody-has-this-name/xr")
+    error = error_of(lambda: local_folder.identity(nobody, config_copy))
+    assert error.where == nobody.folder and "whole path" in error.remedy
+    new = (config_copy, "our", os.fsdecode(b"/tmp/\xff"), "labels.csv", ["Mass"])
+    error = error_of(lambda: new_dataset(*new))
+    assert error.where == "--folder" and "'/tmp/\\udcff' is not UTF-8" in error.what
+    (folder / os.fsdecode(b"a/\xff.png")).write_bytes(b"")
+    chosen = local_folder.Options(folder=str(folder))
+    error = error_of(lambda: local_folder.identity(chosen, config_copy))
+    assert "'a/\\udcff.png' is not UTF-8" in error.what and error.where == str(folder)
 
 
 @pytest.mark.parametrize(

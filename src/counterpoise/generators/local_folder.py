@@ -31,14 +31,40 @@ IMAGES = (".png", ".jpg", ".jpeg")
 """Extensions of the files that count for the identity; the table may name others, too."""
 
 
+def _expanded(text: str) -> Path:
+    """A path whose `~` is the home of a user.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            "begins with the home of a user who is not known here",
+            where=text,
+            remedy="write the whole path under the source's generator in the dataset's file "
+            "(config/datasets)",
+        ) from error
+
+
+def folder_of(options: Options, root: Path) -> Path:
+    """The folder, which need not be there.
+
+    Raises:
+        UserError: it is in the home of nobody.
+    """
+    return root.absolute() / _expanded(options.folder)
+
+
 def places(options: Options, root: Path) -> tuple[Path, Path]:
     """The folder and the table.
 
     Raises:
         UserError: one of the two is missing.
     """
-    folder = root.absolute() / Path(options.folder).expanduser()
-    table = folder / Path(options.table).expanduser()
+    folder = folder_of(options, root)
+    table = folder / _expanded(options.table)
     for path, what in ((folder, "folder"), (table, "table")):
         if not (path.is_dir() if what == "folder" else path.is_file()):
             raise UserError(
@@ -56,15 +82,33 @@ def identity(options: Options, root: Path) -> str:
 
     Raises:
         UserError: they are missing. Planning as if there were none would make everything trained on
-            them look like garbage.
+            them look like garbage. Or the name of one is no text.
     """
     images, table = places(options, root)
     found = sorted(
-        (str(path.relative_to(images)), path.stat().st_size)
+        (_named(path, images), path.stat().st_size)
         for path in images.rglob("*")
         if path.suffix.lower() in IMAGES and path.is_file()
     )
     return digest_of({"table": sha256_file(table), "images": found})
+
+
+def _named(path: Path, images: Path) -> str:
+    """The name of an image below the folder, which a table in UTF-8 could have.
+
+    Raises:
+        UserError: none could.
+    """
+    name = str(path.relative_to(images))
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the name of the image {name!r} is not UTF-8",
+            where=images,
+            remedy="rename the file, or move it out of the folder",
+        ) from error
+    return name
 
 
 def generate(folder: Path, options: Options) -> None:
