@@ -11,8 +11,10 @@ from counterpoise.evaluation.comparisons import holm
 from counterpoise.evaluation.statistics import delta_m, summarise, welch_interval
 from counterpoise.files import read_json, write_json
 from counterpoise.plan import Plan, load_plan
+from counterpoise.project import load_project
 from counterpoise.reproduction.gate import check_gate, problems
 from counterpoise.reproduction.tables import make_tables
+from counterpoise.skeleton import new_dataset, new_study
 
 from ..support import TIERS, edit, error_of
 
@@ -464,6 +466,18 @@ def test_a_network_that_has_learned_once_is_not_broken(config_copy: Path) -> Non
 def test_stand_in_data_need_not_be_learned(config_copy: Path) -> None:
     made = with_skill(config_copy, "stand_in", NONE)
     assert problems(made.root, made.plan) == []
+
+
+def test_images_of_ones_own_must_be_learned(config_copy: Path) -> None:
+    """They have no published files, and are as real as those that have."""
+    own = config_copy / "data" / "own"
+    own.mkdir(parents=True)
+    (own / "labels.csv").write_text("file,patient,Mass,Edema\n", encoding="utf-8")
+    new_dataset(config_copy, "ours", "data/own", "labels.csv", ["Mass", "Edema"])
+    new_study(config_copy, load_project(config_copy).datasets["ours"])
+    made = with_skill(config_copy, "own", NONE)
+    (error,) = problems(made.root, made.plan)
+    assert "pipeline is broken" in error.what and error.where == "ours/methods/uniform"
 
 
 def test_a_run_that_may_diverge_need_not_learn(config_copy: Path) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from counterpoise.plan import Plan
 
 
+LOCAL_FOLDER = "local_folder"
+"""What reads images of the user's own."""
+
+
 def problems(root: Path, plan: Plan) -> list[UserError]:
     """Runs that are missing, have come to an unexpected bad end, or show a broken pipeline."""
     found, scores = [], Scores(root, plan)
@@ -72,7 +76,9 @@ def _must_learn(plan: Plan, run: RunPlan, training: Training) -> bool:
     """
     cell = training.cell
     source = plan.project.datasets[cell.dataset].sources[cell.source]
-    real = bool(source.files) and not source.stand_in
+    # Formulas and pictures that are generated have no files; a user's own folder is read by name.
+    read = source.generator is not None and source.generator.name == LOCAL_FOLDER
+    real = (bool(source.files) or read) and not source.stand_in
     if not real or cell.method.name != "uniform" or len(cell.tasks) < 2 or run.may_diverge:
         return False
     # Nothing is expected as initialised; skill is cross-entropy, which other losses do not lower.
