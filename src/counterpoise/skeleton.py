@@ -76,7 +76,11 @@ def new_dataset(root: Path, name: str, folder: str, table: str, labels: list[str
             task, or no column of the table, if that is there already.
     """
     path = root / "config" / "datasets" / f"{_as_name(root, name, ['papers'])}.yaml"
-    for option, text in {"--folder": folder, "--table": table, "--labels": ",".join(labels)}.items():
+    for option, text in {
+        "--folder": folder,
+        "--table": table,
+        "--labels": ",".join(labels),
+    }.items():
         _check_text(option, text)
     wrong = [label for label in labels if not label or labels.count(label) > 1]
     if wrong:

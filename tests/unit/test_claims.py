@@ -293,6 +293,17 @@ def test_sides_without_a_seed_in_common_leave_a_claim_open() -> None:
     assert judged(trend(), a=cell(None, HIGH), b=cell(None, LOW), d=apart)["word"] == "inconclusive"
 
 
+def test_claims_that_answer_one_question_share_their_error() -> None:
+    """The same difference, 8.7 standard errors of three seeds, is clear to one but not for six."""
+    sides = {"a": cell(None, [1.8, 2.2, 2.1]), "b": cell(None, LOW)}
+    assert judged(compare("better"), **sides)["word"] == "holds"
+    assert judged(compare("worse"), **sides)["word"] == "does not hold"
+    for expect in ("better", "worse"):
+        found = judged(compare(expect, shared_by=6), **sides)
+        assert found["word"] == "inconclusive"
+        assert "an interval at 99.2 %, for 6 claims together" in found["reason"]
+
+
 def test_a_constant_predictor_stands_beside_each_seed() -> None:
     constant = by_seed(cell(None, [2.0]), "constant")
     assert judged(compare("better"), a=cell(None, HIGH), b=constant)["word"] == "holds"

@@ -263,6 +263,10 @@ def test_a_dataset_and_its_study_are_a_file_each(config_copy: Path, folder: Path
     project = load_project(config_copy)
     plan = make_plan(project, OWN)
     assert list(plan.papers) == ["our_hospital"] and len(plan.trainings) == 7
+    read = plan.papers["our_hospital"].paper
+    assert {claim.test.shared_by for claim in read.claims} == {6}  # type: ignore[union-attr]
+    assert read.year is None and read.source.read is None, "nothing is published"
+    assert "AUROC and BCE" in read.tables[0].note
     cell = next(iter(plan.trainings.values())).cell
     assert cell.dataset == "our_hospital" and cell.tasks == ("mass", "pleural_effusion")
     demo = make_plan(project, "demo")

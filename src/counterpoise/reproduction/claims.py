@@ -7,6 +7,8 @@ off a plot, settle nothing alone. Otherwise our runs decide, over
 differences in pairs (the same seeds and items) with a 95 % interval. A sentence holds where all its
 comparisons come out; it does not where one clearly comes out the other way, with intervals so wide
 (Bonferroni) that of many comparisons none does so by chance more often than one in twenty times.
+Claims that answer one question together, such as which of several methods to trust on one's own
+data, share that error in the same way.
 Runs on stand-in data, with a reduced protocol or on a split that leaks show a tendency and leave
 the claim inconclusive.
 
