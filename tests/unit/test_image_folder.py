@@ -33,6 +33,7 @@ from counterpoise.skeleton import new_dataset, new_study
 from counterpoise.spec.dataset import Dataset, DataSource
 from counterpoise.spec.load import Document
 from counterpoise.spec.study import OWN, Study
+from counterpoise.upkeep.inventory import take_inventory
 
 from ..support import ROOT, edit, error_of, files_in
 
@@ -314,6 +315,17 @@ def test_a_plan_looks_through_the_images_once(
     plan = make_plan(project, OWN)
     assert len(plan.trainings) == 7 and len(plan.preliminary) == len(LABELS)
     assert looked == [config_copy]
+
+
+def test_images_within_the_checkout_are_not_foreign(config_copy: Path, folder: Path) -> None:
+    shutil.copytree(folder, config_copy / "data" / "xrays")
+    (config_copy / "data" / "xrays" / ".one-abcdefgh.png").touch()  # no leftover of ours
+    (config_copy / "data" / "notes.txt").touch()
+    new_dataset(config_copy, "our", "data/xrays", "labels.csv", list(LABELS))
+    new_study(config_copy, load_project(config_copy).datasets["our"])
+    plans = {OWN: make_plan(load_project(config_copy), OWN)}
+    units = take_inventory(config_copy, plans).units
+    assert [(unit.path, unit.state) for unit in units] == [("data/notes.txt", "foreign")]
 
 
 @pytest.mark.parametrize("typed", ["{{ 7 * 7 }}", "{% raw %}", '# "}}', "a: b\n- c", "<&'é\\"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from counterpoise.errors import UserError
+from counterpoise.generators import local_folder
 from counterpoise.layout import CELL_FILES
 from counterpoise.plan import Plan, make_plan
 from counterpoise.project import Project
@@ -117,8 +119,11 @@ def take_inventory(root: Path, plans: dict[str, Plan]) -> Inventory:
     found: dict[tuple[Kind | None, str], list[str]] = {}
     for path in _files(root):
         found.setdefault(_unit_of(path), []).append(path)
+    own = _own_folders(root, plans)
     units = []
     for (kind, path), files in found.items():
+        if kind is None and any((root / path).is_relative_to(folder) for folder in own):
+            continue  # the user's own images, in a checkout as elsewhere
         state: State = "planned" if path in planned else "stale"
         if kind is None:
             state = "leftover" if _TEMPORARY.fullmatch(path) else "foreign"
@@ -141,6 +146,18 @@ def take_inventory(root: Path, plans: dict[str, Plan]) -> Inventory:
 def is_unfinished(kind: Kind | None, path: str, files: Collection[str]) -> bool:
     """Whether a download or a preparation has not come to its end in a unit."""
     return kind in MARKERS and f"{path}/{MARKERS[kind]}" not in files
+
+
+def _own_folders(root: Path, plans: dict[str, Plan]) -> set[Path]:
+    """Folders that datasets of the user's own name."""
+    found = set()
+    datasets = [d for plan in plans.values() for d in plan.project.datasets.values()]
+    for maker in (source.generator for d in datasets for source in d.sources.values()):
+        if maker is not None and maker.name == "local_folder":
+            with contextlib.suppress(UserError):  # in the home of nobody
+                folder = local_folder.folder_of(local_folder.Options(**maker.options), root)
+                found.add(Path(os.path.normpath(folder)))
+    return found
 
 
 def _of_work(root: Path, path: str, plans: dict[str, Plan]) -> State:
