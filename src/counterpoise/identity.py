@@ -28,6 +28,7 @@ from counterpoise.spec.cell import (
 from counterpoise.spec.dataset import DataSource
 from counterpoise.spec.experiment import Experiment, Run
 from counterpoise.spec.names import SINGLE_TASK
+from counterpoise.spec.study import OWN
 from counterpoise.spec.tier import Reduction
 
 TRAINING = ("counterpoise.training.job",)
@@ -272,11 +273,14 @@ def plan_pretraining(planned: TierRun, before: Pretrained) -> Training:
     other = dataset != experiment.dataset
     tier = planned.project.tiers.tiers[planned.tier]
     if other and dataset not in tier.datasets:
+        studies = planned.tier == OWN
         raise UserError(
             f"tier {planned.tier} has no dataset {dataset!r}, which {experiment.title!r} starts "
             "from",
-            where=planned.project.root / "config" / "tiers.yaml",
-            remedy=f"name it under the tier's `datasets`, as {experiment.dataset} is",
+            where=planned.project.root / "config" / ("studies" if studies else "tiers.yaml"),
+            remedy=f"write a study of it: `counterpoise compare {dataset} --dry-run`"
+            if studies
+            else f"name it under the tier's `datasets`, as {experiment.dataset} is",
         )
     reduction = tier.datasets[dataset] if other else planned.reduction
     changed = {**reduction.dataset_options, **before.dataset_options}

@@ -14,6 +14,7 @@ import pytest
 
 from counterpoise import __version__, cli, lookup
 from counterpoise.comparison import find_study
+from counterpoise.files import digest_of, write_json
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.project import Project, load_project
@@ -248,6 +249,32 @@ def test_a_reference_of_another_tier_is_not_written_over(run, config_copy: Path)
     card.write_text('{"tier": "paper"}', encoding="utf-8")
     said = run(config_copy, "reference", "large", "--tier", "smoke")
     check_error(said, "holds tier paper, not smoke", "choose another name", str(card.parent))
+
+
+def test_a_study_that_starts_from_other_data_needs_a_study_of_them(
+    run, config_copy: Path
+) -> None:
+    """Its tier has no entry that one could write."""
+    own_data(run, config_copy, "ours")
+    first = "  initial: {kind: pretrained, dataset: chestmnist}\n  epochs: 20"
+    edit(config_copy / "config/studies/ours.yaml", "  epochs: 20", first)
+    said = run(config_copy, "compare", "ours")
+    check_error(said, "no dataset 'chestmnist'", "`counterpoise compare chestmnist --dry-run`")
+    check_error(said, str(config_copy / "config/studies"))
+
+
+def test_why_names_the_files_of_a_study_and_the_tier_of_a_cell(run, config_copy: Path) -> None:
+    own_data(run, config_copy, "ours")
+    made = load_plan(config_copy, {"tier": "own", "papers": "ours"})
+    training = made.trainings[made.runs["ours", "methods", "uw"].first]
+    said = run(config_copy, "why", training.name)
+    check_error(said, "tier demo has no cell", "add `--tier own`")
+    identity = {"cell": {}, **training.identity}
+    record = {"cell": {}, "identity": training.identity, "digest": digest_of(identity)}
+    write_json(config_copy / f"results/own/cells/{training.name}/000/record.json", record)
+    said = run(config_copy, "why", training.name, "--tier", "own")
+    files = "config/studies/ours.yaml, config/datasets/ours.yaml"
+    assert said.code == 0 and said.out.splitlines()[-1] == f"  configuration: {files}"
 
 
 def test_several_studies_of_a_dataset_are_compared_by_name(

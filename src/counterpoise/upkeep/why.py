@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from counterpoise.code import path_of
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import read_json
 from counterpoise.layout import Training
-from counterpoise.plan import Plan
+from counterpoise.plan import Plan, make_plan
+from counterpoise.spec.study import OWN
 from counterpoise.upkeep.verify import identity_of
 
 KINDS = ("config", "data", "library", "code")
@@ -151,9 +153,20 @@ def find_cells(plan: Plan, made: list[Made], word: str) -> list[Training]:
     if not named or digest:
         raise UserError(
             f"tier {plan.tier_name} has no cell {word!r}, and no result for it",
-            remedy=_like(name, {t.name for t in planned.values()}) if planned else "",
+            remedy=_elsewhere(plan, name)
+            or (_like(name, {t.name for t in planned.values()}) if planned else ""),
         )
     return named
+
+
+def _elsewhere(plan: Plan, name: str) -> str:
+    """Which option finds a cell that other tiers have; empty if none has it."""
+    found = []
+    for tier in plan.project.tiers.tiers:
+        with contextlib.suppress(UserError):  # images of one's own are not there
+            every = make_plan(plan.project, tier).every.values()
+            found += [tier] * any(training.name == name for training in every)
+    return f"add {' or '.join(f'`--tier {tier}`' for tier in found)}" if found else ""
 
 
 def _like(name: str, names: set[str]) -> str:
@@ -209,8 +222,11 @@ def _where_to_look(
     """Files that hold the configuration, and the command that shows the code."""
     if any(change.kind == "config" for change in found):
         runs = [run for run in plan.runs.values() if training.key in run.keys]
-        files = {f"config/papers/{run.paper}.yaml" for run in runs}
-        yield "  configuration: " + ", ".join([*sorted(files), "config/tiers.yaml"])
+        studies = plan.tier_name == OWN
+        folder = "studies" if studies else "papers"
+        files = sorted({f"config/{folder}/{run.paper}.yaml" for run in runs})
+        last = f"config/datasets/{training.data.dataset}.yaml" if studies else "config/tiers.yaml"
+        yield "  configuration: " + ", ".join([*files, last])
     code = [change.what for change in found if change.kind == "code"]
     if code and commit:
         yield f"  to see the code changes: git diff {commit} -- {' '.join(code)}"
