@@ -198,6 +198,24 @@ def test_a_link_out_of_the_folder_and_a_damaged_image(folder: Path) -> None:
     assert "four.png" not in set(items["name"]) and len(items) == 3
 
 
+def test_12_bits_in_16_are_refused_as_they_would_be_black(folder: Path) -> None:
+    values = np.linspace(0, 65535, 400).reshape(20, 20).astype(np.uint16)
+    Image.fromarray(values).save(folder / "four.png")
+    assert made(folder)[1][3].max() == 255
+    shutil.rmtree(folder.parent / "out")
+    Image.fromarray(values >> 4).save(folder / "four.png")
+    error = error_of(lambda: made(folder))
+    assert error.where == str(folder / "four.png") and "almost black" in error.what
+    assert "window" in error.remedy
+    Image.fromarray((values >> 12).astype(np.uint8)).save(folder / "four.png")
+    assert made(folder)[1][3].max() == 15, "8 bits may be as dark"
+
+
+def test_one_image_a_patient(folder: Path) -> None:
+    index, _ = made(folder, patient="file")
+    assert index["patient"].tolist() == index["name"].tolist()
+
+
 @pytest.mark.parametrize(
     "options",
     [

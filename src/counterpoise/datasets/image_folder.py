@@ -4,7 +4,7 @@ The table, a CSV with a header, has one row per image: its file, its patient, an
 label with 1 (present), 0 (absent), -1 (uncertain) or nothing (unknown; so are NaN and NA). Unknown
 labels are masked out of losses, signals and scores. The options declare how uncertain labels count,
 for all labels or for individual ones. Images (PNG or JPEG, of any colour type) are resized to a
-square once and stored as 8-bit grey.
+square once and stored as 8-bit grey; those of 16 bits have to use the whole range.
 
 Images are split by patient: as given in the table, stratified by label, or at random.
 """
@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from counterpoise.datasets._archives import MEMBER_BYTES, Encoded
 from counterpoise.datasets._arrays import DAMAGED, Array, identity_of
 from counterpoise.datasets._folder import NOTE, TABLE
-from counterpoise.datasets._images import decode
+from counterpoise.datasets._images import SIGNATURE, decode
 from counterpoise.datasets._part import Part
 from counterpoise.datasets._splits import divided, items_of
 from counterpoise.datasets._tables import read_rows
@@ -41,6 +41,8 @@ GREY_MEAN, GREY_STD = 0.449, 0.226
 """Mean and standard deviation of ImageNet, averaged over its three channels, as for
 ChestX-ray14."""
 FORMATS = ("PNG", "JPEG")
+DARK = 16
+"""What 12 bits become at most, of 255, where 16 are expected."""
 
 Policy = Literal["unknown", "positive", "negative"]
 _VALUES = {"unknown": -1, "positive": 1, "negative": 0}
@@ -158,7 +160,7 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
 
 def _decode(image: Encoded, size: int) -> np.ndarray:
     try:
-        return decode(image, size, FORMATS)
+        pixels = decode(image, size, FORMATS)
     except UserError as error:
         raise UserError(
             error.what,
@@ -166,6 +168,19 @@ def _decode(image: Encoded, size: int) -> np.ndarray:
             remedy="replace the file, remove its row, or write `damaged: 1` under the dataset's "
             "options to leave one such image out",
         ) from error
+    if pixels.max() <= DARK and _is_16_bit(image.content):
+        raise UserError(
+            "has 16 bits a pixel and no value above a sixteenth of the range 0 to 65535, as "
+            "radiographs of 12 bits are often stored: it would be almost black",
+            where=image.archive / image.name,
+            remedy="window your images to the whole range, or save them with 8 bits a pixel",
+        )
+    return pixels
+
+
+def _is_16_bit(content: bytes) -> bool:
+    """Whether a file is a PNG with 16 bits a value."""
+    return content.startswith(SIGNATURE) and content[24] == 16
 
 
 def _check_copy(raw: Path, table: Path) -> None:
