@@ -482,16 +482,24 @@ def new_method(
 @new.command("dataset")
 def new_dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset, e.g. our_hospital.")],
-    folder: Annotated[str, typer.Option(help="Folder with the images.")] = "data/own",
+    folder: Annotated[
+        str,
+        typer.Option(help="Folder with the images, from where you are or from the checkout."),
+    ] = "data/own",
     table: Annotated[
         str, typer.Option(help="CSV with a row per image; relative to the folder unless absolute.")
     ] = "labels.csv",
     labels: Annotated[str, typer.Option(help="Label columns, separated by commas.")] = "label",
 ) -> None:
     """Write the file for a dataset of your own: a folder of images and a table of labels."""
+    from counterpoise.skeleton import folder_from_here, still_to_do
     from counterpoise.skeleton import new_dataset as write
 
-    path = write(find_root(), name, folder, table, [one.strip() for one in labels.split(",")])
+    root = find_root()
+    folder = folder_from_here(root, folder)
+    path = write(root, name, folder, table, [one.strip() for one in labels.split(",")])
+    for line in still_to_do(root, folder, table):
+        typer.echo(line)
     typer.echo(f"{path}: fill in the card and the columns, then run")
     typer.echo(f"  counterpoise compare {name}")
 

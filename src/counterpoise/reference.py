@@ -263,8 +263,8 @@ def _keep_other_tiers(folder: Path, tier: str) -> None:
         raise UserError(
             f"holds tier {held}, not {tier}",
             where=folder,
-            remedy=f"choose another name; or write `--tier {held}`, if that is meant; or remove the "
-            "folder",
+            remedy=f"choose another name, or write `--tier {held}` if that is meant, or remove "
+            "the folder",
         )
 
 

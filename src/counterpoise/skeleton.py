@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import csv
+import contextlib
 import json
 import keyword
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from counterpoise.errors import UserError, nearest
 from counterpoise.files import write_text
 from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.names import SINGLE_TASK
+from counterpoise.spec.study import ALL
 from counterpoise.templates import environment
 
 
@@ -50,12 +52,22 @@ def _as_name(root: Path, name: str, others: Iterable[str]) -> str:
     if yaml.safe_load(name) != name:
         what = f"YAML does not read {name!r} as a name but as {yaml.safe_load(name)!r}"
         raise UserError(what, remedy="choose another name")
+    _refuse_words(name)
     for folder in others:
         path = root / "config" / folder / f"{name}.yaml"
         if path.exists():
             what = f"{name!r} is taken: papers and studies of datasets cannot share a name"
             raise UserError(what, where=path, remedy="choose another name")
     return name
+
+
+def _refuse_words(name: str) -> None:
+    """Refuse what ``--config papers=NAME`` would not take for a name."""
+    with contextlib.suppress(ValueError):
+        float(name)  # inf, nan: to Snakemake a number
+        raise UserError(f"{name!r} is read as a number", remedy="choose another name")
+    if name == ALL:
+        raise UserError(f"{name!r} means all that there are", remedy="choose another name")
 
 
 def _quoted(text: str) -> str:
@@ -125,17 +137,61 @@ def _check_names(labels: list[str]) -> None:
 
 def _check_columns(root: Path, folder: str, table: str, labels: list[str]) -> None:
     """Look for the labels in the table's first line; one that cannot be read is told later."""
-    try:
-        path = root.absolute() / Path(folder).expanduser() / Path(table).expanduser()
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, RuntimeError, UnicodeError, csv.Error):
+    module = registry.find("datasets", "image_folder")
+    path = _places(root, folder, table)[1]
+    header = module.header_of(path) if path is not None else None
+    if header is None:
         return
-    known = [column.strip() for column in header]
+    if not header:
+        what, remedy = (
+            "is empty",
+            "write a header with the names of the columns, and a row an image",
+        )
+        raise UserError(what, where=path, remedy=remedy)
     for label in labels:
-        if label not in known:
+        if label not in header:
             what = f"has no column {label!r}"
-            raise UserError(what, where=f"{path}:1", remedy=nearest(label, known))
+            raise UserError(what, where=f"{path}:1", remedy=nearest(label, header))
+    module.check_once(header, [*labels, *_COLUMNS], path)
+
+
+_COLUMNS = ("file", "patient")
+"""Those that a table has besides its labels, as the dataset's file names them at first."""
+
+
+def _places(root: Path, folder: str, table: str) -> tuple[Path | None, Path | None]:
+    """The folder and the table; None where they are in the home of nobody, which is told later."""
+    try:
+        images = root.absolute() / Path(folder).expanduser()
+        return images, images / Path(table).expanduser()
+    except RuntimeError:
+        return None, None
+
+
+def folder_from_here(root: Path, folder: str) -> str:
+    """A folder as the dataset's file has it: from the checkout, where it was typed below that."""
+    here = Path.cwd()
+    found = Path(os.path.normpath(here / folder))
+    if here == root or Path(folder).is_absolute() or not found.is_dir():
+        return folder
+    return str(found.relative_to(root) if found.is_relative_to(root) else found)
+
+
+def still_to_do(root: Path, folder: str, table: str) -> Iterator[str]:
+    """What a new dataset lacks before methods can be compared on it, a line each."""
+    images, path = _places(root, folder, table)
+    if images is None or not images.is_dir():
+        yield f"there is no such folder yet: {images or folder}"
+    elif path is not None and not path.is_file():
+        yield f"there is no such table yet: {path}"
+    elif path is not None:
+        header = registry.find("datasets", "image_folder").header_of(path) or []
+        for column in _COLUMNS:
+            if column not in header:
+                yield (
+                    f"{path}:1 has no column {column!r}: write another one's name after "
+                    f"`{column}:` under `options`"
+                )
 
 
 def new_paper(root: Path, name: str, year: int) -> Path:
@@ -174,6 +230,7 @@ def new_method(root: Path, name: str) -> Path:
             f"{name!r} cannot be the name of a file",
             remedy="use lower-case letters, digits and underscores, starting with a letter",
         )
+    _refuse_words(name)
     path = root / "src" / "counterpoise" / "methods" / f"{name}.py"
     if name == SINGLE_TASK or path.exists():
         what = f"there is already a method {name!r}"

@@ -105,6 +105,9 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["download", "mnist", "--mirror", "http:///x"], ["names no host"]),
         (["new", "dataset", "null"], ["'null'", "choose another name"]),
         (["new", "paper", "true"], ["'true'", "choose another name"]),
+        (["new", "dataset", "all"], ["'all' means all", "choose another name"]),
+        (["new", "paper", "nan"], ["'nan' is read as a number", "choose another name"]),
+        (["new", "method", "inf"], ["'inf' is read as a number", "choose another name"]),
         (["new", "dataset", "thoracic"], ["taken", "choose another name"]),
         (["new", "dataset", "ours", "--labels", "a,b,a"], ["'a' is given twice"]),
         (["new", "dataset", "ours", "--labels", "a,,b"], ["a label is empty"]),
@@ -221,6 +224,27 @@ def test_a_label_that_the_table_lacks_is_told_at_once(run, config_copy: Path) ->
     assert run(config_copy, "new", "dataset", "ours", "--labels", "Effusion, Mass").code == 0
 
 
+def test_what_a_new_dataset_lacks_is_told_at_once(run, config_copy: Path) -> None:
+    said = run(config_copy, "new", "dataset", "first", "--folder", "imgs", "--labels", "Mass")
+    assert said.code == 0 and f"no such folder yet: {config_copy / 'imgs'}" in said.out
+    below = config_copy / "config" / "imgs"  # as one types it who stands there
+    below.mkdir()
+    new = ("--folder", "imgs", "--labels", "Mass")
+    said = run(config_copy / "config", "new", "dataset", "second", *new)
+    assert said.code == 0 and f"no such table yet: {below / 'labels.csv'}" in said.out
+    assert '"config/imgs"' in (config_copy / "config/datasets/second.yaml").read_text()
+    table = below / "labels.csv"
+    for content, words in (
+        ("", "labels.csv: is empty"),
+        ("file,patient,Mass,Mass\n", "labels.csv:1: has 2 columns called 'Mass'"),
+    ):
+        table.write_text(content, encoding="utf-8")
+        check_error(run(config_copy / "config", "new", "dataset", "third", *new), words)
+    table.write_text("image,patient,Mass\n", encoding="utf-8")
+    said = run(config_copy / "config", "new", "dataset", "third", *new)
+    assert said.code == 0 and "has no column 'file'" in said.out and "'patient'" not in said.out
+
+
 def test_a_comparison_without_its_images_leaves_no_study_behind(run, config_copy: Path) -> None:
     check_error(run(config_copy, "compare", "chexpert"), "there is no such folder")
     assert not (config_copy / "config" / "studies" / "chexpert.yaml").exists()
@@ -251,9 +275,7 @@ def test_a_reference_of_another_tier_is_not_written_over(run, config_copy: Path)
     check_error(said, "holds tier paper, not smoke", "choose another name", str(card.parent))
 
 
-def test_a_study_that_starts_from_other_data_needs_a_study_of_them(
-    run, config_copy: Path
-) -> None:
+def test_a_study_that_starts_from_other_data_needs_a_study_of_them(run, config_copy: Path) -> None:
     """Its tier has no entry that one could write."""
     own_data(run, config_copy, "ours")
     first = "  initial: {kind: pretrained, dataset: chestmnist}\n  epochs: 20"

@@ -153,6 +153,7 @@ WRONG = {
     "no patient": ("p2", "", 4, "does not name a patient"),
     "no label": ("-1,1.0", "2,1.0", 5, "Mass is '2', not 1, 0, -1"),
     "a word": ("-1,1.0", "yes,1.0", 5, "Mass is 'yes'"),
+    "two columns": ("view", "Mass", 1, "has 2 columns called 'Mass'"),
     "no column": ("Mass", "Mas", 1, "no column 'Mass'; the nearest that it has is 'Mas'"),
 }
 

@@ -11,8 +11,9 @@ Images are split by patient: as given in the table, stratified by label, or at r
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -194,6 +195,28 @@ def _check_copy(raw: Path, table: Path) -> None:
         )
 
 
+def header_of(table: Path) -> list[str] | None:
+    """Names of a table's columns; None where it cannot be read, which reading its rows tells."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, UnicodeError, csv.Error):
+        return None
+
+
+def check_once(header: Iterable[str], columns: Iterable[str], table: Path) -> None:
+    """Refuse a table in which two columns have the name of one that is read.
+
+    Raises:
+        UserError: it names the column.
+    """
+    names = list(header)
+    for column in columns:
+        if names.count(column) > 1:
+            what = f"has {names.count(column)} columns called {column!r}"
+            raise UserError(what, where=f"{table}:1", remedy="rename or remove all but one of them")
+
+
 def _rows(
     copy: Path, columns: tuple[str, ...], remedy: str, table: Path
 ) -> Iterator[tuple[int, list[str]]]:
@@ -214,6 +237,7 @@ def _read_table(copy: Path, options: Options, table: Path) -> tuple[pd.DataFrame
     fields = [options.file, options.patient, *options.labels, *options.only]
     fields += [options.part] * (options.split == "column")
     remedy = "name its columns under `options` of the dataset's file, or correct the table"
+    check_once(header_of(copy) or (), fields, table)
     lines: dict[str, int] = {}
     found = []
     for line, row in _rows(copy, tuple(fields), remedy, table):

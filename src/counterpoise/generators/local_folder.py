@@ -1,8 +1,8 @@
 """A user's own folder of images with a table of labels: nothing is generated or moved, only noted.
 
 The table is copied; the images stay where they are, and the note ``folder.json`` says where that
-is, and where the table is that a person would correct. A different table, or images with different names or sizes, give a different digest, so
-everything derived from the old ones is made again.
+is, and where the table is that a person would correct. A different table, or images with different
+names or sizes, give a different digest, so everything derived from the old ones is made again.
 """
 
 from __future__ import annotations
