@@ -6,7 +6,7 @@ from pathlib import Path
 
 from counterpoise.errors import UserError, UserErrors, nearest
 from counterpoise.plan import make_plan
-from counterpoise.project import load_project
+from counterpoise.project import Project, load_project
 from counterpoise.skeleton import new_study
 from counterpoise.spec.study import OWN
 
@@ -34,7 +34,7 @@ def find_study(root: Path, name: str) -> Path:
         )
     planned = False
     try:
-        new_study(root, project.datasets[name])
+        new_study(root, project.datasets[name], _source_of_others(project, name))
         make_plan(load_project(root), OWN, [name])
         planned = True
     except UserErrors as error:
@@ -48,3 +48,9 @@ def find_study(root: Path, name: str) -> Path:
         if not planned:
             path.unlink(missing_ok=True)
     return path
+
+
+def _source_of_others(project: Project, dataset: str) -> str | None:
+    """The source that studies of a dataset share; None where there are none yet."""
+    own = project.tiers.tiers.get(OWN)
+    return own.datasets[dataset].source if own and dataset in own.datasets else None

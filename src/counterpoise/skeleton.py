@@ -209,12 +209,16 @@ def new_paper(root: Path, name: str, year: int) -> Path:
     return path
 
 
-def new_study(root: Path, dataset: Dataset) -> Path:
-    """Write a comparison of methods on a dataset, from its first source, unless there is one."""
+def new_study(root: Path, dataset: Dataset, source: str | None = None) -> Path:
+    """Write a comparison of methods on a dataset, unless there is one.
+
+    Args:
+        source: of the dataset; its first if absent.
+    """
     path = root / "config" / "studies" / f"{dataset.id}.yaml"
     if not path.exists():
-        source = next(iter(dataset.sources))
-        text = _filled("study.yaml", name=dataset.id, title=dataset.title, source=source)
+        chosen = source or next(iter(dataset.sources))
+        text = _filled("study.yaml", name=dataset.id, title=dataset.title, source=chosen)
         write_text(path, text)
     return path
 

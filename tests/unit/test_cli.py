@@ -316,6 +316,13 @@ def test_several_studies_of_a_dataset_are_compared_by_name(
     assert run(config_copy, "compare", "small").code == 7
     assert "papers=small" in asked
     check_error(run(config_copy, "compare", "smal"), "no study and no dataset", "'small'")
+    text = text.replace("id: ours", "id: larger").replace("dataset: ours", "dataset: chestmnist")
+    text = text.replace("source: ours-folder", "source: chestmnist-64")
+    (studies / "larger.yaml").write_text(text, encoding="utf-8")
+    assert run(config_copy, "compare", "chestmnist").code == 7
+    assert "source: chestmnist-64\n" in (studies / "chestmnist.yaml").read_text(encoding="utf-8")
+    (studies / "chestmnist.yaml").unlink()
+    (studies / "larger.yaml").unlink()
     # Neither takes the place of the other's report.
     reports = [load_plan(config_copy, {"tier": "own", "papers": p}).report for p in ("ours", "all")]
     assert reports == ["reports/own/ours/index.html", "reports/own/all/index.html"]
