@@ -138,8 +138,10 @@ def _check_names(labels: list[str]) -> None:
 def _check_columns(root: Path, folder: str, table: str, labels: list[str]) -> None:
     """Look for the labels in the table's first line; one that cannot be read is told later."""
     module = registry.find("datasets", "image_folder")
-    path = _places(root, folder, table)[1]
-    header = module.header_of(path) if path is not None else None
+    if (places := _places(root, folder, table)) is None:
+        return
+    path = places[1]
+    header = module.header_of(path)
     if header is None:
         return
     if not header:
@@ -159,13 +161,13 @@ _COLUMNS = ("file", "patient")
 """Those that a table has besides its labels, as the dataset's file names them at first."""
 
 
-def _places(root: Path, folder: str, table: str) -> tuple[Path | None, Path | None]:
-    """The folder and the table; None where they are in the home of nobody, which is told later."""
+def _places(root: Path, folder: str, table: str) -> tuple[Path, Path] | None:
+    """The folder and the table; None if they are in the home of nobody."""
     try:
         images = root.absolute() / Path(folder).expanduser()
         return images, images / Path(table).expanduser()
     except RuntimeError:
-        return None, None
+        return None
 
 
 def folder_from_here(root: Path, folder: str) -> str:
@@ -179,12 +181,12 @@ def folder_from_here(root: Path, folder: str) -> str:
 
 def still_to_do(root: Path, folder: str, table: str) -> Iterator[str]:
     """What a new dataset lacks before methods can be compared on it, a line each."""
-    images, path = _places(root, folder, table)
-    if images is None or not images.is_dir():
-        yield f"there is no such folder yet: {images or folder}"
-    elif path is not None and not path.is_file():
+    images, path = _places(root, folder, table) or (Path(folder), Path(table))
+    if not images.is_dir():
+        yield f"there is no such folder yet: {images}"
+    elif not path.is_file():
         yield f"there is no such table yet: {path}"
-    elif path is not None:
+    else:
         header = registry.find("datasets", "image_folder").header_of(path) or []
         for column in _COLUMNS:
             if column not in header:
