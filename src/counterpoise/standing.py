@@ -89,10 +89,10 @@ def _table(plan: Plan, paper: Paper, table: Table) -> Any:
     """What decides a table's numbers besides code and cells: with it, marks of runs, and maps."""
     shown = [table.quantity(row, column) for row in table.rows for column in table.columns]
     marks = {}
-    for experiment, name in {paper.run_of(quantity) for quantity in shown}:
-        if (run := plan.runs.get((paper.id, experiment, name))) is not None:
-            spec = paper.experiments[experiment].runs[name]
-            marks[f"{experiment}/{name}"] = [run.marks, spec.role, spec.calibrated]
+    for experiment, run_name in {paper.run_of(quantity) for quantity in shown}:
+        if (run := plan.runs.get((paper.id, experiment, run_name))) is not None:
+            spec = paper.experiments[experiment].runs[run_name]
+            marks[f"{experiment}/{run_name}"] = [run.marks, spec.role, spec.calibrated]
     maps = {
         name: [paper.explanations[name].model_dump(mode="json"), code_digests([EXPLAIN], DISPLAY)]
         for quantity in shown
