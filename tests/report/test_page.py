@@ -313,7 +313,9 @@ def test_every_question_has_its_views(visit: Any) -> None:
 
 def test_the_tab_key_stops_at_what_scrolls_and_not_at_what_fits(visit: Any) -> None:
     page = visit(viewport={"width": 1280, "height": 800})
-    page.wait_for_function("!document.querySelector('#overview .scroll').hasAttribute('tabindex')")
+    page.wait_for_function(
+        "() => !document.querySelector('#overview .scroll').hasAttribute('tabindex')"
+    )
     table = page.locator('[id="table:rotograd:table-3"] .scroll').first
     page.set_viewport_size({"width": 375, "height": 800})
     page.wait_for_function("e => e.tabIndex === 0", arg=table.element_handle())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from counterpoise import prepared
 from counterpoise.errors import UserErrors
@@ -21,6 +22,8 @@ from counterpoise.plan import Plan, load_plan
 from counterpoise.project import load_project
 from counterpoise.reference import read_references, save_reference
 from counterpoise.report.build import build_report
+from counterpoise.report.drawings import is_drawing
+from counterpoise.reproduction.style import house_style, line_style, to_svg
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job
 from counterpoise.upkeep.check import check
@@ -164,7 +167,8 @@ def test_text_on_the_page_is_escaped(config_copy: Path) -> None:
      "<style>@import url(https://example.org/x.css);</style>",
      '<rect style="fill:url(https://example.org/x)"/>', '<embed src="https://example.org"/>',
      '</svg><link rel="stylesheet" href="https://example.org/x.css"/><svg>',
-     "<title><![CDATA[</title><script>a()</script>]]></title>"],
+     "<title><![CDATA[</title><script>a()</script>]]></title>",
+     "<style>main{display:none}body::before{content:'All 200 printed numbers agree'}</style>"],
 )  # fmt: skip
 def test_a_figure_with_a_script_is_left_out(config_copy: Path, content: str) -> None:
     plan = load_plan(config_copy, {"tier": "smoke"})
@@ -177,6 +181,89 @@ def test_a_figure_with_a_script_is_left_out(config_copy: Path, content: str) -> 
         pages.append((config_copy / plan.report).read_text(encoding="utf-8"))
     assert "<circle r='77777'/>" in pages[0]
     assert f"<svg>{content}</svg>" not in pages[1]
+
+
+OWN = '<style>.abcde-0{fill:#fff;stroke-dasharray:1.1,2}</style><g class="abcde-0"/>'
+
+
+@pytest.mark.parametrize(
+    "svg",
+    ["<svg><style>main{display:none}</style></svg>",
+     f"<svg>{OWN}<style>.abcde-0{{fill:red}}body{{fill:red}}</style></svg>",
+     f"<svg>{OWN}<style>.abcde-0{{fill:red}}<g/>body{{fill:red}}</style></svg>",
+     f"<svg>{OWN}<style>.abcde-0 ~ *{{fill:red}}</style></svg>",
+     f"<svg>{OWN}<style>.abcde-0,main{{fill:red}}</style></svg>",
+     f"<svg>{OWN}<style>.abcde-0{{fill:red;display:none}}</style></svg>",
+     f"<svg>{OWN}<style>.abcde-0{{fill:red</style></svg>",
+     f"<svg>{OWN}<style>.fghij-0{{fill:red}}</style></svg>",
+     "<svg><style>.muted{fill:red}</style></svg>",
+     '<svg><style>body{background:image-set("https://example.org/x.png" 1x)}</style></svg>',
+     '<svg><g style="fill:image-set(&quot;https://example.org/x.png&quot; 1x)"/></svg>',
+     '<svg><g style="fill:src(&quot;https://example.org/x.png&quot;)"/></svg>',
+     '<svg><g style="background:image(#a)"/></svg>',
+     '<svg><g style="fill:url(https://example.org/x.png)"/></svg>',
+     '<svg><g style="fill:var(--paper)"/></svg>',
+     '<svg><g fill="image-set(&quot;https://example.org/x.png&quot; 1x)"/></svg>',
+     '<svg><g fill="SRC(&quot;https://example.org/x.png&quot;)"/></svg>',
+     '<svg><g fill="image(#a)"/></svg>',
+     '<svg><g clip-path="url( https://example.org/x.svg#a)"/></svg>',
+     '<svg style="position:fixed;inset:0"/>', '<svg transform="scale(99)"/>',
+     '<svg class="skip"/>', '<svg><g class="abcde-0 skip"/></svg>', '<svg><g id="main"/></svg>',
+     '<svg aria-labelledby="main legend"><g id="main"/></svg>',
+     f"<svg><desc>{OWN}</desc></svg>", '<svg><title><g class="abcde-0"/></title></svg>'],
+)  # fmt: skip
+def test_a_figure_that_reaches_beyond_itself_is_left_out(svg: str) -> None:
+    """Its styles would hold for all of the page, whose readers trust what it says."""
+    assert is_drawing(f"<svg>{OWN}</svg>")
+    assert not is_drawing(svg)
+
+
+def test_all_that_ours_are_made_of_is_a_drawing() -> None:
+    """Maps, fields, bars, bands, points, lines, and styles that occur often."""
+    with house_style("paper-figure"):
+        figure = Figure(figsize=(6, 4))
+        axes = figure.subplots(2, 3).flat
+        for number in range(9):
+            axes[0].plot([1, 2, 3], [number, 1, 2], label=f"$x_{number}$", **line_style(number))
+        axes[0].legend()
+        axes[1].imshow(np.eye(8), interpolation="none")
+        axes[2].pcolormesh(np.eye(8))
+        axes[3].bar([1, 2], [1, 2], hatch="////", edgecolor="#ffffff", linewidth=0)
+        axes[4].fill_between([1, 2], [1, 2], [2, 3], alpha=0.2)
+        axes[5].scatter([1, 2, 3], [1, 2, 3], c=[1, 2, 3], marker="D")
+        axes[5].contour(np.outer(np.arange(4), np.arange(4)))
+        axes[5].set_ylabel("loss", rotation=90, fontweight="bold", style="italic")
+        svg = to_svg(figure, "paper-figure", "Title <&>", "What @ it (really) shows")
+    assert "<style>" in svg and is_drawing(svg)
+
+
+POLICY = {
+    "default-src": "'none'", "img-src": "data:", "style-src": "'unsafe-inline'",
+    "script-src": "'unsafe-inline'", "base-uri": "'none'", "form-action": "'none'",
+}  # fmt: skip
+
+
+def test_a_page_may_fetch_nothing(config_copy: Path) -> None:
+    """And needs nothing: its scripts, styles and pictures are in it."""
+    plan = load_plan(config_copy, {"tier": "smoke"})
+    build_report(config_copy, plan)
+    page = (config_copy / plan.report).read_text(encoding="utf-8")
+    told = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', page)
+    assert told is not None
+    found = dict(part.strip().split(" ", 1) for part in told[1].split(";"))
+    assert found == POLICY
+    before, after = page[: told.start()], page[told.end() :]
+    assert not re.search(r"<(script|style|link|body)\b", before), "what comes before is not held"
+    for needing_more in (r"<form\b", r"<base\b", r"<i?frame\b", r"<object\b", r"\bsrc=",
+                         r"<link\b(?![^>]*href=\"data:)", r"\bfetch\(", r"\beval\("):  # fmt: skip
+        assert not re.search(needing_more, after), needing_more
+
+
+def test_every_page_has_the_policy() -> None:
+    templates = [*(ROOT / "src/counterpoise/report/templates").glob("*.j2")]
+    heads = [t for t in templates if "<head>" in t.read_text(encoding="utf-8")]
+    assert heads
+    assert all("Content-Security-Policy" in t.read_text(encoding="utf-8") for t in heads)
 
 
 @pytest.mark.parametrize(
