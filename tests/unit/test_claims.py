@@ -56,12 +56,12 @@ def cell(
     }  # fmt: skip
 
 
-def judged(test: dict[str, Any], **cells: Entry) -> dict[str, Any]:
+def judged(test: dict[str, Any], shared_by: int = 1, **cells: Entry) -> dict[str, Any]:
     """Judge a test over cells ``t/row/c``, one a row."""
     made = TypeAdapter(ClaimTest).validate_python(test)
     claim = Claim(id="x", sentence="s", place="p", test=made)
     tables = {"t": {name: {"c": entry} for name, entry in cells.items()}}
-    return judge_claim(claim, Numbers(tables))
+    return judge_claim(claim, Numbers(tables, shared_by=shared_by))
 
 
 def compare(expect: str, right: Any = "t/b/c", **more: Any) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def test_claims_that_answer_one_question_share_their_error() -> None:
     assert judged(compare("better"), **sides)["word"] == "holds"
     assert judged(compare("worse"), **sides)["word"] == "does not hold"
     for expect in ("better", "worse"):
-        found = judged(compare(expect, shared_by=6), **sides)
+        found = judged(compare(expect), shared_by=6, **sides)
         assert found["word"] == "inconclusive"
         assert "an interval at 99.2 %, for 6 claims together" in found["reason"]
 

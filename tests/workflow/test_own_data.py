@@ -71,6 +71,7 @@ def test_a_folder_and_a_table_become_a_report(checkout: Checkout) -> None:
     }
     page = (checkout.root / "reports/own/ours/index.html").read_text()
     assert "<h1>Which method should I trust?</h1>" in page
+    assert "you, 20" not in page and "What was read" not in page
     assert "printed numbers have" not in page and "committed results" not in page
     assert "Which balancing method should I trust on" in page and "RotoGrad</h2>" not in page
 

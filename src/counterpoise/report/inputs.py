@@ -18,7 +18,7 @@ from counterpoise.report.cell_files import CellFiles, Notice, read_cell
 from counterpoise.report.incomplete import resamples_found, tables_from_scores
 from counterpoise.report.shapes import is_record, read_object
 from counterpoise.report.svg_check import is_drawing
-from counterpoise.reproduction.claims import judge_claim, judge_trends
+from counterpoise.reproduction.claims import judge_claim, judge_trends, sharing
 from counterpoise.reproduction.comparisons import rank_printed
 from counterpoise.reproduction.evidence import Numbers
 from counterpoise.spec.paper import Paper
@@ -135,7 +135,8 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
         if paper.claims:
             told = "its claims, judged here from the tables that exist"
             notices.append(Notice(told, made.log("claims")))
-        numbers = Numbers(tables, resamples_found(root, plan, paper, cells, tables))
+        resamples = resamples_found(root, plan, paper, cells, tables)
+        numbers = Numbers(tables, resamples, shared_by=sharing(plan, paper))
         found = [judge_claim(claim, numbers) for claim in paper.claims]
         trends = judge_trends(paper, numbers)
     figures = {}

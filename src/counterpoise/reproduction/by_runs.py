@@ -49,17 +49,9 @@ def _difference(numbers: Numbers, comparison: Comparison) -> Measured | None:
 
 
 def _our_comparison(
-    numbers: Numbers,
-    comparison: Comparison,
-    difference: Measured | None,
-    family: int,
-    shared_by: int = 1,
+    numbers: Numbers, comparison: Comparison, difference: Measured | None, family: int
 ) -> tuple[Word | None, str]:
-    """The word of one comparison out of ``family``, and what it rests on.
-
-    Args:
-        shared_by: claims that share one error in twenty.
-    """
+    """The word of one comparison out of ``family``, and what it rests on."""
     if difference is None:
         return None, ""
     text = f"{comparison.left} minus {right_side(comparison)}: "
@@ -69,14 +61,16 @@ def _our_comparison(
     text += f"{sample.mean:+.3g}"
     if why := undecidable(difference):
         return "inconclusive", f"{text} ({why})"
-    error = (1 - LEVEL) / shared_by
+    error = (1 - LEVEL) / numbers.shared_by
     interval = interval_of(sample.mean, parts, 1 - error)
     strict = interval_of(sample.mean, parts, 1 - error / family)
     assert interval is not None and strict is not None, "several seeds have a spread"
     over = "paired seeds and items" if difference.items is not None else "paired seeds"
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
-    if shared_by > 1:
-        text += f" (an interval at {100 * (1 - error):.1f} %, for {shared_by} claims together)"
+    if numbers.shared_by > 1:
+        text += (
+            f" (an interval at {100 * (1 - error):.1f} %, for {numbers.shared_by} claims together)"
+        )
     text += f", expected {comparison.expect.replace('_', ' ')}"
     if comparison.expect == "similar":
         return near(sample.mean, interval, strict, numbers.margin(comparison.left)), text
@@ -191,10 +185,7 @@ def evidence_of_runs(
         ours = [c for c in test.comparisons if all(map(numbers.measurable, sides_of(c)))]
         if not ours:
             ours = list(test.comparisons)
-        results = [
-            _our_comparison(numbers, c, _difference(numbers, c), len(ours), test.shared_by)
-            for c in ours
-        ]
+        results = [_our_comparison(numbers, c, _difference(numbers, c), len(ours)) for c in ours]
         refs = [side for c in ours for side in sides_of(c)]
     refs = list(dict.fromkeys(refs))
     missing = [ref for ref in refs if numbers.ours(ref) is None]

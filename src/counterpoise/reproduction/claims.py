@@ -140,11 +140,21 @@ def judge_trends(paper: Paper, numbers: Numbers) -> dict[str, dict[str, Any]]:
     }
 
 
+def sharing(plan: Plan, paper: Paper) -> int:
+    """How many claims share one error in twenty.
+
+    All of a comparison on one's own data do: they answer one question, which method to trust. A
+    paper's claims are questions of their own.
+    """
+    return len(paper.claims) if paper.id in plan.project.studies else 1
+
+
 def make_claims(root: Path, plan: Plan, paper_name: str) -> None:
     """Write the words for all claims of a paper, and for the trends of its figures."""
     made = plan.paper(paper_name)
     tables = read_json(root / made.tables)["tables"]
-    numbers = Numbers(tables, resamples_of(Scores(root, plan), made.paper))
+    resamples = resamples_of(Scores(root, plan), made.paper)
+    numbers = Numbers(tables, resamples, shared_by=sharing(plan, made.paper))
     claims = [judge_claim(claim, numbers) for claim in made.paper.claims]
     trends = judge_trends(made.paper, numbers)
     write_sealed(root / made.claims, {"paper": paper_name, "claims": claims, "figures": trends})

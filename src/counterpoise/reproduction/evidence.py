@@ -37,7 +37,7 @@ class Numbers:
     """Printed numbers and ours, by reference ``table/row/column``.
 
     ``resamples`` gives ours with what the items add to their uncertainty; without it, differences
-    are judged over seeds alone.
+    are judged over seeds alone. ``shared_by`` is how many claims share one error in twenty.
     """
 
     def __init__(
@@ -46,8 +46,10 @@ class Numbers:
         resamples: Callable[[str], Measured | None] | None = None,
         *,
         first_hand: bool = False,
+        shared_by: int = 1,
     ) -> None:
         self._tables, self._resamples, self._first_hand = tables, resamples, first_hand
+        self.shared_by = shared_by
 
     @property
     def first_hand(self) -> Numbers:

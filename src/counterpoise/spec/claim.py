@@ -33,9 +33,6 @@ class CompareTest(Model):
     comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
     settled_by: Literal["printed", "runs"] = "runs"
     """Whether the sentence speaks of the paper's own numbers, or needs new runs."""
-    shared_by: Annotated[int, Field(ge=1)] = 1
-    """How many claims share one error in twenty, this one included (Bonferroni): all that answer
-    one question, such as which of several methods to trust. A claim of a paper has its own."""
 
 
 class TrendTest(Model):

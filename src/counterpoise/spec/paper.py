@@ -72,8 +72,8 @@ class Source(Model):
     url: Annotated[str, Field(pattern=r"^https://")] | None
     """Null for a comparison on data of one's own, which no paper stands behind."""
     version: Text
-    read: Literal["full text", "abstract", "second-hand note"] | None
-    """How much of the paper was at hand when its numbers were copied; null where nothing was."""
+    read: Literal["full text", "abstract", "second-hand note"]
+    """How much of the paper was at hand when its numbers were copied."""
     note: str = ""
 
 
@@ -277,8 +277,7 @@ class Paper(Model):
     short: Text
     """Name used in running text."""
     authors: tuple[Text, ...]
-    year: Annotated[int, Field(ge=1950, le=2100)] | None
-    """Null for a comparison on data of one's own."""
+    year: Annotated[int, Field(ge=1950, le=2100)]
     source: Source
     bibtex: Text
     summary: Text
