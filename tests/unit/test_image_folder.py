@@ -23,7 +23,6 @@ from counterpoise.checks.catalogue import NO_TASKS
 from counterpoise.datasets import image_folder
 from counterpoise.datasets._folder import NOTE
 from counterpoise.datasets.image_folder import Options
-from counterpoise.download import fetch_source
 from counterpoise.files import read_json
 from counterpoise.generators import local_folder
 from counterpoise.identity import raw_digest
@@ -31,7 +30,7 @@ from counterpoise.plan import make_plan
 from counterpoise.project import load_project
 from counterpoise.reproduction.claims import sharing
 from counterpoise.skeleton import new_dataset, new_study
-from counterpoise.spec.dataset import Dataset, DataSource
+from counterpoise.spec.dataset import Dataset
 from counterpoise.spec.load import Document
 from counterpoise.spec.study import OWN, Study
 from counterpoise.upkeep.inventory import take_inventory
@@ -72,18 +71,11 @@ def folder(tmp_path: Path) -> Path:
     return own
 
 
-def source_of(folder: Path, table: str = "labels.csv") -> DataSource:
-    """The folder as a source of raw files."""
-    options = {"folder": str(folder), "table": table}
-    generator = {"name": "local_folder", "options": options}
-    told = {"title": "Ours", "description": "x", "licence": "x", "generator": generator}
-    return DataSource.model_validate(told)
-
-
 def made(folder: Path, **options: Any) -> tuple[pd.DataFrame, np.ndarray]:
     """Index and images of what is prepared."""
     raw, out = folder.parent / "raw", folder.parent / "out"
-    fetch_source("ours", source_of(folder), raw / "source.json", None)
+    raw.mkdir(exist_ok=True)
+    local_folder.generate(raw, local_folder.Options(folder=str(folder)))
     image_folder.prepare(raw, out, Options(**{"size": 20, "labels": LABELS, **options}))
     return pd.read_parquet(out / "index.parquet"), np.load(out / "images.npy")
 
@@ -260,7 +252,8 @@ def test_chexpert_is_read_as_its_archive_is(tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=header)
     table.to_csv(tmp_path / "train.csv", index=False)
     raw, out = tmp_path / "raw", tmp_path / "out"
-    fetch_source("chexpert", source_of(tmp_path, "train.csv"), raw / "source.json", None)
+    raw.mkdir()
+    local_folder.generate(raw, local_folder.Options(folder=str(tmp_path), table="train.csv"))
     image_folder.prepare(raw, out, Options(**options))
     index = pd.read_parquet(out / "index.parquet")
     assert index["patient"].tolist() == ["patient00001", "patient00002"]

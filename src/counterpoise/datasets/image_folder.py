@@ -144,7 +144,7 @@ def prepare(raw: Path, out: Path, options: Options) -> None:
     """
     note = read_json(raw / NOTE)
     folder, table = Path(note["folder"]), Path(note["table"])
-    _check_copy(raw, table)
+    _check_copy(raw, table, note["sha256"])
     index, lines = _read_table(raw / TABLE, options, table)
     rows = {name: row for row, name in enumerate(index["name"])}
     array = Array(out / IMAGES, rows, options.size, identity_of(raw))
@@ -184,10 +184,10 @@ def _is_16_bit(content: bytes) -> bool:
     return content.startswith(SIGNATURE) and content[24] == 16
 
 
-def _check_copy(raw: Path, table: Path) -> None:
+def _check_copy(raw: Path, table: Path, checksum: str) -> None:
     """Refuse a copy that was edited: its results would stand under the identity of the old one."""
     copy = raw / TABLE
-    if sha256_file(copy) != read_json(raw / "source.json")["files"][TABLE]:
+    if sha256_file(copy) != checksum:
         raise UserError(
             "this copy of your table has changed since it was made",
             where=copy,

@@ -1,8 +1,9 @@
 """A user's own folder of images with a table of labels: nothing is generated or moved, only noted.
 
 The table is copied; the images stay where they are, and the note ``folder.json`` says where that
-is, and where the table is that a person would correct. A different table, or images with different
-names or sizes, give a different digest, so everything derived from the old ones is made again.
+is, where the table is that a person would correct, and its checksum. A different table, or images
+with different names or sizes, give a different digest, so everything derived from the old ones is
+made again.
 """
 
 from __future__ import annotations
@@ -123,4 +124,5 @@ def generate(folder: Path, options: Options) -> None:
     images, table = places(options, folder.parents[2])
     with atomic(folder / TABLE) as temporary:
         shutil.copyfile(table, temporary)
-    write_json(folder / NOTE, {"folder": str(images), "table": str(table)})
+    told = {"folder": str(images), "table": str(table), "sha256": sha256_file(folder / TABLE)}
+    write_json(folder / NOTE, told)
