@@ -132,3 +132,13 @@ def test_drawings_on_one_page_share_no_name() -> None:
     names = [{n.get("id") for n in drawn(salt).iter()} - {None} for salt in ("one", "other")]
     assert not names[0] & names[1]
     assert len({prefix_of(f"paper-figure-{k}") for k in range(300)}) == 300
+
+
+def test_what_a_hatched_bar_is_filled_with_is_in_the_drawing() -> None:
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().bar(["a", "b"], [1.0, 2.0], hatch="//")
+    with house_style("hatched"):
+        svg = to_svg(figure, "hatched", "Title", "Description")
+    named = {node.get("id") for node in ET.fromstring(svg).iter()}
+    filled = set(re.findall(r"url\(#([^)]+)\)", svg))
+    assert filled and filled <= named

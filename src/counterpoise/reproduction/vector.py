@@ -90,8 +90,9 @@ def _tidy(node: ET.Element, names: dict[str, str]) -> None:
             node.set(name, _fewer_colours(value))
         elif name in ("href", "clip-path"):
             node.set(name, _NAMED.sub(lambda m: m[1] + names[m[2]], value))
-        elif name == "style":
-            parts = (part.strip() for part in value.split(";"))
+        elif name == "style":  # which may fill with a pattern
+            named = _NAMED.sub(lambda m: m[1] + names[m[2]], value)
+            parts = (part.strip() for part in named.split(";"))
             kept = [p for p in parts if p and p not in _NOISE and not p.startswith("font-family")]
             short = ";".join(part.replace(": ", ":").replace(", ", ",") for part in kept)
             _set(node, name, _DOUBLE.sub(r"#\1\2\3", short))
