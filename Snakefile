@@ -31,6 +31,7 @@ rule all:
         PLAN.cell_files,
         PLAN.exhibits,
         PLAN.report,
+        PLAN.results,
         PLAN.gate,
 
 
@@ -48,6 +49,7 @@ rule results:
 rule report_only:
     input:
         PLAN.report,
+        PLAN.results,
 
 
 onstart:
@@ -67,6 +69,7 @@ onsuccess:
 
 onerror:
     if Path(f"logs/{TIER}/train").is_dir():
-        shell(
-            "counterpoise report --tier {TIER} > logs/{TIER}/report-of-a-failed-run.log || true"
-        )
+        with report_of_a_failed_run(Path(PLAN.results), Path(PLAN.gate)):
+            shell(
+                "counterpoise report --tier {TIER} > logs/{TIER}/report-of-a-failed-run.log || true"
+            )

@@ -1,11 +1,15 @@
-"""What the Snakefile needs besides the plan: settings that travel by the environment."""
+"""What the Snakefile needs besides the plan: settings for jobs, and the report of a failed run."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from counterpoise.files import sha256_file
 
 if TYPE_CHECKING:
     from counterpoise.spec.cell import Cell
@@ -28,6 +32,35 @@ more than a tenth of that of LeNet with batches of 1,024 (docs/measurements.md).
 
 LIGHT = ("lenet", "mlp", "small_cnn", "stand_in")
 """Networks that need little more memory than torch itself; others are torchvision's."""
+
+
+@contextmanager
+def report_of_a_failed_run(results: Path, gate: Path) -> Iterator[None]:
+    """Within, the report is built outside Snakemake, from what a failed run has left.
+
+    Snakemake would take it for that of the last whole run: once the edit that has failed is undone,
+    the inputs of the report are again what it remembers. So the gate goes, and the results that it
+    reads: the next run makes both anew, and the page with them. They stay where the report stays as
+    it was, as when only the gate has failed.
+
+    Args:
+        results: the report's numbers, beside its page.
+        gate: what the gate has written there.
+    """
+    gate.unlink(missing_ok=True)
+    before = _contents(results.parent)
+    results.unlink(missing_ok=True)  # building may be killed
+    try:
+        yield
+    finally:
+        if _contents(results.parent) != before:
+            results.unlink(missing_ok=True)
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """Checksums of all files of a folder but hidden ones, which Snakemake puts there."""
+    found = (path for path in sorted(folder.rglob("[!.]*")) if path.is_file())
+    return {str(path.relative_to(folder)): sha256_file(path) for path in found}
 
 
 def memory_mb(cell: Cell, *, gpu: bool) -> int:

@@ -199,6 +199,23 @@ def test_a_crash_fails_the_run_and_still_builds_the_report(checkout: Checkout) -
     assert not (checkout.root / "reports" / "smoke" / "gate.json").exists()
 
 
+def test_the_report_of_a_failed_run_does_not_outlive_it(finished: Checkout, tmp_path: Path) -> None:
+    """Once the edit is undone, Snakemake finds the inputs of the report as they were before it."""
+    clone = Checkout(Path(shutil.copytree(finished.root, tmp_path / "clone", symlinks=True)))
+    folder = clone.root / "reports" / "smoke"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    file, line = "src/counterpoise/reproduction/claims.py", "    claims = [judge_claim("
+    bad = f'    raise RuntimeError("boom")\n{line}'
+    clone.edit(file, line, bad)
+    assert "boom" in clone.try_snakemake("all").stderr
+    assert (folder / "index.html").read_bytes() != before[folder / "index.html"]
+    clone.edit(file, bad, line)
+    assert clone.planned() == {"report": 1, "gate": 1}
+    clone.snakemake("report_only")
+    clone.snakemake("all")
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
 def test_a_diverged_run_is_reported_and_the_gate_fails(checkout: Checkout) -> None:
     checkout.edit(
         "config/papers/rotograd.yaml", "loss_normalisation: first_batch", "loss_normalisation: none"
@@ -211,8 +228,11 @@ def test_a_diverged_run_is_reported_and_the_gate_fails(checkout: Checkout) -> No
     done = checkout.try_snakemake("all")
     assert done.returncode != 0
     assert "non-finite" in done.stderr
-    page = (checkout.root / "reports" / "smoke" / "index.html").read_text()
+    folder = checkout.root / "reports" / "smoke"
+    page = (folder / "index.html").read_text()
     assert "failed" in page and "non-finite" in page
+    assert not (folder / "gate.json").exists()
+    assert json.loads((folder / "results.json").read_text())["numbers"], "the report is whole"
 
 
 def test_a_dropped_method_file_can_be_run(checkout: Checkout) -> None:

@@ -12,7 +12,7 @@ from counterpoise.files import to_json, write_if_changed
 from counterpoise.orders import write_orders
 from counterpoise.plan import load_plan
 from counterpoise.reference import standings
-from counterpoise.workflow import job_environment, memory_mb
+from counterpoise.workflow import job_environment, memory_mb, report_of_a_failed_run
 
 try:
     # config/config.yaml is read there, with errors that name its lines; here are its overrides.
