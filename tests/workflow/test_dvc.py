@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,25 @@ def test_stages_only_call_snakemake_and_keep_what_is_there(file: Path) -> None:
             assert name not in stage["cmd"]
 
 
+def test_the_report_stage_depends_on_all_that_the_report_is_made_of(checkout: Checkout) -> None:
+    """By Snakemake's own list; results of the tier itself are one folder to DVC."""
+    name = "reports/reference/rotograd-long"
+    shutil.copytree(ROOT / name, checkout.root / name)
+    words = ("-n", "--cores", "1", "--config", "tier=smoke", "--", "report_only")
+    planned = checkout.run("snakemake", *words)
+    found = re.search(r"^rule report:\n +input: (.*)$", planned.stdout, re.MULTILINE)
+    assert found is not None, planned.stderr[-3000:]
+    outside = {path for path in found[1].split(", ") if not path.startswith("results/smoke/")}
+    assert f"{name}/reference.json" in outside
+    for file in STAGE_FILES:
+        deps = yaml.safe_load(file.read_text())["stages"]["report"]["deps"]
+        uncovered = {
+            path for path in outside if not any(Path(path).is_relative_to(dep) for dep in deps)
+        }
+        # Snakemake itself writes this one, from the other dependencies.
+        assert uncovered == {"work/smoke/plan.json"}, file
+
+
 def for_smoke(checkout: Checkout) -> Checkout:
     """DVC's stages on the smoke tier, as the demo takes minutes."""
     text = (checkout.root / "dvc.yaml").read_text().replace("demo", "smoke")
@@ -42,6 +63,9 @@ def for_smoke(checkout: Checkout) -> Checkout:
         text = text.replace(f"      - data/prepared/{source}: {{persist: true}}\n", "")
         text = text.replace(f" data/prepared/{source},", "")
     (checkout.root / "dvc.yaml").write_text(text)
+    references = checkout.root / "reports/reference"  # the repository has some
+    references.mkdir(parents=True, exist_ok=True)
+    (references / ".gitkeep").touch()
     for command in (("git", "init", "-q"), ("git", "add", "-A")):
         assert checkout.run(*command).returncode == 0
     return checkout
@@ -61,8 +85,6 @@ def test_repro_builds_and_then_says_that_all_is_up_to_date(checkout: Checkout) -
 
 
 def test_repro_after_snakemake_runs_no_job(finished: Checkout, tmp_path: Path) -> None:
-    import shutil
-
     clone = Checkout(Path(shutil.copytree(finished.root, tmp_path / "clone", symlinks=True)))
     for_smoke(clone)
     before = {p: p.stat().st_mtime_ns for p in (clone.root / "results").rglob("*") if p.is_file()}
