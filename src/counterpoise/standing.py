@@ -93,9 +93,12 @@ def _table(plan: Plan, paper: Paper, table: Table) -> Any:
         if (run := plan.runs.get((paper.id, experiment, run_name))) is not None:
             spec = paper.experiments[experiment].runs[run_name]
             marks[f"{experiment}/{run_name}"] = [run.marks, spec.role, spec.calibrated]
+    explained = {q.explanation for q in shown if q.explanation is not None}
     maps = {
-        name: [paper.explanations[name].model_dump(mode="json"), code_digests([EXPLAIN], DISPLAY)]
-        for quantity in shown
-        if (name := quantity.explanation) is not None
+        name: [
+            paper.explanations[name].model_dump(mode="json", exclude={"label"}),
+            code_digests([EXPLAIN], DISPLAY),
+        ]
+        for name in explained
     }
     return [table.model_dump(mode="json", exclude=_WORDS), marks, maps]
