@@ -106,7 +106,9 @@ def test_a_kill_does_not_leave_a_figure_without_its_numbers(
     content = BarsFigure(kind="bars", table="t")
     figure = Figure(id="f", title="t", place="p", content=content)
     made = SimpleNamespace(
-        figure_digests={"f": "0"}, paper=SimpleNamespace(figures=(figure,)), figure="{}.svg".format
+        figure_digests={"f": "0"},
+        paper=SimpleNamespace(figure={"f": figure}.get),
+        figure="{}.svg".format,
     )
     plan: Any = SimpleNamespace(
         paper=lambda name: made, cells_of_figure=lambda paper, name: [], runs={}

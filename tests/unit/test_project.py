@@ -288,9 +288,9 @@ def test_one_name_is_one_source(config_copy: Path) -> None:
 
 def test_a_method_that_the_comparison_cannot_name(config_copy: Path) -> None:
     study = own(config_copy, "mine", config_copy)
-    edit(study, "  famo:", "  always:")
+    line = edit(study, "  famo:", "  always:")
     (error,) = errors_of(config_copy)
-    assert "is not a valid comparison" in error.what and error.where == str(study)
+    assert "cannot be named 'always'" in error.what and error.where == f"{study}:{line}"
 
 
 def test_a_tier_runs_papers_or_comparisons_of_ones_own(config_copy: Path) -> None:

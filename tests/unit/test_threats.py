@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from counterpoise.report.drawings import is_drawing
 from matplotlib.figure import Figure
 
 from counterpoise import prepared
@@ -23,6 +22,7 @@ from counterpoise.plan import Plan, load_plan
 from counterpoise.project import load_project
 from counterpoise.reference import read_references, save_reference
 from counterpoise.report.build import build_report
+from counterpoise.report.svg_check import is_drawing
 from counterpoise.reproduction.style import house_style, line_style, to_svg
 from counterpoise.training.predict import predict
 from counterpoise.training.problem import Job
