@@ -128,6 +128,9 @@ def make_checkout(folder: Path) -> Checkout:
         folder / ".dvc",
         ignore=shutil.ignore_patterns("tmp", "cache", "config.local"),
     )
+    references = folder / "reports" / "reference"  # the repository has some, and DVC asks for it
+    references.mkdir(parents=True)
+    (references / ".gitkeep").touch()
     return Checkout(folder)
 
 

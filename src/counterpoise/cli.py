@@ -282,7 +282,7 @@ def train(
         # Another process has finished the cell and removed the folder with the lock.
         if job.work.exists() or not job.is_done:
             raise
-        typer.echo("the other process has finished this cell")
+        typer.echo("the other process has finished it")
     except Interrupted:
         typer.echo("stopped; the state is saved and the next run resumes from it", err=True)
         raise typer.Exit(STOPPED) from None

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from counterpoise import registry
 from counterpoise.datasets import chestxray14
-from counterpoise.evaluation.localised import above_centre, estimate, localised
-from counterpoise.evaluation.measured import Measured
+from counterpoise.evaluation.localised import above_centre, localised
+from counterpoise.evaluation.measured import Measured, estimate
 from counterpoise.explain import job as explaining
 from counterpoise.explain.job import explain
 from counterpoise.explain.localisation import (

@@ -276,7 +276,7 @@ def test_who_waits_for_a_training_takes_its_result(finished: Checkout, tmp_path:
         said = second.communicate(timeout=DEADLINE)[0]
         first.communicate(timeout=DEADLINE)
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "waiting for it" in waits and "has finished this cell" in said
+    assert "waiting for it" in waits and "has finished it" in said
     assert "epoch" not in waits + said
     assert all((clone.root / "results/smoke/cells" / key / name).is_file() for name in TRAINED)
 

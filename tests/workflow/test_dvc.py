@@ -63,9 +63,6 @@ def for_smoke(checkout: Checkout) -> Checkout:
         text = text.replace(f"      - data/prepared/{source}: {{persist: true}}\n", "")
         text = text.replace(f" data/prepared/{source},", "")
     (checkout.root / "dvc.yaml").write_text(text)
-    references = checkout.root / "reports/reference"  # the repository has some
-    references.mkdir(parents=True, exist_ok=True)
-    (references / ".gitkeep").touch()
     for command in (("git", "init", "-q"), ("git", "add", "-A")):
         assert checkout.run(*command).returncode == 0
     return checkout
