@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from counterpoise.download import fetch_source, to_prepare
 from counterpoise.errors import UserError, nearest
-from counterpoise.identity import raw_digest
 from counterpoise.layout import WEIGHTS, raw_marker, weights_marker
 from counterpoise.plan import load_plan
+from counterpoise.planning.identity import raw_digest
 from counterpoise.project import Project
 from counterpoise.weights import fetch_weights
 

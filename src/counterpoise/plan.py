@@ -14,34 +14,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from counterpoise import registry
-from counterpoise.code import code_digests, library_version
+from counterpoise.code import code_digests
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import digest_of, sha256_file
-from counterpoise.identity import (
-    DISPLAY,
-    TierRun,
-    plan_candidates,
-    plan_pretraining,
-    plan_single_tasks,
-    plan_training,
-)
 from counterpoise.layout import CELL_FILES, Data, PaperPlan, RunMark, RunPlan, Training
+from counterpoise.planning.cells import plan_training
+from counterpoise.planning.exhibits import plan_paper
+from counterpoise.planning.preliminary import plan_candidates, plan_pretraining, plan_single_tasks
+from counterpoise.planning.reductions import reductions_of
+from counterpoise.planning.tier_run import TierRun
 from counterpoise.project import Project, load_project
-from counterpoise.spec.augment import Augment
-from counterpoise.spec.cell import Candidate, Cell, Component, Pretrained
+from counterpoise.spec.cell import Candidate, Cell, Pretrained
 from counterpoise.spec.dataset import DataSource
-from counterpoise.spec.figure import BarsFigure, DecisionFigure, Figure
+from counterpoise.spec.figure import DecisionFigure, Figure
 from counterpoise.spec.names import SINGLE_TASK
 from counterpoise.spec.paper import Paper
 from counterpoise.spec.study import ALL, OWN
 from counterpoise.spec.tier import Tier
 
-TABLES = "counterpoise.reproduction.tables"
-CLAIMS = "counterpoise.reproduction.claims"
-FIGURES = "counterpoise.reproduction.figures"
-DRAWINGS = "counterpoise.reproduction.drawings"
-VIEWS = "counterpoise.reproduction.views"
-EXPLAIN = "counterpoise.explain.job"
 REPORT = "counterpoise.report.build"
 GATE = "counterpoise.reproduction.gate"
 
@@ -269,24 +259,6 @@ def _figure(paper: Paper, name: str) -> Figure:
     return next(figure for figure in paper.figures if figure.id == name)
 
 
-def _explained(plan: Plan, paper: Paper) -> dict[str, str]:
-    """Digests of the explanations whose runs the tier has."""
-    code = code_digests([EXPLAIN], DISPLAY)
-    found = {}
-    for name, spec in paper.explanations.items():
-        run = plan.runs.get((paper.id, spec.experiment, spec.run))
-        if run is not None:
-            found[name] = digest_of(
-                {
-                    "explanation": spec.model_dump(mode="json"),
-                    "cell": run.first,
-                    "captum": library_version("captum"),
-                    "code": code,
-                }
-            )
-    return found
-
-
 def load_plan(root: Path, overrides: dict[str, Any] | None = None) -> Plan:
     """Read a checkout's configuration and plan its tier."""
     project = load_project(root, overrides)
@@ -328,7 +300,10 @@ def make_plan(
                 planned = TierRun(project, tier_name, experiment, run, own, raws)
                 _add_run(plan, name, experiment_name, run_name, planned)
     for name in chosen:
-        plan.papers[name] = _plan_paper(plan, project.papers[name])
+        made = [run for run in plan.runs.values() if run.paper == name]
+        plan.papers[name] = plan_paper(
+            project.papers[name], tier_name, made, plan.trainings, project
+        )
     return plan
 
 
@@ -351,174 +326,10 @@ def _add_run(plan: Plan, paper: str, name: str, run_name: str, planned: TierRun)
         plan.trainings[training.key] = training
         cells |= dict.fromkeys(group, training.key)
     source = plan.project.datasets[experiment.dataset].sources[data.source]
-    reductions = _reductions(planned)
+    reductions = reductions_of(planned)
     mark: RunMark | None = "demo" if source.stand_in else "reduced" if reductions else None
     plan.runs[paper, name, run_name] = RunPlan(
         paper, name, run_name, cells, mark, reductions, planned.run.may_diverge,
         planned.reduction.network not in (None, experiment.network),
         bool(registry.leak_of(data.dataset, data.options)),
     )  # fmt: skip
-
-
-_EPOCHS = {"best_validation": "the epoch of lowest validation loss", "last": "the last epoch"}
-
-
-def _reductions(planned: TierRun) -> tuple[str, ...]:
-    """What the tier changes of the published protocol, in words."""
-    experiment, reduction, data = planned.experiment, planned.reduction, planned.data
-    protocol, epochs = planned.published, planned.protocol.epochs
-    changes = []
-    if epochs != protocol.epochs:
-        changes.append(f"{epochs} of {protocol.epochs} epochs")
-    if reduction.seeds is not None and reduction.seeds < experiment.repeats:
-        changes.append(f"{reduction.seeds} of {experiment.repeats} seeds")
-    if reduction.batch_size not in (None, protocol.batch_size):
-        changes.append(f"batches of {reduction.batch_size} instead of {protocol.batch_size}")
-    if reduction.learning_rate not in (None, protocol.learning_rate):
-        changes.append(
-            f"learning rate {reduction.learning_rate} instead of {protocol.learning_rate}"
-        )
-    if reduction.selection not in (None, protocol.selection):
-        changes.append(f"weights of {_EPOCHS[reduction.selection]}")
-    if reduction.augment not in (None, protocol.augment or Augment()):
-        changes.append(f"augmentation: {reduction.augment}")
-    instead = reduction.instead_of_imagenet
-    if instead is not None and protocol.initial.kind == "imagenet":
-        changes.append(f"pre-trained on {instead.source or instead.dataset} instead of ImageNet")
-    if reduction.network not in (None, experiment.network):
-        changes.append(f"network {_named(reduction.network)} for {_named(experiment.network)}")
-    if planned.run.search is not None:
-        search = planned.run.search
-        wanted = min(epochs, search.epochs or epochs)
-        if (reduction.search_epochs or epochs) < wanted:
-            changes.append(f"options searched over {reduction.search_epochs} of {wanted} epochs")
-        if (reduction.search_seeds or search.seeds) < min(planned.seeds, search.seeds):
-            changes.append(
-                f"options searched with {reduction.search_seeds} of {search.seeds} seeds"
-            )
-    if part := _part_of_the_data(planned):
-        changes.append(part)
-    defaults = registry.find("datasets", experiment.dataset).Options
-    published = defaults(**experiment.dataset_options).model_dump(mode="json")
-    changes += [
-        f"{key} {data.options[key]}"
-        for key in sorted(reduction.dataset_options)
-        if data.options[key] != published[key]
-    ]
-    return tuple(changes)
-
-
-def _part_of_the_data(planned: TierRun) -> str:
-    """That a source has some of the published data only, in words; empty of others.
-
-    Stand-in data have a mark of their own; in a comparison on one's own data nothing is published.
-    """
-    sources = planned.project.datasets[planned.experiment.dataset].sources
-    chosen = sources[planned.data.source]
-    if chosen.whole or chosen.stand_in or planned.tier == OWN:
-        return ""
-    return f"data: {chosen.title}" if any(source.whole for source in sources.values()) else ""
-
-
-def _named(component: Component) -> str:
-    options = [f"{key} {value}" for key, value in component.options.items()]
-    return " ".join([component.name, *options])
-
-
-def _titles(plan: Plan, run: RunPlan) -> dict[str, bool]:
-    """What data a run is on, and whether they stand in for others, as exhibits say it."""
-    cells = [plan.trainings[key].cell for key in run.keys]
-    sources = [plan.source_of(cell) for cell in cells]
-    return {source.title: source.stand_in for source in sources}
-
-
-def _plan_paper(plan: Plan, paper: Paper) -> PaperPlan:
-    runs = {
-        run.name: {
-            "cells": run.cells,
-            "scores": sorted({plan.trainings[key].scoring for key in run.keys}),
-            "mark": run.mark,
-            "reductions": run.reductions,
-            "other network": run.other_network,
-            "leaks": run.leaks,
-            "data": _titles(plan, run),
-        }
-        for run in plan.runs.values()
-        if run.paper == paper.id
-    }
-    explained = _explained(plan, paper)
-    tables = digest_of(
-        {
-            "tables": [table.model_dump(mode="json") for table in paper.tables],
-            "own": paper.own,
-            "rankings": [ranking.model_dump(mode="json") for ranking in paper.rankings],
-            "experiments": {k: v.model_dump(mode="json") for k, v in paper.experiments.items()},
-            "runs": runs,
-            "explanations": {n: explained[n] for n in paper.tabled if n in explained},
-            "code": code_digests([TABLES], DISPLAY),
-        }
-    )
-    claims = digest_of(
-        {
-            "claims": [claim.model_dump(mode="json") for claim in paper.claims],
-            "trends": {f.id: f.test.model_dump(mode="json") for f in paper.figures if f.test},
-            "tables": tables,
-            "code": code_digests([CLAIMS], DISPLAY),
-        }
-    )
-    figures = {}
-    for figure in paper.figures:
-        content = figure.content
-        if isinstance(content, BarsFigure):
-            shown: Any = tables
-        elif lines := figure.lines:
-            found = {
-                f"{experiment}/{run}": runs.get(f"{experiment}/{run}") for experiment, run in lines
-            }
-            if not any(found.values()):
-                continue
-            named = {experiment: paper.experiments[experiment] for experiment, _ in lines}
-            shown = [found, {k: v.model_dump(mode="json") for k, v in named.items()}]
-        elif figure.explanations:
-            there = {name: explained[name] for name in figure.explanations if name in explained}
-            if not there:
-                continue
-            of = [paper.explanations[name] for name in there]
-            own = [paper.experiments[one.experiment].runs[one.run].label for one in of]
-            labels = [one.label or label for one, label in zip(of, own, strict=True)]
-            shown = [there, [runs.get(f"{one.experiment}/{one.run}") for one in of], labels]
-        else:
-            continue
-        figures[figure.id] = digest_of(
-            {
-                "figure": figure.model_dump(mode="json"),
-                "shown": shown,
-                "code": code_digests([FIGURES, f"{DRAWINGS}.{content.kind}"], DISPLAY),
-            }
-        )
-    viewed = _viewed(plan, paper)
-    shown = [
-        {name: run for name, run in runs.items() if name.startswith(f"{experiment}/")}
-        | {"experiment": paper.experiments[experiment].model_dump(mode="json")}
-        for experiment in viewed
-    ]
-    views = digest_of({"shown": shown, "code": code_digests([VIEWS], DISPLAY)}) if viewed else ""
-    return PaperPlan(paper, plan.tier_name, tables, claims, figures, views, explained, viewed)
-
-
-FEWEST_RUNS = 3
-"""Ways of balancing in an experiment from which on its trade-offs are shown."""
-
-
-def _viewed(plan: Plan, paper: Paper) -> tuple[str, ...]:
-    """Experiments whose trade-offs are shown: those that compare methods."""
-    compared: dict[str, set[str]] = {name: set() for name in paper.experiments}
-    for made in plan.runs.values():
-        if made.paper == paper.id:
-            experiment = paper.experiments[made.experiment]
-            run = experiment.runs[made.run]
-            if run.method != SINGLE_TASK and experiment.shows(made.run):
-                compared[made.experiment].add(
-                    f"{run.method} {run.options} {run.weighting} {run.search}"
-                )
-    return tuple(name for name, methods in compared.items() if len(methods) >= FEWEST_RUNS)

@@ -8,8 +8,9 @@ from typing import Any
 
 from counterpoise.code import code_digests
 from counterpoise.files import digest_of
-from counterpoise.identity import DISPLAY
-from counterpoise.plan import CLAIMS, EXPLAIN, TABLES, Plan
+from counterpoise.plan import Plan
+from counterpoise.planning.exhibits import CLAIMS, EXPLAIN, TABLES
+from counterpoise.planning.identity import DISPLAY
 from counterpoise.spec.paper import Paper, Table
 
 

@@ -25,8 +25,8 @@ from counterpoise.datasets._folder import NOTE
 from counterpoise.datasets.image_folder import Options
 from counterpoise.files import read_json
 from counterpoise.generators import local_folder
-from counterpoise.identity import raw_digest
 from counterpoise.plan import make_plan
+from counterpoise.planning.identity import raw_digest
 from counterpoise.project import load_project
 from counterpoise.reproduction.claims import sharing
 from counterpoise.skeleton import new_dataset, new_study
