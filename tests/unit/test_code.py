@@ -11,8 +11,8 @@ import pytest
 
 from counterpoise import code, registry, syntax
 from counterpoise.code import closure, code_digests, library_version, module_digest, path_of
+from counterpoise.planning.cells import SCORING
 from counterpoise.planning.exhibits import EXPLAIN
-from counterpoise.planning.identity import SCORING
 from counterpoise.syntax import syntax_digest
 
 from ..support import ROOT, error_of

@@ -451,7 +451,7 @@ def test_where_data_come_from_and_what_computes_is_no_part_of_a_result(
 def test_the_version_of_a_library_is_part_of_a_result(
     demo_plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from counterpoise import identity
+    from counterpoise.planning import identity
 
     known = identity.library_version
 

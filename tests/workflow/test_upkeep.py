@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from counterpoise import identity as identities
 from counterpoise.files import digest_of, read_json, write_json
 from counterpoise.plan import load_plan
+from counterpoise.planning import identity, tier_run
 from counterpoise.project import load_project
 from counterpoise.reference import read_references
 from counterpoise.upkeep.check import check
@@ -185,23 +185,23 @@ def test_an_option_of_the_data_is_named_once(clone: Checkout) -> None:
 
 
 def test_a_library_is_named(clone: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = identities.library_version
+    real = identity.library_version
 
     def other(name: str, **how: bool) -> str:
         return "9.9" if name == "torch" else real(name, **how)
 
-    monkeypatch.setattr(identities, "library_version", other)
+    monkeypatch.setattr(identity, "library_version", other)
     said = told(clone, one(clone, CELL).parent.name)
     assert "library torch: " in said and "-> 9.9" in said and said.count("->") == 1
 
 
 def test_other_data_are_named_by_file(clone: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = identities.raw_identity
+    real = tier_run.raw_identity
 
     def other(name: str, source: object, root: object) -> dict[str, object]:
         return {**real(name, source, root), "files": {"a.gz": "0123"}}  # type: ignore[arg-type]
 
-    monkeypatch.setattr(identities, "raw_identity", other)
+    monkeypatch.setattr(tier_run, "raw_identity", other)
     said = told(clone, one(clone, CELL).parent.name)
     assert "data    a.gz: nothing -> 0123" in said
 
