@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import Draws, Measured
 from counterpoise.evaluation.ranks import rank_correlation
+from counterpoise.evaluation.statistics import t_quantile
 from counterpoise.project import Project
 from counterpoise.report.claims import reason_of
 from counterpoise.reproduction.claims import (
@@ -184,6 +185,43 @@ def test_a_printed_number_is_not_worse_within_the_margin(left: float, word: str)
     assert found["word"] == word
 
 
+def test_similar_is_refuted_by_what_lies_beyond_the_margin_alone() -> None:
+    """Clear of zero is not clear of the margin: 1.1 apart, give or take 0.25, with a margin of 1."""
+    base = [0.0, 5.0, 9.0]
+    apart = [1.0, 6.1, 10.2]
+    found = judged(compare("similar"), a=cell(None, apart, margin=1.0), b=cell(None, base))
+    assert found["word"] == "inconclusive"
+    for margin, word in ((0.8, "does not hold"), (1.4, "holds")):
+        sides = {"a": cell(None, apart, margin=margin), "b": cell(None, base)}
+        assert judged(compare("similar"), **sides)["word"] == word
+
+
+def test_what_is_measured_once_may_be_near_but_not_apart() -> None:
+    """All seeds are the same, so that nothing has been measured more than once."""
+    base, apart = [1.0, 5.0, 9.0], [1.5, 5.5, 9.5]
+    for expect in ("similar", "not_worse"):
+        for margin, word in ((1.0, "holds"), (0.1, "inconclusive")):
+            sides = {"a": cell(None, base, margin=margin), "b": cell(None, apart)}
+            assert judged(compare(expect), **sides)["word"] == word
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"), [(1.3, "inconclusive"), (1.6, "holds"), (0.7, "inconclusive"),
+                         (0.6, "does not hold")]
+)  # fmt: skip
+def test_times_of_two_jobs_decide_only_where_they_are_far_apart(factor: float, word: str) -> None:
+    """Seeds of one job share the load of its machine: their spread says nothing about it."""
+    times = [0.020, 0.0201, 0.0199]
+    sides = {"a": cell(None, times), "b": cell(None, [3 * factor * time for time in times[::-1]])}
+    test = compare("lower")
+    test["comparisons"][0]["times"] = 1 / 3
+    plain = judged(test, **sides)
+    assert plain["word"] == ("holds" if factor > 1 else "does not hold")
+    for side in sides.values():
+        side["cost"] = "seconds_per_step"
+    assert judged(test, **sides)["word"] == word
+
+
 def test_seeds_are_compared_in_pairs() -> None:
     """Unpaired, the spread over seeds would hide so small a difference."""
     base = [1.0, 5.0, 9.0, 13.0]
@@ -228,6 +266,12 @@ def test_papers_that_contradict_themselves_need_no_runs() -> None:
     found = judged(compare("better"), a=cell(1.0, HIGH), b=cell(2.0, LOW))
     assert (found["word"], found["basis"]) == ("does not hold", PRINTED)
     assert found["runs"]["word"] == "holds", "what our runs say is still shown"
+
+
+def test_a_tie_of_rounded_numbers_contradicts_no_sentence_about_methods() -> None:
+    found = judged(compare("better"), a=cell(0.9, HIGH), b=cell(0.9, LOW))
+    assert (found["word"], found["basis"]) == ("holds", FULL)
+    assert judged(printed_only("better"), a=cell(0.9), b=cell(0.9))["word"] == "does not hold"
 
 
 @pytest.mark.parametrize("mark", ["second_hand", "plot_read"])
@@ -301,7 +345,7 @@ def test_claims_that_answer_one_question_share_their_error() -> None:
     for expect in ("better", "worse"):
         found = judged(compare(expect), shared_by=6, **sides)
         assert found["word"] == "inconclusive"
-        assert "an interval at 99.2 %, for 6 claims together" in found["reason"]
+        assert "an interval at 99.2 %, for 6 comparisons together" in found["reason"]
 
 
 def test_a_constant_predictor_stands_beside_each_seed() -> None:
@@ -328,6 +372,14 @@ def test_seeds_alone_do_not_settle_what_is_scored_on_items() -> None:
         return str(judge_claim(claim, Numbers(tables, found.get))["word"])
 
     assert (word("one"), word("other")) == ("holds", "inconclusive")
+
+
+def test_what_items_add_to_a_constant_accuracy_is_not_known() -> None:
+    """It moves with the items, too; an area under the curve of a half does not."""
+    draws = Draws(np.random.default_rng(0).normal(size=(1, 3, 500)), (1,), 500)
+    network = Measured(dict(zip("012", HIGH, strict=True)), draws)
+    difference = difference_of(*in_pairs(network, Measured({CONSTANT: 2.0}, lost=True)))
+    assert difference.lacks_items and set(difference.values) == set("012")
 
 
 def test_beside_a_constant_predictor_the_items_of_a_network_count() -> None:
@@ -524,6 +576,17 @@ def test_a_change_that_is_not_printed_is_that_of_our_runs(
     zero = judged(test, a=cell(None, [0.0, 0.0, 0.0]), b=cell(None, end))
     assert (zero["word"], zero["basis"]) == ("inconclusive", FULL)
     assert zero["reason"] == "t/a/c to t/b/c: no seed yields such a change"
+
+
+def test_a_relative_change_of_our_runs_is_that_of_their_means() -> None:
+    """As a printed one is; the mean of each seed's own change would be 15.1 %."""
+    start, end = [0.20, 0.30, 0.25], [0.28, 0.28, 0.28]
+    found = judged(change(12, settled_by="runs"), a=cell(None, start), b=cell(None, end))
+    assert "relative improvement of 12.0 %" in found["reason"]
+    # The quotient's error by the delta method, over pairs: Var(end - q start) / mean(start)^2.
+    moved = np.array(end) - 1.12 * np.array(start)
+    half = t_quantile(0.95, 2) * moved.std(ddof=1) / np.sqrt(3) / 0.25
+    assert f"[{12 - 100 * half:.1f}, {12 + 100 * half:.1f}]" in found["reason"]
 
 
 def test_beside_a_printed_change_ours_is_shown_and_has_no_say() -> None:

@@ -14,6 +14,7 @@ from counterpoise.evaluation.statistics import (
     borrowed_interval,
     degrees_of_sum,
     delta_m,
+    difference_interval,
     interval_of,
     p_value,
     quantile_of_sum,
@@ -113,6 +114,37 @@ def test_the_quantile_of_a_sum_lies_between_those_of_its_parts() -> None:
     assert quantile_of_sum([few, Part(0.0, 1)], 0.95) == pytest.approx(stats.t.ppf(0.975, 2))
 
 
+@pytest.mark.parametrize("level", [0.95, 1 - 0.05 / 7, 0.9975])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 1.0])
+def test_the_interval_of_a_difference_ends_where_its_p_value_is_the_error(
+    share: float, level: float
+) -> None:
+    parts = [Part(share, 2), Part(1 - share, 1e6)]
+    low, high = difference_interval(3.0, parts, level)  # type: ignore[misc]
+    assert (high - 3, 3 - low) == pytest.approx([high - 3] * 2)
+    assert p_value(high - 3, parts) == pytest.approx(1 - level, rel=1e-6)
+    if share == 1.0:
+        assert high - 3 == pytest.approx(stats.t.ppf(0.5 + level / 2, 2))
+    else:  # where a family is looked at, that of a score is too short
+        assert high - 3 > quantile_of_sum(parts, level)
+
+
+@pytest.mark.parametrize("seeds_share", [0.1, 0.5, 0.9])
+def test_of_seven_equal_methods_none_is_called_different_more_often_than_once_in_twenty(
+    seeds_share: float,
+) -> None:
+    """Three seeds, and items whose part is known; 4,000 families, two standard errors."""
+    rng = np.random.default_rng(0)
+    seeds = rng.normal(0.0, np.sqrt(3 * seeds_share), (4000, 7, 3))
+    means = seeds.mean(axis=2) + rng.normal(0.0, np.sqrt(1 - seeds_share), (4000, 7))
+    variances = seeds.var(axis=2, ddof=1) / 3
+    wrong = 0
+    for family in zip(means.tolist(), variances.tolist(), strict=True):
+        parts = [[Part(variance, 2), Part(1 - seeds_share, 1e6)] for variance in family[1]]
+        wrong += any(7 * p_value(m, p) < 0.05 for m, p in zip(family[0], parts, strict=True))
+    assert wrong / 4000 < 0.05 + 2 * np.sqrt(0.05 * 0.95 / 4000)
+
+
 @pytest.mark.parametrize("largest", [1.0, 100.0])
 def test_the_interval_of_a_share_stays_within_its_bounds(largest: float) -> None:
     """Symmetric on the logit scale, with the error that the delta method gives there."""
@@ -131,8 +163,9 @@ def test_the_interval_of_a_share_stays_within_its_bounds(largest: float) -> None
 
 
 def test_nothing_is_certain_without_parts_and_all_without_variance() -> None:
-    assert interval_of(1.0, []) is None
-    assert interval_of(1.0, [Part(0.0, 3)]) == (1.0, 1.0)
+    for interval in (interval_of, difference_interval):
+        assert interval(1.0, []) is None
+        assert interval(1.0, [Part(0.0, 3)]) == (1.0, 1.0)
     assert (p_value(0.0, [Part(0.0, 3)]), p_value(1.0, [Part(0.0, 3)])) == (1.0, 0.0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from counterpoise.evaluation.measured import Measured, combined
-from counterpoise.evaluation.statistics import LEVEL, Sample, interval_of, p_value
+from counterpoise.evaluation.statistics import LEVEL, difference_interval, p_value
 
 FEWEST_FOR_P = 5
 """Seeds below which no p-value is given: with fewer, its size is that of the normal assumption."""
@@ -57,20 +57,21 @@ def paired(difference: Measured, level: float = LEVEL) -> Paired | None:
         sample.mean,
         sample.sd,
         sample.n,
-        interval_of(sample.mean, parts, level),
-        None if difference.undecided else hedges_g(sample),
+        difference_interval(sample.mean, parts, level),
+        None if difference.undecided else hedges_g(difference),
         p_value(sample.mean, parts) if testable else None,
         difference.items is not None,
         difference.undecided,
     )
 
 
-def hedges_g(sample: Sample) -> float | None:
+def hedges_g(difference: Measured) -> float | None:
     """Mean of paired differences over their deviation, corrected for few seeds (Hedges, 1981).
 
-    None below three seeds, and where all differences are the same.
+    None below three seeds, and where all differences are the same up to rounding.
     """
-    if sample.sd is None or sample.sd == 0 or sample.n < FEWEST_FOR_EFFECT:
+    sample = difference.sample
+    if sample.sd is None or sample.n < FEWEST_FOR_EFFECT or difference.alike:
         return None
     degrees = sample.n - 1
     correction = math.exp(math.lgamma(degrees / 2) - math.lgamma((degrees - 1) / 2)) / math.sqrt(

@@ -24,6 +24,7 @@ import numpy as np
 from counterpoise.evaluation.resampling import enough
 from counterpoise.evaluation.statistics import (
     LEVEL,
+    ROUNDING,
     Part,
     Sample,
     interval_of,
@@ -35,8 +36,6 @@ WITHOUT_ITEMS = "what the test items add is not known"
 """Of scores on different items, or undefined on many resamples: seeds alone say too much."""
 WITHOUT_SPREAD = "without any spread"
 """Of what is the same in all seeds: nothing has been measured more than once."""
-ROUNDING = 1e-12
-"""What the last digits of a score may differ by, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,16 @@ class Measured:
         if self.lacks_items:
             return WITHOUT_ITEMS
         error = math.sqrt(math.fsum(part.variance for part in self.parts))
-        alike = self.parts and error <= max(self.rounding, ROUNDING * abs(self.sample.mean))
-        return WITHOUT_SPREAD if alike else ""
+        return WITHOUT_SPREAD if self.parts and error <= self._last_digits else ""
+
+    @property
+    def _last_digits(self) -> float:
+        return max(self.rounding, ROUNDING * abs(self.sample.mean))
+
+    @property
+    def alike(self) -> bool:
+        """Whether several seeds yield the same up to rounding."""
+        return self.sample.sd is not None and self.sample.sd <= self._last_digits
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """Interval of the score over seeds and items; None where the items' part is unknown.

@@ -47,7 +47,10 @@ def _evidence(test: ClaimTest, numbers: Numbers) -> Evidence:
 
 
 def _printed_comparisons(test: CompareTest, numbers: Numbers) -> Evidence:
-    results = [_printed_comparison(numbers, c) for c in test.comparisons]
+    # What rounding has made equal is no evidence against a sentence about methods; the sentence
+    # that one printed number is above another is refuted by it.
+    tied: Word = "does not hold" if test.settled_by == "printed" else "inconclusive"
+    results = [_printed_comparison(numbers, c, tied) for c in test.comparisons]
     asked = dict.fromkeys(side for c in test.comparisons for side in sides_of(c))
     missing = [side for side in asked if numbers.printed(side) is None]
     if test.settled_by == "printed" or all(word is None for word, _ in results):
@@ -57,7 +60,10 @@ def _printed_comparisons(test: CompareTest, numbers: Numbers) -> Evidence:
     return replace(told, missing=missing)
 
 
-def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word | None, str]:
+def _printed_comparison(
+    numbers: Numbers, comparison: Comparison, tied: Word
+) -> tuple[Word | None, str]:
+    """The word of one comparison; ``tied`` is that of equal numbers if one should be ahead."""
     left = numbers.printed(comparison.left)
     right = (
         numbers.printed(comparison.right)
@@ -77,8 +83,9 @@ def _printed_comparison(numbers: Numbers, comparison: Comparison) -> tuple[Word 
         behind = (right - left) * numbers.sign(comparison.left)
         enough = within(behind, numbers.margin(comparison.left))
         return ("holds" if enough else "does not hold"), f"{text}, expected not worse"
-    holds = (left - right) * wanted(numbers, comparison) > 0
-    return ("holds" if holds else "does not hold"), f"{text}, expected {comparison.expect}"
+    ahead = (left - right) * wanted(numbers, comparison)
+    word = "holds" if ahead > 0 else tied if ahead == 0 else "does not hold"
+    return word, f"{text}, expected {comparison.expect}"
 
 
 def _printed_trend(test: TrendTest, numbers: Numbers) -> Evidence:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from counterpoise.evaluation.comparisons import difference_of
-from counterpoise.evaluation.measured import Measured, combined
+from counterpoise.evaluation.measured import WITHOUT_SPREAD, Measured, combined
 from counterpoise.evaluation.ranks import RankCorrelation, rank_correlation
-from counterpoise.evaluation.statistics import LEVEL, interval_of
+from counterpoise.evaluation.statistics import LEVEL, difference_interval
 from counterpoise.reproduction.changes import our_change
 from counterpoise.reproduction.evidence import (
     Evidence,
@@ -62,27 +62,49 @@ def _our_comparison(
     if why := undecidable(difference):
         return "inconclusive", f"{text} ({why})"
     error = (1 - LEVEL) / numbers.shared_by
-    interval = interval_of(sample.mean, parts, 1 - error)
-    strict = interval_of(sample.mean, parts, 1 - error / family)
+    interval = difference_interval(sample.mean, parts, 1 - error)
+    strict = difference_interval(sample.mean, parts, 1 - error / family)
     assert interval is not None and strict is not None, "several seeds have a spread"
     over = "paired seeds and items" if difference.items is not None else "paired seeds"
     text += f" [{interval[0]:.3g}, {interval[1]:.3g}] over {sample.n} {over}"
     if numbers.shared_by > 1:
-        text += (
-            f" (an interval at {100 * (1 - error):.1f} %, for {numbers.shared_by} claims together)"
-        )
+        together = f"for {numbers.shared_by} comparisons together"
+        text += f" (an interval at {100 * (1 - error):.1f} %, {together})"
     text += f", expected {comparison.expect.replace('_', ' ')}"
+    word: Word
     if comparison.expect == "similar":
-        return near(sample.mean, interval, strict, numbers.margin(comparison.left)), text
-    bound = 0.0
-    if comparison.expect == "not_worse":
-        margin = numbers.margin(comparison.left)
-        bound, text = -margin, f"{text} by more than {margin:g}"
-    elif difference.undecided:
-        return "inconclusive", f"{text}, {difference.undecided}"
-    way = wanted(numbers, comparison)
-    low, high = min(way * end for end in interval), max(way * end for end in strict)
-    return beyond(low, high, bound), text
+        word = near(interval, strict, numbers.margin(comparison.left))
+    else:
+        bound = 0.0
+        if comparison.expect == "not_worse":
+            margin = numbers.margin(comparison.left)
+            bound, text = -margin, f"{text} by more than {margin:g}"
+        way = wanted(numbers, comparison)
+        low, high = min(way * end for end in interval), max(way * end for end in strict)
+        word = beyond(low, high, bound)
+    # Measured once, numbers may be near enough, but neither ahead of each other nor too far apart.
+    within = comparison.expect in ("similar", "not_worse") and word == "holds"
+    if difference.undecided == WITHOUT_SPREAD and not within:
+        return "inconclusive", f"{text}, {WITHOUT_SPREAD}"
+    if word != "inconclusive" and _as_between_jobs(numbers, comparison):
+        return "inconclusive", f"{text}, but less than {JOBS_APART:g} times, as jobs alike may be"
+    return word, text
+
+
+JOBS_APART = 1.5
+"""How many times as long one of two times must be to decide anything: all seeds of a cell are timed
+in one job, beside whatever else the machine does then (docs/measurements.md has how far jobs of the
+same work are apart)."""
+
+
+def _as_between_jobs(numbers: Numbers, comparison: Comparison) -> bool:
+    """Whether two times are no further apart than those of two jobs of the same work may be."""
+    if not (numbers.timed(comparison.left) and isinstance(comparison.right, str)):
+        return False
+    left, right = numbers.ours(comparison.left), numbers.ours(comparison.right)
+    assert left is not None and right is not None, "there is a difference"
+    one, other = left.sample.mean, comparison.times * right.sample.mean
+    return max(one, other) < JOBS_APART * min(one, other)
 
 
 def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word | None, str]:

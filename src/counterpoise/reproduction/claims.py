@@ -8,7 +8,8 @@ differences in pairs (the same seeds and items) with a 95 % interval. A sentence
 comparisons come out; it does not where one clearly comes out the other way, with intervals so wide
 (Bonferroni) that of many comparisons none does so by chance more often than one in twenty times.
 Claims that answer one question together, such as which of several methods to trust on one's own
-data, share that error in the same way.
+data, share that error in the same way. Times are measured once a job and decide only where they
+are far apart.
 Runs on stand-in data, with a reduced protocol or on a split that leaks show a tendency and leave
 the claim inconclusive.
 
@@ -37,6 +38,7 @@ from counterpoise.spec.claim import (
     Word,
 )
 from counterpoise.spec.paper import Paper
+from counterpoise.spec.study import EXPERIMENT
 
 if TYPE_CHECKING:
     from counterpoise.plan import Plan
@@ -141,12 +143,13 @@ def judge_trends(paper: Paper, numbers: Numbers) -> dict[str, dict[str, Any]]:
 
 
 def sharing(plan: Plan, paper: Paper) -> int:
-    """How many claims share one error in twenty.
+    """How many comparisons share one error in twenty.
 
-    All of a comparison on one's own data do: they answer one question, which method to trust. A
-    paper's claims are questions of their own.
+    All with equal weights on one's own data do, as in the view of the same: they answer one
+    question, which method to trust. A paper's claims are questions of their own.
     """
-    return len(paper.claims) if paper.id in plan.project.studies else 1
+    studied = paper.id in plan.project.studies
+    return len(paper.experiments[EXPERIMENT].runs) - 1 if studied else 1
 
 
 def make_claims(root: Path, plan: Plan, paper_name: str) -> None:

@@ -15,6 +15,9 @@ from counterpoise.spec.claim import Comparison, Word
 from counterpoise.spec.paper import Mark, Paper
 from counterpoise.wording import plural
 
+TIMES = ("seconds_per_step", "training_seconds")
+"""Costs that are times."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -37,7 +40,7 @@ class Numbers:
     """Printed numbers and ours, by reference ``table/row/column``.
 
     ``resamples`` gives ours with what the items add to their uncertainty; without it, differences
-    are judged over seeds alone. ``shared_by`` is how many claims share one error in twenty.
+    are judged over seeds alone. ``shared_by`` is how many comparisons share one error in twenty.
     """
 
     def __init__(
@@ -98,6 +101,10 @@ class Numbers:
         """Whether a run behind our number has come to a bad end."""
         return str(self.entry(ref)["verdict"]) == "failed"
 
+    def timed(self, ref: str) -> bool:
+        """Whether it is a time."""
+        return self.entry(ref).get("cost") in TIMES
+
     def measurable(self, ref: str) -> bool:
         """Whether this project could have a number of its own there."""
         return bool(self.entry(ref).get("measurable", True))
@@ -122,16 +129,17 @@ def within(difference: float, margin: float) -> bool:
 def in_pairs(one: Measured, other: Measured) -> tuple[Measured, Measured]:
     """Both by the same seeds: a constant predictor's score stands beside each of the other's.
 
-    On resamples of the items it is taken to be what it is on all of them.
+    On resamples of the items it is what it is on all of them, or it has lost them.
     """
 
     def beside(this: Measured, that: Measured) -> Measured:
         if CONSTANT not in this.values:
             return this
         value, draws = this.values[CONSTANT], that.draws
-        if draws is not None:
-            draws = replace(draws, values=np.full_like(draws.values, value))
-        return Measured(dict.fromkeys(that.values, value), draws)
+        seeds = dict.fromkeys(that.values, value)
+        if draws is None or this.lost:
+            return Measured(seeds, lost=this.lost)
+        return Measured(seeds, replace(draws, values=np.full_like(draws.values, value)))
 
     return beside(one, other), beside(other, one)
 
@@ -160,17 +168,14 @@ def beyond(low: float, high: float, bound: float = 0.0) -> Word:
     return "holds" if low > bound else "does not hold" if high < bound else "inconclusive"
 
 
-def near(
-    mean: float, interval: tuple[float, float], strict: tuple[float, float], margin: float
-) -> Word:
+def near(interval: tuple[float, float], strict: tuple[float, float], margin: float) -> Word:
     """Whether a difference is within a margin.
 
-    It is if its interval is; it is not if its mean is not and the strict interval excludes zero.
+    It is if its interval is; it is not if all of the strict interval lies beyond the margin.
     """
     if -margin <= interval[0] and interval[1] <= margin:
         return "holds"
-    clear = strict[0] > 0 or strict[1] < 0
-    return "does not hold" if clear and abs(mean) > margin else "inconclusive"
+    return "does not hold" if strict[0] > margin or strict[1] < -margin else "inconclusive"
 
 
 def combine(words: list[Word]) -> Word:

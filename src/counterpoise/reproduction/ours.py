@@ -136,9 +136,12 @@ class Scores:
         return tuple(t for t in tasks if all(one[t].get(name, 0) is None for one in every))
 
     def constant(self, key: str, task: str, name: str) -> Measured:
-        """The constant predictor's score, which is one for all seeds."""
+        """The constant predictor's score, which is one for all seeds.
+
+        Its AUROC is a half on any items; what they add to another score is not kept.
+        """
         value = self.file(key)["constant"][PART][task][name]
-        return Measured({} if value is None else {CONSTANT: value})
+        return Measured({} if value is None else {CONSTANT: value}, lost=name != "auroc")
 
     def during(self, key: str, task: str, quantity: str, epoch: str | None = None) -> Measured:
         """A quantity of training at an epoch, or the mean over the second half of the epochs."""

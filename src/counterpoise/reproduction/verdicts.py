@@ -113,14 +113,19 @@ def judge(
         return Judgement(None, None, None, margin, "no printed number to compare with")
     difference = ours.mean - float(printed.value)
     runs = repeats or ours.n
+    borrowed = not _spread_over_runs(printed, repeats)
     both = [items, items] if other_items and items is not None else []
-    if not _spread_over_runs(printed, repeats):
+    if borrowed:
         interval = borrowed_interval(ours, float(printed.value), runs, items=both)
     else:
         reference = Sample(float(printed.value), float(printed.spread or 0), runs)
         interval = welch_interval(ours, reference, items=both)
     verdict: Verdict | None
-    verdict, rule = _rule(difference, interval, margin, ours.n, other_items and not both)
+    if borrowed and ours.n >= FEWEST_SEEDS and ours.alike:
+        verdict = "inconclusive"
+        rule = "our runs are all the same, so that their spread tells nothing about the paper's"
+    else:
+        verdict, rule = _rule(difference, interval, margin, ours.n, other_items and not both)
     if marks:
         verdict, rule = None, f"{NO_VERDICT}{', '.join(marks)}"
     elif ours.n >= FEWEST_SEEDS:
