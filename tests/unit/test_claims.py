@@ -30,11 +30,12 @@ from counterpoise.reproduction.claims import (
 )
 from counterpoise.reproduction.evidence import Numbers, in_pairs
 from counterpoise.reproduction.ours import CONSTANT
+from counterpoise.reproduction.timing import work_of
 from counterpoise.reproduction.verdicts import margin_of
 from counterpoise.spec.claim import Claim, ClaimTest
 from counterpoise.spec.paper import Paper, parse_printed
 
-from ..support import ROOT
+from ..support import ROOT, small_cell
 
 Entry = dict[str, Any]
 
@@ -57,12 +58,14 @@ def cell(
     }  # fmt: skip
 
 
-def judged(test: dict[str, Any], shared_by: int = 1, **cells: Entry) -> dict[str, Any]:
+def judged(
+    test: dict[str, Any], shared_by: int = 1, jobs_apart: float = 1.0, **cells: Entry
+) -> dict[str, Any]:
     """Judge a test over cells ``t/row/c``, one a row."""
     made = TypeAdapter(ClaimTest).validate_python(test)
     claim = Claim(id="x", sentence="s", place="p", test=made)
     tables = {"t": {name: {"c": entry} for name, entry in cells.items()}}
-    return judge_claim(claim, Numbers(tables, shared_by=shared_by))
+    return judge_claim(claim, Numbers(tables, shared_by=shared_by, jobs_apart=jobs_apart))
 
 
 def compare(expect: str, right: Any = "t/b/c", **more: Any) -> dict[str, Any]:
@@ -219,7 +222,18 @@ def test_times_of_two_jobs_decide_only_where_they_are_far_apart(factor: float, w
     assert plain["word"] == ("holds" if factor > 1 else "does not hold")
     for side in sides.values():
         side["cost"] = "seconds_per_step"
-    assert judged(test, **sides)["word"] == word
+    assert judged(test, jobs_apart=1.5, **sides)["word"] == word
+
+
+def test_what_cells_do_the_same_work() -> None:
+    """Those of one task do, whichever it is, and those of fixed weights; not with other seeds."""
+    one, other = small_cell(tasks=("left",)), small_cell(tasks=("sum",))
+    assert work_of(one) == work_of(other) is not None
+    assert work_of(one) != work_of(small_cell(tasks=("left",), seeds=(0, 1)))
+    assert work_of(one) != work_of(small_cell(tasks=("left",), batch_size=32))
+    fixed = [small_cell("fixed", options={"weights": {"sum": w}}) for w in (1.0, 2.0)]
+    assert work_of(fixed[0]) == work_of(fixed[1]) is not None
+    assert work_of(small_cell()) is None and work_of(small_cell("rotograd")) is None
 
 
 def test_seeds_are_compared_in_pairs() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,11 @@ from counterpoise.evaluation.measured import Measured
 from counterpoise.files import read_json, read_parquet
 from counterpoise.plan import Plan
 from counterpoise.report.cell_files import CellFiles, missing_of_run
+from counterpoise.reproduction.claims import sharing
 from counterpoise.reproduction.evidence import Numbers, resamples_of
 from counterpoise.reproduction.ours import Scores
 from counterpoise.reproduction.tables import make_entry, planned_entry, tables_of
+from counterpoise.reproduction.timing import jobs_apart
 from counterpoise.spec.names import DELTA_M
 from counterpoise.spec.paper import Column, Paper, Row, Table
 
@@ -51,14 +52,15 @@ class FoundScores(Scores):
         return self._histories[key]
 
 
-def resamples_found(
+def numbers_found(
     root: Path, plan: Plan, paper: Paper, cells: dict[str, CellFiles], tables: dict[str, Any]
-) -> Callable[[str], Measured]:
-    """Our numbers with their resamples, where claims are judged from what exists.
+) -> Numbers:
+    """What claims are held against where they are judged from what exists.
 
     A number whose resamples cannot be read decides nothing: over seeds alone it would say too much.
     """
-    find, numbers = resamples_of(FoundScores(root, plan, cells), paper), Numbers(tables)
+    scores, numbers = FoundScores(root, plan, cells), Numbers(tables)
+    find = resamples_of(scores, paper)
 
     def found(ref: str) -> Measured:
         try:
@@ -70,7 +72,9 @@ def resamples_found(
             return Measured(values, lost=True)
         return known
 
-    return found
+    timed = [one.key for one in plan.cells_of(paper.id) if cells[one.key].record is not None]
+    apart = jobs_apart(scores, timed)
+    return Numbers(tables, found, shared_by=sharing(plan, paper), jobs_apart=apart)
 
 
 def _there(files: CellFiles, found: dict[str, Any] | None) -> dict[str, Any]:

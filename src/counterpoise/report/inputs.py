@@ -15,12 +15,11 @@ from counterpoise.plan import Plan
 from counterpoise.provenance import commit
 from counterpoise.reference import FOLDER, Reference, entries_of, read_references
 from counterpoise.report.cell_files import CellFiles, Notice, read_cell
-from counterpoise.report.incomplete import resamples_found, tables_from_scores
+from counterpoise.report.incomplete import numbers_found, tables_from_scores
 from counterpoise.report.shapes import is_record, read_object
 from counterpoise.report.svg_check import is_drawing
-from counterpoise.reproduction.claims import judge_claim, judge_trends, sharing
+from counterpoise.reproduction.claims import judge_claim, judge_trends
 from counterpoise.reproduction.comparisons import rank_printed
-from counterpoise.reproduction.evidence import Numbers
 from counterpoise.spec.paper import Paper
 from counterpoise.spec.study import OWN
 
@@ -135,8 +134,7 @@ def _paper(root: Path, plan: Plan, made: PaperPlan, cells: dict[str, CellFiles])
         if paper.claims:
             told = "its claims, judged here from the tables that exist"
             notices.append(Notice(told, made.log("claims")))
-        resamples = resamples_found(root, plan, paper, cells, tables)
-        numbers = Numbers(tables, resamples, shared_by=sharing(plan, paper))
+        numbers = numbers_found(root, plan, paper, cells, tables)
         found = [judge_claim(claim, numbers) for claim in paper.claims]
         trends = judge_trends(paper, numbers)
     figures = {}

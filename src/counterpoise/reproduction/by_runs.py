@@ -87,14 +87,9 @@ def _our_comparison(
     if difference.undecided == WITHOUT_SPREAD and not within:
         return "inconclusive", f"{text}, {WITHOUT_SPREAD}"
     if word != "inconclusive" and _as_between_jobs(numbers, comparison):
-        return "inconclusive", f"{text}, but less than {JOBS_APART:g} times, as jobs alike may be"
+        alike = f"jobs of the same work are up to {numbers.jobs_apart:.3g} times apart"
+        return "inconclusive", f"{text}, but {alike}"
     return word, text
-
-
-JOBS_APART = 1.5
-"""How many times as long one of two times must be to decide anything: all seeds of a cell are timed
-in one job, beside whatever else the machine does then (docs/measurements.md has how far jobs of the
-same work are apart)."""
 
 
 def _as_between_jobs(numbers: Numbers, comparison: Comparison) -> bool:
@@ -104,7 +99,7 @@ def _as_between_jobs(numbers: Numbers, comparison: Comparison) -> bool:
     left, right = numbers.ours(comparison.left), numbers.ours(comparison.right)
     assert left is not None and right is not None, "there is a difference"
     one, other = left.sample.mean, comparison.times * right.sample.mean
-    return max(one, other) < JOBS_APART * min(one, other)
+    return max(one, other) <= numbers.jobs_apart * min(one, other)
 
 
 def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word | None, str]:

@@ -28,6 +28,7 @@ from counterpoise.reproduction.by_printed import evidence_of_printed
 from counterpoise.reproduction.by_runs import evidence_of_runs
 from counterpoise.reproduction.evidence import Evidence, Numbers, resamples_of
 from counterpoise.reproduction.ours import Scores
+from counterpoise.reproduction.timing import jobs_apart
 from counterpoise.spec.claim import (
     ChangeTest,
     Claim,
@@ -156,8 +157,13 @@ def make_claims(root: Path, plan: Plan, paper_name: str) -> None:
     """Write the words for all claims of a paper, and for the trends of its figures."""
     made = plan.paper(paper_name)
     tables = read_json(root / made.tables)["tables"]
-    resamples = resamples_of(Scores(root, plan), made.paper)
-    numbers = Numbers(tables, resamples, shared_by=sharing(plan, made.paper))
+    scores = Scores(root, plan)
+    numbers = Numbers(
+        tables,
+        resamples_of(scores, made.paper),
+        shared_by=sharing(plan, made.paper),
+        jobs_apart=jobs_apart(scores, [cell.key for cell in plan.cells_of(paper_name)]),
+    )
     claims = [judge_claim(claim, numbers) for claim in made.paper.claims]
     trends = judge_trends(made.paper, numbers)
     write_sealed(root / made.claims, {"paper": paper_name, "claims": claims, "figures": trends})

@@ -40,7 +40,8 @@ class Numbers:
     """Printed numbers and ours, by reference ``table/row/column``.
 
     ``resamples`` gives ours with what the items add to their uncertainty; without it, differences
-    are judged over seeds alone. ``shared_by`` is how many comparisons share one error in twenty.
+    are judged over seeds alone. ``shared_by`` is how many comparisons share one error in twenty,
+    and ``jobs_apart`` how many times as long one of two times must be to decide anything.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class Numbers:
         *,
         first_hand: bool = False,
         shared_by: int = 1,
+        jobs_apart: float = 1.0,
     ) -> None:
         self._tables, self._resamples, self._first_hand = tables, resamples, first_hand
-        self.shared_by = shared_by
+        self.shared_by, self.jobs_apart = shared_by, jobs_apart
 
     @property
     def first_hand(self) -> Numbers:
