@@ -294,18 +294,6 @@ def settings() -> Iterator[tuple[World, Draw, float]]:
     yield world, mean_over_tasks, world.truth
     world = World("Δm of 5 tasks", seed=0.1, unit=0.8, method=0.5, method_seed=0.15)
     yield world, gain, math.nan  # worked out when its turn comes
-    for world in EQUAL:
-        named = World(f"difference: {world.name}", **_fields(world))
-        yield named, _difference, 0.0
-
-
-def _fields(world: World) -> dict[str, float]:
-    return {k: v for k, v in vars(world).items() if k != "name"}
-
-
-def _difference(world: World, rng: np.random.Generator) -> Measured:
-    one, other = accuracies(world, rng, 2)
-    return difference_of(one, other)
 
 
 def gain_truth(world: World, sets: int = 4000) -> float:
