@@ -11,7 +11,7 @@ import torch
 
 from counterpoise import registry
 from counterpoise.methods._base import Method
-from counterpoise.spec.cell import Cell, ClassWeighted, Component, Schedule
+from counterpoise.spec.cell import ClassWeighted, Component, Schedule
 from counterpoise.training.binary import binary_loss
 from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.modules import Network
@@ -19,7 +19,7 @@ from counterpoise.training.problem import Problem
 from counterpoise.training.replicates import Together, fit_together
 from counterpoise.training.stacks import mapped_loss
 
-from ..support import gone_astray, small_cell, small_problem
+from ..support import gone_astray, hidden, small_cell, small_problem
 
 SEEDS = (0, 1, 2)
 CLOSE = 1e-3
@@ -36,9 +36,14 @@ def made(problem: Problem, folder: Path, seeds: tuple[int, ...] = SEEDS) -> list
     return [Replicate(problem, seed, folder / f"{seed}.state", 1e9) for seed in seeds]
 
 
-def both_ways(cell: Cell, folder: Path) -> tuple[list[Replicate], list[Replicate]]:
-    problem = small_problem(cell)
-    alone, together = made(problem, folder / "alone"), made(problem, folder / "together")
+def both_ways(
+    problems: list[Problem], folder: Path, seeds: tuple[int, ...] = SEEDS
+) -> tuple[list[Replicate], list[Replicate]]:
+    """Replicates of all problems, trained alone and side by side."""
+    alone, together = (
+        [r for n, p in enumerate(problems) for r in made(p, folder / f"{way}{n}", seeds)]
+        for way in ("alone", "together")
+    )
     for replicate in alone:
         replicate.run(lambda _: None, never)
     assert fit_together(together)
@@ -72,7 +77,7 @@ def test_every_method(name: str, tmp_path: Path) -> None:
     Options are tried step by step in tests/contract/test_replicates.py.
     """
     cell = small_cell(name, epochs=1, batch_size=20, learning_rate=0.01, optimizer="sgd")
-    assert_same(*both_ways(cell, tmp_path))
+    assert_same(*both_ways([small_problem(cell)], tmp_path))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
@@ -86,7 +91,7 @@ def test_optimizers_schedules_and_decay(optimizer: str, tmp_path: Path) -> None:
         schedule=Schedule(kind="exponential", factor=0.5),
         loss_normalisation="first_batch",
     )
-    alone, together = both_ways(cell, tmp_path)
+    alone, together = both_ways([small_problem(cell)], tmp_path)
     assert_same(alone, together, 2e-3)
     for one, other in zip(alone, together, strict=True):
         if optimizer != "sgd":  # it counts nothing
@@ -101,15 +106,21 @@ def test_each_problem_has_its_own_task_method_and_rate(tmp_path: Path) -> None:
                    optimizer="sgd", learning_rate=rate)
         for task, weight, rate in (("sum", 1.0, 1e-3), ("density", 2.0, 1e-2))
     ]  # fmt: skip
-    problems = [small_problem(cell) for cell in cells]
-    alone = [r for n, p in enumerate(problems) for r in made(p, tmp_path / f"a{n}", (0, 1))]
-    together = [r for n, p in enumerate(problems) for r in made(p, tmp_path / f"t{n}", (0, 1))]
-    for replicate in alone:
-        replicate.run(lambda _: None, never)
-    assert fit_together(together)
-    Together(together).run(lambda _: None, never)
+    alone, together = both_ways([small_problem(cell) for cell in cells], tmp_path, (0, 1))
     assert_same(alone, together)
     assert alone[0]._tensors()["network.heads.sum.bias"] != 0
+
+
+@pytest.mark.parametrize("others", ["hidden alike", "whole"])
+def test_unknown_labels_teach_nothing_side_by_side(others: str, tmp_path: Path) -> None:
+    """Also where one problem's labels are partly unknown and those of its neighbour are not."""
+    cell = small_cell("gradnorm", epochs=1, optimizer="sgd", learning_rate=1e-3)
+    problems = [small_problem(cell), small_problem(cell)]
+    for problem in problems[:1] if others == "whole" else problems:
+        part = problem.parts["train"]
+        rows = torch.arange(len(part))
+        problem.parts["train"] = hidden(part, {"density": rows % 5 > 0, "left": rows % 3 > 0})
+    assert_same(*both_ways(problems, tmp_path, (0, 1)))
 
 
 def test_one_bad_end_leaves_the_others_alone(tmp_path: Path) -> None:
