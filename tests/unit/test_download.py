@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,6 +226,18 @@ def test_a_stream_without_end_is_cut_off(tmp_path: Path, server: Server) -> None
     assert "longer than published" in error.what
     assert files_in(tmp_path / "raw" / "numbers-0") == ["two.bin"]
     assert server.sent["/endless/one.bin"] < 20_000_000  # what fits into buffers of the sockets
+
+
+def test_of_two_downloads_at_once_one_waits_for_the_other(tmp_path: Path, server: Server) -> None:
+    """They would write the same parts; the second finds what the first has brought."""
+    mirror = server.serve("a", contents())
+    for page in server.pages.values():
+        page.rate = 20_000
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(fetch, tmp_path, None, (mirror,)) for _ in range(2)]
+    for done in both:
+        check_complete(done.result())
+    assert sorted(server.asked) == ["/a/one.bin", "/a/two.bin"]
 
 
 def test_when_no_mirror_helps_each_is_told_with_its_reason(tmp_path: Path, server: Server) -> None:
