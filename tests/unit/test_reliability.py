@@ -7,7 +7,6 @@ import pytest
 
 from counterpoise.evaluation.joint import diagram, findings
 from counterpoise.metrics import CALIBRATION_BINS, reliability
-from counterpoise.report.numbers import value_text
 from counterpoise.reproduction.drawings.reliability import pool, with_intervals
 
 
@@ -42,8 +41,3 @@ def test_intervals_are_of_the_labels_of_one_seed_and_hold_the_share() -> None:
 
 def test_without_labels_there_are_no_bins() -> None:
     assert with_intervals(pool([]), 1).shape == (0, 5)
-
-
-def test_four_digits_of_an_option_stand_together() -> None:
-    assert value_text(2020) == "2020"
-    assert value_text([60000, 512]) == "60\N{NARROW NO-BREAK SPACE}000, 512"
