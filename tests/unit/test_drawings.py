@@ -10,23 +10,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from counterpoise.datasets import toy
+from counterpoise.evaluation.localised import SCORES
 from counterpoise.files import read_json, sha256_file, write_json
 from counterpoise.layout import RunPlan
 from counterpoise.plan import load_plan
 from counterpoise.reproduction import figures
-from counterpoise.reproduction.drawings import bars, courses, history
+from counterpoise.reproduction.drawings import (
+    bars,
+    courses,
+    decision,
+    history,
+    localisation,
+    saliency,
+    trajectories,
+)
 from counterpoise.reproduction.drawings._maps import maps_of, show_map, show_overlay, show_scale
 from counterpoise.reproduction.drawings.bars import _number
 from counterpoise.reproduction.figures import _describe
 from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import COLOURS, house_style, line_style, to_svg
+from counterpoise.spec.explanation import Explanation
 from counterpoise.spec.figure import (
     BarsFigure,
     CoursesFigure,
+    DecisionFigure,
     Figure,
     HistoryFigure,
     Line,
+    LocalisationFigure,
+    SaliencyFigure,
     SchematicFigure,
+    TrajectoriesFigure,
 )
 from counterpoise.spec.paper import Paper, Table
 
@@ -171,6 +186,15 @@ def test_bars_of_a_table_without_any_number_are_empty(tmp_path: Path) -> None:
 # Courses over epochs -------------------------------------------------------------------------
 
 
+def planned_run(*tasks: str) -> tuple[Any, Any]:
+    """A plan of one run of one network, whose files lie in the root, and its paper."""
+    run = RunPlan("p", "e", "r", dict.fromkeys(tasks, "cell/1"), None, (), False, False)
+    training = SimpleNamespace(file=str, data=SimpleNamespace(folder="."))
+    plan = SimpleNamespace(trainings={"cell/1": training}, runs={("p", "e", "r"): run})
+    experiment = SimpleNamespace(runs={"r": SimpleNamespace(label="R")})
+    return plan, SimpleNamespace(id="p", experiments={"e": experiment})
+
+
 def keep_history(path: Path, tasks: tuple[str, ...], values: list[float]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -186,16 +210,11 @@ def keep_history(path: Path, tasks: tuple[str, ...], values: list[float]) -> Non
 def test_an_epoch_without_a_number_is_no_row(tmp_path: Path) -> None:
     """NaN is no JSON, so that the figure would not be written at all."""
     keep_history(tmp_path / "history.parquet", ("a",), [2.0, float("nan"), 1.0])
-    run = RunPlan("p", "e", "r", {"a": "cell/1"}, None, (), False, False)
-    plan: Any = SimpleNamespace(
-        trainings={"cell/1": SimpleNamespace(file=lambda name: name)}, runs={("p", "e", "r"): run}
-    )
     content = CoursesFigure(
         kind="courses", lines=(Line(experiment="e", run="r", label="R"),), quantity="training_loss"
     )
-    paper: Any = SimpleNamespace(id="p")
     with house_style("courses"):
-        _, data = courses.draw(tmp_path, plan, paper, content)
+        _, data = courses.draw(tmp_path, *planned_run("a"), content)
     assert [(row["epoch"], row["mean"]) for row in data] == [(1, 2.0), (3, 1.0)]
 
 
@@ -216,3 +235,136 @@ def test_networks_of_a_task_each_may_come_first(config_copy: Path) -> None:
         _, data = history.draw(config_copy, plan, plan.papers["rotograd"].paper, content)
     drawn = pd.DataFrame(data).groupby("run")["task"].nunique()
     assert drawn.tolist() == [5, 5]
+
+
+# Values of drawings --------------------------------------------------------------------------
+
+
+def explained(spec: Explanation | SimpleNamespace, *names: str) -> tuple[Any, Any]:
+    """A plan of explanations, whose files have their names, and its paper."""
+    made = SimpleNamespace(explanation="{}.parquet".format, explanation_digests=names)
+    plan = SimpleNamespace(papers={"p": made})
+    return plan, SimpleNamespace(id="p", explanations=dict.fromkeys((*names, "unplanned"), spec))
+
+
+def test_decisions_stand_where_their_points_lie(tmp_path: Path) -> None:
+    """Those of the first seed: outputs that grow to the right, and for the negation upwards."""
+    side = np.linspace(-1, 1, toy.GRID)
+    x, y = (values.ravel() for values in np.meshgrid(side, side))
+    outputs = ["output.label.0", "output.negated.0"]
+    plane = pd.DataFrame({outputs[0]: x, outputs[1]: y}).assign(part="test", point=0)
+    held = pd.DataFrame(
+        {"part": "validation", "point": [5, 4, 3, 2], outputs[0]: [-1, 1, 1, 1],
+         outputs[1]: [1, 1, -1, -1], "target.label": [0, 1, 1, 0], "target.negated": [1, 0, 0, 1]}
+    )  # fmt: skip
+    first = pd.concat([plane, held]).assign(seed=0)
+    other = first.assign(seed=1, **{name: -first[name] for name in outputs})
+    pd.concat([other, first]).to_parquet(tmp_path / "predictions.parquet")
+    points = pd.DataFrame({"x": range(6), "y": range(0, 60, 10)})
+    points.to_parquet(tmp_path / "points.parquet")
+    content = DecisionFigure(kind="decision", experiment="e", runs=("r",))
+    with house_style("decision"):
+        canvas, data = decision.draw(tmp_path, *planned_run("label", "negated"), content)
+    assert [(row["run"], row["task"], row["validation accuracy"]) for row in data] == [
+        ("R", "label", 0.75), ("R", "negation", 0.5),
+    ]  # fmt: skip
+    label, negation = canvas.axes[:2]
+    grown = 1 / (1 + np.exp(-side))
+    for axis, expected in ((label, grown[None]), (negation, grown[:, None])):
+        (image,) = axis.images
+        assert image.origin == "lower"
+        np.testing.assert_allclose(image.get_array(), np.broadcast_to(expected, (toy.GRID,) * 2))
+    marked = {"o": [[5, 50]], "x": [[4, 40]]}, {"o": [[4, 40]], "x": [[5, 50]]}
+    for axis, expected in zip((label, negation), marked, strict=True):
+        drawn = {line.get_marker(): line.get_xydata().tolist() for line in axis.lines}
+        assert drawn == expected, "of those of each target every fourth"
+
+
+def test_trajectories_lead_from_the_first_output_to_the_last(tmp_path: Path) -> None:
+    """Two seeds, one the other backwards; losses by hand: 6 - 3 - 3, and 10.303 at the origin."""
+    paths = {"first": [(0, 0), (1, 0.5), (1.5, 1.5)], "second": [(0, 0), (-1, 0.25), (-1.5, 0)]}
+    rows = [
+        (seed, epoch, "output", f"{task}/{place}", value)
+        for task, path in paths.items()
+        for seed, order in ((0, path), (1, path[::-1]))
+        for epoch, point in enumerate(order)
+        for place, value in enumerate(point)
+    ]
+    rows.append((0, 3, "weight", "first", 7.0))
+    names = ["seed", "epoch", "quantity", "task", "value"]
+    pd.DataFrame(rows[::-1], columns=names).to_parquet(tmp_path / "history.parquet")
+    content = TrajectoriesFigure(kind="trajectories", experiment="e", runs=("r",))
+    with house_style("trajectories"):
+        canvas, data = trajectories.draw(tmp_path, *planned_run("first", "second"), content)
+    assert [tuple(row.values()) for row in data] == [
+        ("R", "optimum at (1.5, 1.5)", 0, "(0.00, 0.00)", "(1.50, 1.50)", 0.0),
+        ("R", "optimum at (1.5, 1.5)", 1, "(1.50, 1.50)", "(0.00, 0.00)", 10.303),
+        ("R", "optimum at (-1.5, -1.5)", 0, "(0.00, 0.00)", "(-1.50, 0.00)", 5.152),
+        ("R", "optimum at (-1.5, -1.5)", 1, "(-1.50, 0.00)", "(0.00, 0.00)", 10.303),
+    ]
+    for axis, optimum, path in zip(canvas.axes, (1.5, -1.5), paths.values(), strict=True):
+        star, *drawn = ([tuple(point) for point in line.get_xydata()] for line in axis.lines)
+        assert star == [(optimum, optimum)]
+        assert drawn == [path, path[-1:], path[::-1], path[:1]]
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["optimum", "R"]
+
+
+def test_localisation_is_the_mean_of_each_map(tmp_path: Path) -> None:
+    """Of three pictures; two untrained networks; and an explanation that the tier does not plan."""
+    found = {
+        ("grad_cam", 0): [1, 0, 1], ("centre", 0): [0, 0, 1], ("random", 0): [0, 0, 0],
+        ("untrained/grad_cam", 0): [1, 0, 0], ("untrained/grad_cam", 1): [0, 0, 0],
+    }  # fmt: skip
+    frames = [
+        pd.DataFrame(
+            {"seed": 0, "draw": draw, "way": way, "task": ["mass", "mass", "nodule"],
+             "item": range(3), "patient": range(3),
+             **{score: np.array(hits) / (1 + place) for place, score in enumerate(SCORES)}}
+        )
+        for (way, draw), hits in found.items()
+    ]  # fmt: skip
+    pd.concat(frames).to_parquet(tmp_path / "maps.parquet")
+    spec = Explanation(experiment="e", run="r", label="N", tasks=("mass",), ways=("grad_cam",))
+    content = LocalisationFigure(kind="localisation", explanations=("unplanned", "maps"))
+    with house_style("localisation"):
+        canvas, data = localisation.draw(tmp_path, *explained(spec, "maps"), content)
+    rows = {(row["map"], row["finding"], row["score"]): row for row in data}
+    means = {"Grad-CAM": 2 / 3, "centre of the picture": 1 / 3, "random map": 0,
+             "Grad-CAM, untrained": 1 / 6}  # fmt: skip
+    for shown, mean in means.items():
+        for place, score in enumerate(SCORES):
+            row = rows[shown, "all", score]
+            assert row["network"] == "N" and row["mean"] == round(mean / (1 + place), 4)
+            beyond = round((mean - 1 / 3) / (1 + place), 4)
+            assert row.get("above the centre", 0) == beyond
+    by_finding = {key[:2]: row["mean"] for key, row in rows.items() if key[1] != "all"}
+    assert by_finding == {
+        ("Grad-CAM", "mass"): 0.5, ("Grad-CAM", "nodule"): 1, ("random map", "mass"): 0,
+        ("centre of the picture", "mass"): 0, ("centre of the picture", "nodule"): 1,
+        ("random map", "nodule"): 0,
+    }  # fmt: skip
+    pointing, energy, _ = canvas.axes
+    assert [text.get_text() for text in pointing.get_yticklabels()] == ["N", *list(means)[:3]]
+    for axis, share in ((pointing, 1), (energy, 2)):
+        drawn = [line.get_xydata()[0] for line in axis.lines if line.get_marker() != "None"]
+        assert [round(x * share, 4) for x, _ in drawn] == [0.6667, 0.1667, 0.3333, 0.0]
+        assert [round(y) for _, y in drawn] == [1, 1, 2, 3]
+
+
+def test_shares_of_a_saliency_map_are_of_its_region(tmp_path: Path) -> None:
+    """Three quarters in nine pixels of 64, and an empty map."""
+    inside, outside = (3, 4), (7, 0)
+    assert REGION[inside] and not REGION[outside]
+    pointed = np.zeros((8, 8))
+    pointed[inside], pointed[outside] = 3, 1
+    arrays = {"picture": np.eye(8), "mask": REGION, "grad_cam": pointed, "shap": 0 * pointed}
+    np.savez(tmp_path / "maps.npz", **{f"mass/{name}": array for name, array in arrays.items()})
+    spec = SimpleNamespace(ways=("grad_cam", "shap"))
+    content = SaliencyFigure(kind="saliency", explanation="maps", task="mass")
+    with house_style("saliency"):
+        canvas, data = saliency.draw(tmp_path, *explained(spec, "maps"), content)
+    titles = [axis.get_title(loc="left") for axis in canvas.axes[:3]]
+    assert titles == ["picture, region outlined", "Grad-CAM", "SHAP"]
+    assert [tuple(row.values()) for row in data] == [
+        ("Grad-CAM", 0.75, 9 / 64), ("SHAP", None, 9 / 64),
+    ]  # fmt: skip
