@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from counterpoise import registry
 from counterpoise.spec.cell import Candidate, Cell, Component, Protocol
-from counterpoise.training import engine, replicates, siblings
+from counterpoise.training import engine, prefetch, replicates, siblings
 from counterpoise.training import job as training_job
 from counterpoise.training.engine import Interrupted, Replicate
 from counterpoise.training.job import Job, train
@@ -152,7 +152,7 @@ def variants(name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 def test_points_of_any_grid_learn_beside_each_other_what_each_learns_alone(
     name: str, options: dict[str, Any], others: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A method's real options change no form of its decisions, or the points train apart."""
+    """As one model: a method's real options change no form of its decisions."""
     rest: dict[str, Any] = {"epochs": 1, "batch_size": 20, "learning_rate": 1e-3}
     cells = [small_cell(name, options=each, optimizer="sgd", **rest) for each in (options, others)]
     assert cells[0].is_sibling_of(cells[1])
@@ -162,8 +162,7 @@ def test_points_of_any_grid_learn_beside_each_other_what_each_learns_alone(
         ]
         for way in ("alone", "together")
     }
-    if not fit_together(made["together"]):
-        return
+    assert fit_together(made["together"])
     Together(made["together"]).run(lambda _: None, lambda: False)
     for one, other in zip(made["alone"], made["together"], strict=True):
         one.run(lambda _: None, lambda: False)
@@ -258,6 +257,16 @@ def test_one_that_cannot_be_mapped_trains_alone(tmp_path: Path, split_file: Path
     assert ways(first) == {(4, False, "finished")}
     assert folders == [], "of one that is asked and does not fit"
     assert ways(other) == {(2, False, "finished")}, "by its own job, with its own seeds"
+
+
+def test_where_inputs_stay_on_the_host_no_sibling_is_taken(
+    tmp_path: Path, split_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seeds of the job itself still train side by side."""
+    monkeypatch.setattr(prefetch, "fits", lambda *_: False)
+    first, other, _ = grid(tmp_path, split_file, epochs=1)
+    train(first, "cpu", replicates="together", siblings=lambda: [other])
+    assert ways(first) == {(2, False, "finished")} and not other.work.exists()
 
 
 @pytest.mark.parametrize("goes_on", ["the same job", "a sibling's job", "each alone"])
