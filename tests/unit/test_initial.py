@@ -196,6 +196,13 @@ def test_a_network_without_published_weights_cannot_start_from_imagenet(checkout
     assert f"thoracic.yaml:{line}" in told
 
 
+def test_published_weights_must_be_listed(checkout: Path) -> None:
+    line = with_protocol(checkout, "{initial: {kind: imagenet}}")
+    edit(checkout / "config/weights.yaml", "  resnet18:\n", "  resnet81:\n")
+    told = str(error_of(lambda: plan_of(checkout)))
+    assert f"thoracic.yaml:{line}: config/weights.yaml has no weights 'resnet18'" in told
+
+
 def test_a_tiers_network_must_have_the_frozen_stages(checkout: Path) -> None:
     with_protocol(checkout, "{frozen: [layer1]}")
     path = checkout / TIERS

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from counterpoise import registry
+from counterpoise.checks.catalogue import check_entry
 from counterpoise.errors import UserError
+from counterpoise.methods._base import Method
 from counterpoise.project import load_project
 from counterpoise.skeleton import new_dataset, new_study
+from counterpoise.spec.load import Document
 
 from ..support import edit, error_of
 
@@ -105,6 +109,22 @@ MISTAKES = {
         ROTOGRAD, "{kind: roc, experiment: chest, runs: [uniform, rotograd, single_task]}",
         "{kind: reliability, lines: [{experiment: chest, run: single_task}]}",
         "is of one network; single-task networks are many", "all tasks"),
+    "spread of one task": (
+        "papers/imbalance.yaml", "task: all, history: norm_spread, better: lower}",
+        "task: mass, history: norm_spread, better: lower}", "is for all tasks, not for 'mass'",
+        "`task: all`"),
+    "gain of another predictor": (
+        "papers/imbalance.yaml", "metric: delta_m, percent: true",
+        "metric: delta_m, predictor: constant, percent: true",
+        "delta_m is for networks, not for other predictors", "leave it out"),
+    "search of single-task networks": (
+        ROTOGRAD, "{method: single_task, label: single task}",
+        "{method: single_task, label: single task, search: {grid: {alpha: [1.0]}}}",
+        "single_task has nothing to search", ""),
+    "explanation of single-task networks": (
+        ROTOGRAD, "tables:\n",
+        "explanations: {ours: {experiment: chest, run: single_task, tasks: [mass]}}\ntables:\n",
+        "an explanation is of one network, and single-task runs have several", "all tasks"),
     "tier that another is like": (TIERS, "like: sample\n", "like: sampel\n",
                                   "no tier 'sampel'", "did you mean 'sample'?"),
     "tier that is taken": (TIERS, "  smoke:\n", "  own:\n", "tier 'own' is reserved for comparisons",
@@ -135,6 +155,24 @@ def test_one_mistake_gives_one_message(config_copy: Path, name: str) -> None:
     assert place == str(path)
     # A claim's cells are told with the line of its `test:`, a little above.
     assert line - 3 <= int(told) <= line if "claim" in name else int(told) == line
+
+
+@pytest.mark.parametrize(
+    ("given", "lacks"),
+    [
+        ({}, "`label` and no `signal`"),
+        ({"label": "bare"}, "`signal`"),
+        ({"signal": "z"}, "`label`"),
+    ],
+)
+def test_a_method_needs_a_label_and_a_signal(
+    given: dict[str, str], lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "method", lambda name: type("Bare", (Method,), given))
+    document = Document(Path("paper.yaml"), {}, {})
+    (error,) = check_entry("methods", "gradnorm", {}, document, ("runs", "bare"))
+    assert error.what == f"method 'gradnorm' has no {lacks}"
+    assert error.where.endswith("methods/gradnorm.py") and "in the class" in error.remedy
 
 
 @pytest.mark.parametrize(
