@@ -98,6 +98,7 @@ def test_a_folder_inside_of_a_checkout_will_do(run, config_copy: Path) -> None:
         (["plan", "--tier", "dmo"], ["unknown tier 'dmo'", "did you mean 'demo'?"]),
         (["download", "mnits"], ["unknown source 'mnits'", "did you mean 'mnist'?"]),
         (["train", "no/cell", "--tier", "smoke"], ["has no cell no/cell", "what to do"]),
+        (["train", "a/b", "--replicates", "both"], ["'both'", "auto, together or alone"]),
         (["evaluate", "no/cell", "--tier", "smoke"], ["has no cell no/cell"]),
         (["split", "000000000000"], ["000000000000", "folder in data/prepared"]),
         (["download", "mnist", "--mirror", "~nobody-has-this-name/x"], ["no such folder"]),

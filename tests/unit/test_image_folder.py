@@ -162,6 +162,20 @@ def test_a_wrong_table_is_named_with_its_line(folder: Path, kind: str) -> None:
     assert not list((folder.parent).glob("out/*"))
 
 
+def test_a_rule_that_leaves_no_row_is_told(folder: Path) -> None:
+    error = error_of(lambda: made(folder, only={"view": "LL"}))
+    assert error.what == "no row is left" and error.where == str(folder / "labels.csv")
+    assert "`only`" in error.remedy
+
+
+def test_a_part_of_another_name_is_told_with_its_line(folder: Path) -> None:
+    table = folder / "labels.csv"
+    edit(table, "view", "part")
+    error = error_of(lambda: made(folder, split="column"))
+    assert error.what == "'PA' is not a part" and error.where == f"{table}:2"
+    assert "train, validation or test" in error.remedy
+
+
 def test_a_copy_of_the_table_is_not_to_be_edited(folder: Path) -> None:
     """Its results would be those of another table than their digest says."""
     made(folder)
@@ -431,9 +445,8 @@ def test_a_wrong_study_is_named_with_its_line(
     assert old in text
     path.write_text(text.replace(old, new, 1))
     line = 1 + next(n for n, one in enumerate(path.read_text().splitlines()) if new in one)
-    with pytest.raises(Exception) as caught:
-        load_project(config_copy)
-    assert what in str(caught.value) and f"our.yaml:{line}" in str(caught.value)
+    told = str(error_of(lambda: load_project(config_copy)))
+    assert what in told and f"our.yaml:{line}" in told
 
 
 def test_a_study_may_not_have_the_name_of_a_paper(config_copy: Path) -> None:
