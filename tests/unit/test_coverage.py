@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from ..support import ROOT
 
@@ -42,12 +44,28 @@ def check(module: ModuleType, world: object, draw: object, truth: float, sets: i
 
 
 SMALL = 300
+worlds = pytest.mark.parametrize(
+    "name", ["chance of seed and item dominates", "patients of four images"]
+)
 
 
-@pytest.mark.parametrize("name", ["chance of seed and item dominates", "patients of four images"])
+@worlds
 def test_intervals_hold_the_truth_as_often_as_they_say(intervals: ModuleType, name: str) -> None:
     world = next(world for world in intervals.WORLDS if world.name == name)
     check(intervals, world, intervals._one, world.truth, SMALL)
+
+
+@worlds
+def test_intervals_are_no_wider_than_they_must_be(intervals: ModuleType, name: str) -> None:
+    """So few sets cannot show it by their hits: how often each width misses a normal mean can."""
+    world = next(world for world in intervals.WORLDS if world.name == name)
+    draws = np.random.default_rng(0)
+    sets = [intervals._one(world, draws) for _ in range(SMALL)]
+    for seeds in intervals.SEEDS:
+        shown = [intervals.first(one, seeds) for one in sets]
+        error = math.sqrt(np.mean([(one.sample.mean - world.truth) ** 2 for one in shown]))
+        halves = np.array([(high - low) / 2 for low, high in (one.interval() for one in shown)])
+        assert 0.03 < 2 * ndtr(-halves / error).mean() < 0.07, seeds
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9, 0.95])
