@@ -10,7 +10,7 @@
     const target = name && document.getElementById(name);
     if (!target) return;
     const claim = target.closest("[data-word]");
-    if (claim && claim.hidden) show("");
+    if (claim && claim.hidden) show(claim.closest(".paper"), "");
     let folded = false;
     for (let node = target; node; node = node.parentElement) {
       if (node.tagName === "DETAILS" && !node.open) { node.open = true; folded = true; }
@@ -18,10 +18,10 @@
     if (folded || claim) target.scrollIntoView();
   };
 
-  // Show the claims with one word.
-  const show = (word) => {
-    all("article[data-word]").forEach((a) => { a.hidden = Boolean(word) && a.dataset.word !== word; });
-    all(".filter button").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.word === word)));
+  // Show the claims of a paper with one word.
+  const show = (paper, word) => {
+    all("article[data-word]", paper).forEach((a) => { a.hidden = Boolean(word) && a.dataset.word !== word; });
+    all(".filter button", paper).forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.word === word)));
   };
   all(".filter").forEach((group) => {
     group.hidden = false;
@@ -29,7 +29,7 @@
       const button = event.target.closest("button");
       if (!button) return;
       const before = group.getBoundingClientRect().top;
-      show(button.dataset.word);
+      show(group.closest(".paper"), button.dataset.word);
       scrollBy(0, group.getBoundingClientRect().top - before);
     });
   });
