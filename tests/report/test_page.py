@@ -70,7 +70,8 @@ def test_a_deep_link_unfolds_what_it_points_to(visit: Any) -> None:
 def test_claims_of_a_paper_can_be_filtered_by_word(visit: Any) -> None:
     page = visit()
     assert page.locator("article[data-word]").count() >= 40
-    first, other = page.locator(".paper:has(.filter)").all()[:2]
+    first = page.locator('.paper:has(.filter [data-word="does not hold"])').first
+    other = page.locator(".paper:has(.filter)").last
     everything = [paper.locator("article[data-word]").count() for paper in (first, other)]
     first.locator('.filter button[data-word="does not hold"]').click()
     shown = first.locator("article[data-word]:visible")
@@ -219,14 +220,38 @@ def test_tables_sort_by_a_column_and_go_back(visit: Any) -> None:
 
 
 def a_table(browser: Any, kind: str, heads: str, rows: str) -> Any:
-    """A page with nothing but a table, and the report's script."""
+    """A page with nothing but a table, and the report's script and style."""
     page = browser.new_page()
     page.set_content(
-        f"""<details class="toc"></details><table class="{kind}">
-        <thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"""
+        f"""<details class="toc"></details><div class="scroll"><table class="{kind}">
+        <thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"""
     )
     page.add_script_tag(content=(ASSETS / "report.js").read_text(encoding="utf-8"))
+    page.add_style_tag(content=(ASSETS / "report.css").read_text(encoding="utf-8"))
     return page
+
+
+def test_a_printed_table_has_its_headings_on_every_page(browser: Any) -> None:
+    rows = "".join(f"<tr><th>row {n}</th><td>{n}</td></tr>" for n in range(200))
+    page = a_table(browser, "data sortable", "<th>what</th><th>score</th>", rows)
+    sheets = PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True))).pages
+    assert len(sheets) > 1
+    assert all("score" in sheet.extract_text() for sheet in sheets)
+    page.close()
+
+
+@pytest.mark.parametrize("kind", ["data", "results"])
+def test_names_of_rows_stay_in_view_on_a_telephone(browser: Any, kind: str) -> None:
+    cells = "".join(f"<td>{n}.000</td>" for n in range(40))
+    page = a_table(browser, kind, "<th></th>" + "<th>score</th>" * 40,
+                   f'<tr><th class="name" scope="row">DB-MTL</th>{cells}</tr>')  # fmt: skip
+    page.set_viewport_size({"width": 390, "height": 800})
+    name = page.locator("tbody th")
+    before = name.bounding_box()
+    page.locator(".scroll").evaluate("e => e.scrollTo(400, 0)")
+    assert page.locator("td").first.bounding_box()["x"] < 0
+    assert name.bounding_box() == before and before["width"] < 390 / 2
+    page.close()
 
 
 def test_cells_with_a_unit_of_their_own_sort_by_what_they_say(browser: Any) -> None:
