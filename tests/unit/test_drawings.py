@@ -128,9 +128,11 @@ def test_a_kill_does_not_leave_a_figure_without_its_numbers(
     plan: Any = SimpleNamespace(
         paper=lambda name: made, cells_of_figure=lambda paper, name: [], runs={}
     )
-    monkeypatch.setattr(bars, "draw", lambda *_: (grid(1, 1, 2.0, 2.0)[0], [{"a": 1}]))
+    monkeypatch.setattr(bars, "draw", lambda *_: (grid(1, 1, 2.0, 2.0)[0], [{"run": 1, "a": 2}]))
     figures.make_figure(tmp_path, plan, "p", "f")
-    assert read_json(tmp_path / "f.json")["svg"] == sha256_file(tmp_path / "f.svg")
+    behind = read_json(tmp_path / "f.json")
+    assert behind["svg"] == sha256_file(tmp_path / "f.svg")
+    assert behind["columns"] == ["run", "a"], "in their order, which the rows lose"
     (tmp_path / "f.svg").unlink()
 
     def killed(path: Path, value: dict[str, Any]) -> None:

@@ -305,7 +305,8 @@ def test_a_view_that_cannot_be_read_is_named(config_copy: Path) -> None:
     folder = config_copy / plan.papers["rotograd"].views
     for name in ("reduced-gains", "reduced-equal", "reduced-weights"):
         write_text(folder / f"{name}.svg", "<svg></svg>")
-        write_json(folder / f"{name}.json", {"data": [], "marks": [], "kind": "gains"})
+        behind = {"columns": [], "data": [], "marks": [], "kind": "gains"}
+        write_json(folder / f"{name}.json", behind)
     write_text(folder / "reduced-equal.json", "{")
     (folder / "reduced-weights.svg").unlink()
     files = read_inputs(config_copy, plan).papers["rotograd"]

@@ -80,15 +80,16 @@ def _lacks(drawn: FigureFiles) -> str:
 
 def with_drawing(view: FigureView, drawn: FigureFiles, marks: list[str]) -> FigureView:
     """A figure with its drawing and the numbers behind it."""
-    columns = tuple(dict.fromkeys(key for row in drawn.data for key in row))
     return replace(
         view,
         # Ours, read from the plan's own path and checked to hold nothing but a drawing.
         svg=Markup(drawn.svg.strip()),
         width=_width(drawn.svg),
         marks=tuple(mark(key) for key in marks),
-        columns=columns,
-        rows=tuple(tuple(_cell(row.get(key)) for key in columns) for row in drawn.data[:MOST_ROWS]),
+        columns=tuple(drawn.columns),
+        rows=tuple(
+            tuple(_cell(row.get(key)) for key in drawn.columns) for row in drawn.data[:MOST_ROWS]
+        ),
         total=len(drawn.data),
     )
 

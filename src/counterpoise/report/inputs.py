@@ -26,9 +26,10 @@ from counterpoise.spec.study import OWN
 
 @dataclass(frozen=True)
 class FigureFiles:
-    """A figure as drawn."""
+    """A figure as drawn, with the names of its data's columns in their order."""
 
     svg: str
+    columns: list[str]
     data: list[dict[str, Any]]
     marks: list[str]
 
@@ -178,7 +179,8 @@ def _drawn(path: Path) -> tuple[FigureFiles, dict[str, Any]] | None:
     behind = read_object(path.with_suffix(".json"))
     try:
         svg = path.read_text(encoding="utf-8")
-        figure = FigureFiles(svg, list(behind["data"]), list(behind["marks"]))
+        lists = (list(behind[name]) for name in ("columns", "data", "marks"))
+        figure = FigureFiles(svg, *lists)
     except (OSError, UnicodeDecodeError, KeyError, TypeError):
         return None
     return (figure, behind) if is_drawing(svg) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoise.errors import UserError, nearest
 from counterpoise.files import atomic, sha256_file, write_sealed
 from counterpoise.reproduction import drawings
+from counterpoise.reproduction.panels import columns_of
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.spec.figure import Figure
 from counterpoise.wording import plural
@@ -51,5 +52,11 @@ def make_figure(root: Path, plan: Plan, paper_name: str, name: str) -> None:
     with atomic(path) as temporary:
         temporary.write_text(svg, encoding="utf-8", newline="\n")
         # The picture comes last: it alone is asked for, so that a kill must not leave it alone.
-        behind = {"data": data, "cells": keys, "marks": sorted(marks)}
-        write_sealed(path.with_suffix(".json"), {**behind, "svg": sha256_file(temporary)})
+        behind = {
+            "svg": sha256_file(temporary),
+            "columns": columns_of(data),
+            "data": data,
+            "cells": keys,
+            "marks": sorted(marks),
+        }
+        write_sealed(path.with_suffix(".json"), behind)

@@ -69,6 +69,11 @@ def band(
     ]
 
 
+def columns_of(data: list[dict[str, Any]]) -> list[str]:
+    """Names of the columns of a figure's data in the order of its rows, which JSON does not keep."""
+    return list(dict.fromkeys(name for row in data for name in row))
+
+
 def legend_below(canvas: Canvas, axis: Axes, most: int = 3, size: float | None = None) -> None:
     """A legend of what one panel shows, below all panels, with so many names in a row at most."""
     handles, labels = axis.get_legend_handles_labels()

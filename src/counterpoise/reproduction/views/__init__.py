@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterpoise.files import make_folder, sha256_file, unwritable, write_sealed, write_text
+from counterpoise.reproduction.panels import columns_of
 from counterpoise.reproduction.style import house_style, to_svg
 from counterpoise.reproduction.views import (
     conflict,
@@ -91,6 +92,7 @@ def _write_views(folder: Path, paper: str, experiment: str, facts: Facts) -> Non
                 "of": facts.title,
                 "ran": facts.ran,
                 "note": drawn.note,
+                "columns": columns_of(drawn.data),
                 "data": drawn.data,
                 "marks": facts.marks,
                 "cells": sorted({key for run in facts.runs for key in run.cells}),
