@@ -33,6 +33,7 @@ def _environment() -> Environment:
     found = environment(FOLDER / "templates", html=True)
     found.filters |= {
         "prose": text.prose,
+        "quoted": text.quoted,
         "label": text.label,
         "count": count,
         "plural": plural,

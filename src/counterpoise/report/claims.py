@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,10 @@ from markupsafe import Markup
 
 from counterpoise.reference import Reference
 from counterpoise.report.legend import CLAIMS, Term, mark
-from counterpoise.report.numbers import MINUS
 from counterpoise.report.text import NOTHING, anchor, first_sentence, linked_refs, row_name
 from counterpoise.reproduction.claims import ARGUMENT, PRINTED, tendency
 from counterpoise.spec.claim import ChangeTest, Claim, CompareTest, TrendTest
 from counterpoise.spec.paper import Paper
-
-_SIGN = re.compile(r"(?<![\w./-])-(?=\.?\d)")
-"""A minus before a number; a hyphen within a name has a letter before it."""
 
 SETTLED = (ARGUMENT, PRINTED)
 """Bases that need no run of ours."""
@@ -90,7 +85,7 @@ class CellLinks:
 
     def link(self, text: str) -> Markup:
         """Text with its references as links."""
-        return linked_refs(_SIGN.sub(MINUS, text), self.resolve)
+        return linked_refs(text, self.resolve)
 
 
 def claim_views(

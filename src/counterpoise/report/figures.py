@@ -11,7 +11,7 @@ from markupsafe import Markup
 from counterpoise.layout import PaperPlan
 from counterpoise.report.inputs import FigureFiles, PaperFiles
 from counterpoise.report.legend import Term, mark
-from counterpoise.report.numbers import count, significant
+from counterpoise.report.numbers import count, significant, signs
 from counterpoise.report.text import NOTHING, anchor
 from counterpoise.spec.figure import BarsFigure, Figure, SchematicFigure, UnavailableFigure
 
@@ -126,4 +126,4 @@ def _cell(value: Any) -> str:
         return "\N{EN DASH}"
     if isinstance(value, float):
         return significant(value)
-    return count(value) if isinstance(value, int) else str(value)
+    return count(value) if isinstance(value, int) else signs(str(value))

@@ -9,6 +9,8 @@ from typing import Any
 from counterpoise.spec.paper import parse_printed
 
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+_SIGN = re.compile(r"(?<![\w./-])(?<!\w\[)-(?=\.?\d)")
+"""A minus before a number; a hyphen within a name has a letter before it, an index a bracket."""
 MOST_DECIMALS = 6
 FIVE_DIGITS = 10_000
 
@@ -55,6 +57,11 @@ def significant(value: float | None, digits: int = 4) -> str:
     if -5 <= magnitude < 9:
         return fixed(value, max(0, digits - 1 - magnitude))
     return f"{value:.{digits - 1}e}".replace("-", MINUS)
+
+
+def signs(text: str) -> str:
+    """Text whose numbers have true minus signs."""
+    return _SIGN.sub(MINUS, text)
 
 
 def split_printed(printed: str | None) -> tuple[str, str]:

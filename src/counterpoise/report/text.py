@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from counterpoise.report.numbers import signs
+
 _CODE = re.compile(r"``(.+?)``|`([^`]+)`")
 _ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^\s*](?:[^*]*[^\s*])?)\*(?![\w*])")
-_ADDRESS = re.compile(r"https://[^\s<>&;,)]+[^\s<>&;,.)]")
+_ADDRESS = re.compile(r"(https://[^\s<>&;,)]+[^\s<>&;,.)])")
 _INDEX = re.compile(
     r"(?<![A-Za-z])([A-Za-z\u0370-\u03ff])"
     r"(?:_(\{[^}]*\}|\w)(?![A-Za-z]))?(?:\^(\{[^}]*\}|[\w*]+))?"
@@ -56,7 +58,7 @@ def label(text: str) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """Running text with code, addresses and the one symbol that it spells out."""
+    """Running text with code, addresses, true minus signs and the one symbol that it spells out."""
 
     def code(match: re.Match[str]) -> str:
         return f"<code>{match[1] or match[2]}</code>"
@@ -67,10 +69,17 @@ def prose(text: str) -> Markup:
         if number % 2:
             parts[number] = _CODE.sub(code, part)
         else:
-            linked = _ADDRESS.sub(lambda m: f'<a href="{m[0]}">{m[0]}</a>', part)
-            linked = _EMPHASIS.sub(r"<em>\1</em>", linked)
+            words = _ADDRESS.split(part)
+            words[::2] = map(signs, words[::2])
+            words[1::2] = (f'<a href="{address}">{address}</a>' for address in words[1::2])
+            linked = _EMPHASIS.sub(r"<em>\1</em>", "".join(words))
             parts[number] = _DELTA.sub(r"Δ<sub>\1</sub>", linked)
     return Markup("".join(parts))
+
+
+def quoted(text: str) -> Markup:
+    """A paper's sentence, as it is but for its emphasis; it may stand in a link."""
+    return Markup(_EMPHASIS.sub(r"<em>\1</em>", str(escape(text))))
 
 
 def blocks(docstring: str | None) -> list[Block]:
@@ -106,13 +115,13 @@ def first_sentence(text: str) -> str:
 
 
 def linked_refs(text: str, resolve: Callable[[str], tuple[str, str] | None]) -> Markup:
-    """Text in which each ``table/row/column`` that ``resolve`` knows is a readable link."""
+    """Running text in which each ``table/row/column`` that ``resolve`` knows is a readable link."""
     parts = re.split(r"([a-z0-9_.-]+/[a-z0-9_.-]+/[a-z0-9_.-]*[a-z0-9_-])", text)
     shown = Markup()
     for number, part in enumerate(parts):
         target = resolve(part) if number % 2 else None
         if target is None:
-            shown += escape(part)
+            shown += prose(part)
         else:
             address, name = target
             shown += Markup('<a href="#{}">{}</a>').format(address, label(name))

@@ -70,7 +70,7 @@ def band(
 
 
 def columns_of(data: list[dict[str, Any]]) -> list[str]:
-    """Names of the columns of a figure's data in the order of its rows, which JSON does not keep."""
+    """Names of the columns of a figure's data, in an order that JSON does not keep."""
     return list(dict.fromkeys(name for row in data for name in row))
 
 
