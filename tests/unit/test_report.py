@@ -20,7 +20,7 @@ from counterpoise.reference import Card, Reference, read_references
 from counterpoise.report.authors import render_table, tex
 from counterpoise.report.build import _environment, build_report
 from counterpoise.report.cell_files import read_cell
-from counterpoise.report.claims import CellLinks, claim_views, count_words
+from counterpoise.report.claims import CellLinks, claim_views, count_words, reason_of
 from counterpoise.report.comparisons import methods_views
 from counterpoise.report.incomplete import resamples_found, tables_from_scores
 from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
@@ -347,6 +347,33 @@ def test_a_claim_that_splits_another_is_not_counted_again(
     views = claim_views(paper, inputs.papers["deepchest"].claims)
     assert len(views) == len(paper.claims) and parts
     assert sum(count_words(views).values()) == len(paper.claims) - len(parts)
+
+
+def said(word: str | None, *steps: str, missing: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What one source of numbers says of a claim."""
+    return {"word": word, "steps": [*steps], "marks": [], "missing": [*missing]}
+
+
+def test_what_several_comparisons_leave_open_has_a_reason() -> None:
+    open_ = {"word": "inconclusive", "basis": "our full runs", "reason": "", "printed": said(None),
+             "runs": said("inconclusive", "one", "other")}  # fmt: skip
+    assert reason_of(open_).startswith("Not all of its 2 comparisons come out")
+    assert reason_of({**open_, "word": "holds"}) == ""
+    assert reason_of({**open_, "reason": "one is open"}) == "One is open."
+
+
+def test_a_paper_prints_no_number_in_a_table_of_ours(project: Project) -> None:
+    """What it lacks there is no evidence."""
+    paper = project.papers["rotograd"]
+    claim = next(claim for claim in paper.claims if claim.id == "toy-conflict")
+    there, ours = "table-3/uniform/left", "figure-3-values/conflict-uniform/first"
+    found = {"id": claim.id, "word": "holds", "basis": "our full runs", "reason": "",
+             "printed": said(None, missing=(ours,)), "runs": said("holds", "a", "b")}  # fmt: skip
+    (alone,) = next(v for v in claim_views(paper, {claim.id: found}) if v.spec is claim).evidence
+    assert alone.title == "Our runs"
+    found["printed"] = said(None, missing=(ours, there))
+    first, _ = next(v for v in claim_views(paper, {claim.id: found}) if v.spec is claim).evidence
+    assert [str(name) for name in first.missing] == [str(CellLinks(paper).link(there))]
 
 
 def test_the_headline_counts_what_the_bars_count(without_runs: tuple[Plan, Inputs]) -> None:

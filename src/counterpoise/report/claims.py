@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from counterpoise.reference import Reference
 from counterpoise.report.legend import CLAIMS, Term, mark
+from counterpoise.report.numbers import count
 from counterpoise.report.text import NOTHING, anchor, first_sentence, linked_refs, row_name
 from counterpoise.reproduction.claims import ARGUMENT, PRINTED, tendency
 from counterpoise.spec.claim import ChangeTest, Claim, CompareTest, TrendTest
@@ -78,6 +79,11 @@ class CellLinks:
             for table in paper.tables
             for row, column in table.cells()
         }
+        self._printed = {table.id for table in paper.tables if table.place != "ours"}
+
+    def printed(self, refs: Sequence[str]) -> list[str]:
+        """Those in the paper's own tables: of ours it prints none."""
+        return [ref for ref in refs if ref.partition("/")[0] in self._printed]
 
     def resolve(self, ref: str) -> tuple[str, str] | None:
         """Address and name of a reference."""
@@ -114,12 +120,12 @@ def _view(
     name = anchor("claim", paper.id, claim.id)
     if result is None:
         return ClaimView(name, paper.id, claim, CLAIMS["missing"])
-    sources = (("The paper's numbers", "printed"), ("Our runs", "runs"))
+    printed = {**result["printed"], "missing": links.printed(result["printed"]["missing"])}
     evidence = [
-        _evidence(title, result[key], links)
-        for title, key in sources
+        _evidence(title, source, links)
+        for title, source in (("The paper's numbers", printed), ("Our runs", result["runs"]))
         # One step that is the reason already need not be said twice.
-        if result[key]["steps"] != [result["reason"]] or result[key]["missing"]
+        if source["steps"] != [result["reason"]] or source["missing"]
     ]
     beside = []
     for other in others:
@@ -155,12 +161,21 @@ def _short(claim: Claim, result: dict[str, Any], links: CellLinks) -> Markup:
 
 
 def reason_of(result: dict[str, Any]) -> str:
-    """The reason as a sentence; a tendency names its marks by their words."""
+    """The reason as a sentence; a tendency names its marks by their words.
+
+    What several comparisons leave open together has none of its own.
+    """
     runs, reason = result["runs"], str(result["reason"])
     lesser = tendency(runs["marks"])
     if result["basis"] not in SETTLED and runs["word"] and lesser:
         marks = ", ".join(mark(name).word for name in lesser)
         return f"Our runs show only a tendency ({marks}): {runs['word']}."
+    steps = result["printed" if result["basis"] in SETTLED else "runs"]["steps"]
+    if result["word"] == "inconclusive" and not reason and steps:
+        return (
+            f"Not all of its {count(len(steps))} comparisons come out, and none clearly comes out "
+            "the other way."
+        )
     if reason and "/" not in reason.split(" ", maxsplit=1)[0]:
         reason = reason[0].upper() + reason[1:]
     return reason if not reason or reason.endswith((".", "?", "!")) else f"{reason}."
