@@ -395,6 +395,13 @@ def test_the_headline_counts_what_the_bars_count(without_runs: tuple[Plan, Input
     assert "again" in [claim.spec.id for claim in (*found.findings, *found.further)], "it is shown"
 
 
+def test_every_claim_that_is_counted_has_a_basis(without_runs: tuple[Plan, Inputs]) -> None:
+    found = overview(without_runs[0], paper_views(*without_runs), without_runs[1])
+    bases = dict(re.findall(r"([a-z' ]+) \((\d+)\)", found.bases))
+    assert {"no runs yet", "argument", "the paper's own numbers"} <= {b.strip() for b in bases}
+    assert sum(map(int, bases.values())) == found.claims.total
+
+
 def headline(without_runs: tuple[Plan, Inputs], **counts: int) -> str:
     """What is said of one table of whose printed numbers so many came to so much."""
     plan, inputs = without_runs

@@ -88,6 +88,7 @@ class Overview:
     Attributes:
         stand_in: whether this tier's numbers come from stand-in data: none, some, or all but those
             of toy problems.
+        bases: what the words for claims rest on, each with its number of claims, in words.
         missing: what the cells of this tier lack.
         cells: how many cells the tier has.
         stale: cells that lack a result and show an older one.
@@ -97,6 +98,7 @@ class Overview:
     numbers: Bar
     claims: Bar
     stand_in: Literal["none", "some", "all"]
+    bases: str
     headline: str
     missing: tuple[Notice, ...]
     cells: int
@@ -164,6 +166,7 @@ def overview(plan: Plan, papers: Sequence[PaperView], inputs: Inputs) -> Overvie
         numbers=make_bar(numbers, NUMBERS, "printed number"),
         claims=make_bar(words, CLAIMS, "claim"),
         stand_in=_stand_in(plan),
+        bases=_bases(claims),
         headline=_headline(numbers, words, by_papers),
         missing=tuple(missing),
         cells=len(plan.trainings),
@@ -182,6 +185,12 @@ def _stand_in(plan: Plan) -> Literal["none", "some", "all"]:
     # Toy problems are generated, too, and stand in for nothing.
     real = any(plan.source_of(cell).generator is None for cell in cells)
     return "none" if not found else "some" if real else "all"
+
+
+def _bases(claims: Sequence[ClaimView]) -> str:
+    """The most frequent first."""
+    found = Counter(claim.basis for claim in claims if claim.spec.part_of is None and claim.basis)
+    return ", ".join(f"{basis} ({count(number)})" for basis, number in found.most_common())
 
 
 def _reference(plan: Plan, reference: Reference) -> ReferenceView:
