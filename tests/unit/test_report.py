@@ -20,6 +20,7 @@ from counterpoise.reference import Card, Reference, read_references
 from counterpoise.report.authors import render_table, tex
 from counterpoise.report.build import _environment, build_report
 from counterpoise.report.cell_files import read_cell
+from counterpoise.report.cells import cell_card
 from counterpoise.report.claims import CellLinks, claim_views, count_words, reason_of
 from counterpoise.report.comparisons import methods_views
 from counterpoise.report.incomplete import resamples_found, tables_from_scores
@@ -333,6 +334,37 @@ def test_a_reference_with_a_record_of_another_shape_is_named(config_copy: Path) 
     assert inputs.unreadable == (
         "reports/reference/small: the record of one/0 does not have the expected form",
     )
+
+
+# How a cell is made ------------------------------------------------------------------------------
+
+
+def commands_of(plan: Plan, paper: str, experiment: str, run: str) -> list[list[str]]:
+    """The words of each command on the card of a run's first cell."""
+    planned = plan.runs[paper, experiment, run]
+    files = read_cell(plan.project.root, plan.trainings[planned.first])
+    return [line.split()[1:3] for line in cell_card(plan, planned, files).commands]
+
+
+def test_a_card_says_what_a_cell_starts_from() -> None:
+    """Published weights, cells trained before, the points of a search: in their order."""
+    started, downloads = set(), set()
+    for tier in ("demo", "mnist", "paper"):
+        plan = load_plan(ROOT, {"tier": tier, "papers": "all", "methods": "all"})
+        for key, run in plan.runs.items():
+            commands = commands_of(plan, *key)
+            assert commands[-2:] == [["train", run.first], ["evaluate", run.first]]
+            trained = [name for step, name in commands if step == "train"]
+            assert len(trained) == len(set(trained))
+            for place, name in enumerate(trained):
+                cell = plan.every[name]
+                files = {file for file in cell.preliminary if file != cell.weights}
+                before = {"/".join(file.split("/")[3:5]) for file in files}
+                assert before <= {*trained[:place]}
+                started |= before
+            downloads |= {name for step, name in commands if step == "download"}
+    assert started
+    assert downloads and downloads <= {f"weights.{name}" for name in plan.project.weights}
 
 
 # Counts ------------------------------------------------------------------------------------------

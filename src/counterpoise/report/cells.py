@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from counterpoise import registry
-from counterpoise.layout import RunPlan
+from counterpoise.layout import RunPlan, Training
 from counterpoise.metrics import metric
 from counterpoise.plan import Plan
 from counterpoise.reference import Reference
@@ -49,6 +51,7 @@ class CellCard:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     commands: tuple[str, ...]
+    """What makes it once the data are there, in order."""
 
 
 def cell_card(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
@@ -78,10 +81,29 @@ def cell_card(plan: Plan, run: RunPlan, files: CellFiles) -> CellCard:
         ),
         columns=columns,
         rows=rows,
-        commands=tuple(
-            f"counterpoise {step} {training.key} --tier {plan.tier_name}" for step in STEPS
-        ),
+        commands=_commands(plan, training),
     )
+
+
+def _commands(plan: Plan, training: Training) -> tuple[str, ...]:
+    """What makes a cell once the data are there, beginning with what it starts from."""
+    before = [plan.every[key] for key in dict.fromkeys(_before(plan, training))]
+    weights = dict.fromkeys(cell.weights for cell in (*before, training) if cell.weights)
+    sources = [Path(marker).parent.name.rpartition("-")[0] for marker in weights]
+    steps = [("train", cell.key) for cell in before] + [(step, training.key) for step in STEPS]
+    return (
+        *(f"counterpoise download {source}" for source in sources),
+        *(f"counterpoise {step} {key} --tier {plan.tier_name}" for step, key in steps),
+    )
+
+
+def _before(plan: Plan, training: Training) -> Iterator[str]:
+    """The cells that one takes weights or options from, each after those that it needs itself."""
+    cell = training.cell
+    points = (point.key for point in cell.candidates)
+    for key in filter(None, (cell.pretraining, *cell.single_task.values(), *points)):
+        yield from _before(plan, plan.every[key])
+        yield key
 
 
 @dataclass(frozen=True)
