@@ -28,6 +28,7 @@ from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
 from counterpoise.report.legend import NUMBERS, common
 from counterpoise.report.output import csv_text, write_folder
 from counterpoise.report.overview import overview, paper_views
+from counterpoise.report.questions import told_apart
 from counterpoise.report.runs import experiment_views
 from counterpoise.report.shapes import is_record, is_scores
 from counterpoise.report.splits import LabelRow, Portion, SplitView
@@ -315,6 +316,18 @@ def test_a_view_that_cannot_be_read_is_named(config_copy: Path) -> None:
     told = [notice for notice in files.notices if notice.what.startswith("view ")]
     assert [notice.what for notice in told] == ["view reduced-equal", "view reduced-weights"]
     assert told[0].log == f"logs/demo/views/rotograd-{plan.papers['rotograd'].views_digest}.log"
+
+
+def test_a_question_says_how_many_methods_are_told_apart() -> None:
+    def views(*several: tuple[str, ...]) -> list[Any]:
+        return [SimpleNamespace(words=words) for words in several]
+
+    told = told_apart(views(("better", "worse", "open: 1 of 3 seeds"), ("better",)))
+    assert told.replace("\N{NO-BREAK SPACE}", " ") == (
+        "Told apart from equal weights, of 4 comparisons in 2 experiments: 2 better, 1 worse."
+    )
+    assert told_apart(views(("not told apart",))).endswith("1\N{NO-BREAK SPACE}experiment: none.")
+    assert told_apart(views((), ())) == ""
 
 
 def test_a_reference_with_a_record_of_another_shape_is_named(config_copy: Path) -> None:

@@ -186,6 +186,16 @@ def test_an_interval_that_is_cut_off_is_counted() -> None:
     assert "Triangles: 1 beyond the frame" in drawn.note
 
 
+def test_two_orders_of_the_same_runs_say_why_they_may_differ(facts: Facts) -> None:
+    """The one is relative to equal weights, the other to networks trained alone."""
+    for kind in ("equal", "gains"):
+        both = KINDS[kind].draw(replace(facts, reference="single task", failed=("Sum",)))
+        assert both is not None and both.note.endswith("Failed, and so left out: Sum.")
+        assert "Beside uniform and beside single task the order may be another" in both.note
+        one = KINDS[kind].draw(facts)
+        assert one is not None and "the order may be" not in one.note
+
+
 def test_weights_that_stay_equal_are_named_and_not_drawn(facts: Facts) -> None:
     drawn = KINDS["weights"].draw(facts)
     assert drawn is not None

@@ -20,7 +20,7 @@ from counterpoise.report.export import results, write_tables
 from counterpoise.report.inputs import Inputs, read_inputs
 from counterpoise.report.numbers import count, duration, plural
 from counterpoise.report.overview import PaperView, overview, paper_views
-from counterpoise.report.questions import QUESTIONS
+from counterpoise.report.questions import QUESTIONS, told_apart
 from counterpoise.reproduction import verdicts
 from counterpoise.spec.study import OWN
 from counterpoise.templates import environment
@@ -55,8 +55,9 @@ def page_context(plan: Plan, papers: tuple[PaperView, ...], inputs: Inputs) -> d
         "overview": overview(plan, papers, inputs),
         "papers": papers,
         "questions": [
-            {"ask": ask, "views": [(p, v) for p in papers for v in p.views if v.question is ask]}
+            {"ask": ask, "views": views, "told_apart": told_apart([view for _, view in views])}
             for ask in QUESTIONS.values()
+            for views in [[(p, v) for p in papers for v in p.views if v.question is ask]]
         ],
         "references": inputs.references,
         "unreadable": inputs.unreadable,

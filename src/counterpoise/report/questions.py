@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterpoise.report.figures import FigureView, with_drawing
 from counterpoise.report.inputs import PaperFiles
+from counterpoise.report.numbers import count, plural
 from counterpoise.report.text import anchor
 from counterpoise.spec.paper import Paper
 
@@ -68,12 +71,24 @@ class View:
     Attributes:
         of: what was run.
         instead: the experiment of the paper that it stands in for; empty where it is that one.
+        words: what has become of each comparison with equal weights; empty in other views.
     """
 
     question: Question
     of: str
     instead: str
+    words: tuple[str, ...]
     figure: FigureView
+
+
+def told_apart(views: Sequence[View]) -> str:
+    """Whether any method is told apart from equal weights; empty where none is compared."""
+    words = Counter(word for view in views for word in view.words)
+    if not words:
+        return ""
+    found = [f"{count(words[word])} {word}" for word in ("better", "worse") if words[word]]
+    of = f"{plural(words.total(), 'comparison')} in {plural(len(views), 'experiment')}"
+    return f"Told apart from equal weights, of {of}: {', '.join(found) or 'none'}."
 
 
 def paper_questions(paper: Paper, files: PaperFiles) -> tuple[View, ...]:
@@ -85,6 +100,7 @@ def paper_questions(paper: Paper, files: PaperFiles) -> tuple[View, ...]:
             QUESTIONS[view.kind],
             view.ran or view.of,
             view.of if view.ran else "",
+            tuple(str(row["word"]) for row in view.drawn.data if "word" in row),
             with_drawing(
                 FigureView(
                     id=anchor("view", paper.id, view.experiment, view.kind),

@@ -113,7 +113,7 @@ def _note(facts: Facts, rows: list[dict[str, Any]], beyond: int) -> str:
     for reason in (WITHOUT_ITEMS, WITHOUT_SPREAD):
         runs = ", ".join(row["run"] for row in rows if row["word"].endswith(reason))
         said += [f"Open, {reason}: {runs}."] * bool(runs)
-    said += [part for part in (facts.left_out, facts.failures) if part]
+    said += [part for part in (facts.other_order, facts.left_out, facts.failures) if part]
     if beyond:
         said.append(f"Triangles: {beyond} beyond the frame (see the data).")
     return " ".join(said)

@@ -131,6 +131,17 @@ class Facts:
         )
 
     @property
+    def other_order(self) -> str:
+        """Why means beside equal weights may order runs otherwise than gains; empty where none."""
+        if not self.equal or self.reference in ("", self.equal):
+            return ""
+        return (
+            f"Beside {self.equal} and beside {self.reference} the order may be another: a relative "
+            "gain is divided by the score that it is relative to, so that a task whose score is "
+            "small there may outweigh the others."
+        )
+
+    @property
     def name(self) -> str:
         """What was run, in words."""
         return f"{self.ran}, standing in for {self.title}" if self.ran else self.title

@@ -77,6 +77,7 @@ def draw(facts: Facts) -> Drawn | None:
         f"Percentage by which each task is better (orange) or worse (violet) than with "
         f"{facts.reference}, from means over seeds; the best mean is at the top. "
         f"In {sum(n == 0 for n in losing)} of {len(runs)} runs no task loses, "
-        f"in {sum(n == len(facts.tasks) for n in losing)} every task does. {facts.failures}"
+        f"in {sum(n == len(facts.tasks) for n in losing)} every task does."
     )
-    return Drawn(canvas, data, note.strip())
+    said = [part for part in (note, facts.other_order, facts.failures) if part]
+    return Drawn(canvas, data, " ".join(said))
