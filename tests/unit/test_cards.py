@@ -50,7 +50,8 @@ def test_published_counts_stand_beside_the_labels_that_they_were_counted_in(
 ) -> None:
     chest = next(t for t in demo_plan.trainings.values() if t.data.dataset == "chestxray14")
     data = replace(chest.data, options={**chest.data.options, "label_file": year})
-    plan = replace(demo_plan, trainings={chest.key: replace(chest, data=data)})
+    trainings = {chest.key: replace(chest, data=data)}
+    plan = replace(demo_plan, trainings=trainings, preliminary={})
     items = pd.DataFrame({"part": ["train", "validation", "test"]})
     labels = pd.DataFrame({task: [1, 0, 1] for task in TASKS})
     inputs: Any = SimpleNamespace(summaries={data.folder: prepared.summarise(items, labels)})

@@ -19,6 +19,7 @@ from counterpoise.project import Project
 from counterpoise.reference import Card, Reference, read_references
 from counterpoise.report.authors import render_table, tex
 from counterpoise.report.build import _environment, build_report
+from counterpoise.report.cards import dataset_cards
 from counterpoise.report.cell_files import read_cell
 from counterpoise.report.cells import cell_card
 from counterpoise.report.claims import CellLinks, claim_views, count_words, reason_of
@@ -484,6 +485,23 @@ def test_labels_without_a_published_count_have_an_empty_cell() -> None:
     table = str(module.parts(None, source, split)).partition("</table>")[0]
     cells = [len(re.findall("<t[dh]", line)) for line in table.split("<tr>")[1:]]
     assert cells == [3, 3, 3] and "published" in table
+
+
+def test_a_source_shows_all_that_is_made_of_it_and_how_its_splits_differ(
+    without_runs: tuple[Plan, Inputs],
+) -> None:
+    """What networks are trained on first is used, too."""
+    plan, inputs = without_runs
+    cards = {card.spec.id: card for card in dataset_cards(plan, inputs)}
+    sources = [source for card in cards.values() for source in card.sources]
+    folders = {split.folder for source in sources for split in source.used}
+    assert folders == {training.data.folder for training in plan.every.values()}
+    several = [source.used for source in sources if len(source.used) > 1]
+    assert several
+    for used in several:
+        named = [split.own for split in used]
+        assert len({*named}) == len(named) and all(split.own in split.options for split in used)
+    assert not any(source.used[0].own for source in sources if len(source.used) == 1)
 
 
 def test_a_run_that_is_left_out_is_named_as_the_others(config_copy: Path) -> None:

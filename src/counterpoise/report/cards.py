@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from counterpoise.layout import Data
 from counterpoise.methods._catalogue import promises, signals
 from counterpoise.plan import Plan
 from counterpoise.report.inputs import Inputs
+from counterpoise.report.legend import common
 from counterpoise.report.numbers import count, options_text, plural, value_text
 from counterpoise.report.splits import SplitView, split_view
 from counterpoise.report.text import Block, anchor, blocks
@@ -258,20 +259,15 @@ def _source(plan: Plan, inputs: Inputs, dataset: str, name: str, source: DataSou
     published = plan.project.datasets[dataset].counts
     used = {
         training.data.folder: training.data
-        for training in plan.trainings.values()
+        for training in plan.every.values()
         if (training.data.dataset, training.data.source) == (dataset, name)
     }
-    return SourceCard(
-        name,
-        source,
-        _size(source),
-        tuple(
-            split_view(
-                data,
-                options_text(data.options),
-                inputs.summaries.get(folder),
-                _published(published, data),
-            )
-            for folder, data in sorted(used.items())
-        ),
-    )
+    shared = common([*data.options.items()] for data in used.values())
+
+    def split(folder: str, data: Data) -> SplitView:
+        summary, options = inputs.summaries.get(folder), data.options.items()
+        view = split_view(data, options_text(data.options), summary, _published(published, data))
+        return replace(view, own=options_text(dict(o for o in options if o not in shared)))
+
+    splits = tuple(split(folder, data) for folder, data in sorted(used.items()))
+    return SourceCard(name, source, _size(source), splits)

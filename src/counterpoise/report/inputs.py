@@ -89,7 +89,7 @@ def read_inputs(root: Path, plan: Plan) -> Inputs:
     """Read the results of a plan."""
     cells = {key: read_cell(root, training) for key, training in plan.trainings.items()}
     papers = {name: _paper(root, plan, made, cells) for name, made in plan.papers.items()}
-    used = {training.data.folder: training.data for training in plan.trainings.values()}
+    used = {training.data.folder: training.data for training in plan.every.values()}
     read = {folder: read_object(root / data.summary) for folder, data in used.items()}
     summaries = {folder: summary for folder, summary in read.items() if "parts" in summary}
     references, unreadable = _references(root, plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 from counterpoise.layout import Data
 from counterpoise.prepared import PARTS
-from counterpoise.report.numbers import count
+from counterpoise.report.numbers import count, plural
 from counterpoise.reproduction.runs import tasks_of
 
 
@@ -52,6 +52,8 @@ class SplitView:
     """What is told of whose items these are, and its text for each part."""
     leak: str = ""
     """How much of the test part was trained on, where patients are in several parts."""
+    own: str = ""
+    """Those of its options in which it differs from others of the same source."""
 
 
 def split_view(
@@ -138,8 +140,8 @@ def _leak(leak: dict[str, int]) -> str:
 
 
 def _held(part: dict[str, Any]) -> str:
-    patients = f" of {count(part['patients'])} patients" if "patients" in part else ""
-    return f"{count(part['items'])} items{patients}"
+    patients = f" of {plural(part['patients'], 'patient')}" if "patients" in part else ""
+    return f"{plural(part['items'], 'item')}{patients}"
 
 
 def _portion(number: int, whole: int) -> Portion:
