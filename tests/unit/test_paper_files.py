@@ -99,8 +99,14 @@ def squeezed(text: str) -> str:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_claims_quote_the_paper_word_for_word(project: Project, name: str, shared: Path) -> None:
-    text = squeezed((shared / "papers" / f"{TEXTS[name]}.txt").read_text(encoding="utf-8"))
-    wrong = [c.id for c in project.papers[name].claims if squeezed(c.sentence) not in text]
+    text = (shared / "papers" / f"{TEXTS[name]}.txt").read_text(encoding="utf-8")
+    # A figure with its caption may stand within a sentence.
+    texts = [squeezed(text), squeezed(re.sub(r"\n\s*\nFigure \d+: .*\n\s*\n", " ", text))]
+    wrong = [
+        claim.id
+        for claim in project.papers[name].claims
+        if not any(squeezed(claim.sentence) in one for one in texts)
+    ]
     assert wrong == []
 
 
