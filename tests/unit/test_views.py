@@ -205,6 +205,34 @@ def test_weights_that_stay_equal_are_named_and_not_drawn(facts: Facts) -> None:
     assert (last["epoch"], last["Task A"], last["Task B"]) == (2, 1.5, 0.5)
 
 
+def ticks(drawn: Drawn | None) -> list[str]:
+    """What stands beside the vertical axis of the first panel."""
+    assert drawn is not None
+    axis = drawn.canvas.axes[0]
+    low, high = axis.get_ylim()
+    shown = [tick for tick in axis.get_yticks() if low <= tick <= high]
+    return axis.yaxis.get_major_formatter().format_ticks(shown)
+
+
+def test_weights_that_vanish_do_not_flatten_the_others(facts: Facts) -> None:
+    near = {"a": [1.0, 1.02], "b": [1.0, 0.98]}
+    facts.runs[1:] = [run(name, {}, weight=near) for name in ("one", "other")]
+    drawn = KINDS["weights"].draw(facts)
+    assert len(ticks(drawn)) >= 3 and not any("/" in tick for tick in ticks(drawn))
+    facts.runs.append(run("gone", {}, weight={"a": [2.0, 1.0], "b": [1e-6, 1.0]}))
+    drawn = KINDS["weights"].draw(facts)
+    assert drawn is not None and drawn.note.startswith("Each task's")
+    assert "beyond the frame (see the data): gone." in drawn.note
+    assert drawn.canvas.axes[0].get_ylim()[0] > 0.4 and len(ticks(drawn)) >= 3
+
+
+def test_weights_far_apart_stand_on_a_scale_of_ratios(facts: Facts) -> None:
+    facts.runs.append(run("far", {}, weight={"a": [1.9, 1.99], "b": [0.1, 0.01]}))
+    drawn = KINDS["weights"].draw(facts)
+    assert {"1", "1/4"} <= {*ticks(drawn)} or {"1/2", "1/8"} <= {*ticks(drawn)}
+    assert len(ticks(drawn)) >= 3
+
+
 def test_conflict_counts_epochs_and_tasks_below_zero(facts: Facts) -> None:
     drawn = KINDS["conflict"].draw(facts)
     assert drawn is not None
