@@ -335,6 +335,16 @@ def test_every_question_has_its_views(visit: Any) -> None:
     assert page.locator('[id="question:gains"]').is_visible()
 
 
+def test_the_contents_mark_what_is_in_view(visit: Any) -> None:
+    """Down and up again, within the questions as well."""
+    page = visit(viewport={"width": 1280, "height": 800})
+    for name in ("question:claims", "question:gains", "paper:rotograd", "question:gains"):
+        page.evaluate("name => document.getElementById(name).scrollIntoView()", name)
+        page.evaluate("scrollBy(0, 200)")
+        page.wait_for_selector(f'nav a[href="#{name}"][aria-current]')
+        assert page.locator("nav [aria-current]").count() == 1
+
+
 def test_the_tab_key_stops_at_what_scrolls_and_not_at_what_fits(visit: Any) -> None:
     page = visit(viewport={"width": 1280, "height": 800})
     page.wait_for_function(

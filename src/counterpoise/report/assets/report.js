@@ -146,21 +146,21 @@
     }, () => {});
   }));
 
-  // Contents: folded on narrow screens; the section in view is marked.
+  // Contents: folded on narrow screens; the part in view is marked.
   const toc = document.querySelector(".toc");
   const narrow = matchMedia("(max-width: 62rem)");
   const fold = () => { toc.open = !narrow.matches; };
   fold();
   narrow.addEventListener("change", fold);
   all("a", toc).forEach((a) => a.addEventListener("click", () => { if (narrow.matches) toc.open = false; }));
-  const links = new Map(all("a[href^='#']", toc).map((a) => [a.hash.slice(1), a]));
+  const links = new Map(all("ol a[href^='#']", toc).map((a) => [a.hash.slice(1), a]));
   const seen = new IntersectionObserver((entries) => {
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
       links.forEach((a) => a.removeAttribute("aria-current"));
-      links.get(entry.target.id)?.setAttribute("aria-current", "true");
+      links.get(entry.target.id).setAttribute("aria-current", "true");
     });
   }, { rootMargin: "-20% 0px -75% 0px" });
-  all("main > section").forEach((section) => seen.observe(section));
+  links.forEach((_, name) => seen.observe(document.getElementById(name)));
 
   addEventListener("hashchange", open);
   open();
