@@ -24,7 +24,7 @@ from counterpoise.report.cell_files import read_cell
 from counterpoise.report.cells import cell_card
 from counterpoise.report.claims import CellLinks, claim_views, count_words, reason_of
 from counterpoise.report.comparisons import methods_views
-from counterpoise.report.incomplete import resamples_found, tables_from_scores
+from counterpoise.report.incomplete import numbers_found, tables_from_scores
 from counterpoise.report.inputs import Inputs, PaperFiles, read_inputs
 from counterpoise.report.legend import NUMBERS, common
 from counterpoise.report.output import csv_text, write_folder
@@ -296,11 +296,11 @@ def test_numbers_whose_resamples_are_not_there_decide_nothing(
     """Over seeds alone a claim would say too much."""
     plan, inputs = without_runs
     paper = plan.papers["rotograd"].paper
-    ours = {"values": {"0": 0.5, "1": 0.51, "2": 0.52}}
+    ours = {"values": {"0": 0.5, "1": 0.51, "2": 0.52}, "trouble": None}
     tables = {"table-3": {"uniform": {"left": {"ours": ours}}}}
-    find = resamples_found(plan.project.root, plan, paper, inputs.cells, tables)
-    found = find("table-3/uniform/left")
-    assert found.values == ours["values"] and found.lacks_items
+    numbers = numbers_found(plan.project.root, plan, paper, inputs.cells, tables)
+    found = numbers.ours("table-3/uniform/left")
+    assert found is not None and found.values == ours["values"] and found.lacks_items
 
 
 def test_a_view_that_cannot_be_read_is_named(config_copy: Path) -> None:
