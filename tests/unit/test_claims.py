@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from counterpoise.evaluation.comparisons import difference_of
 from counterpoise.evaluation.measured import Draws, Measured
 from counterpoise.evaluation.ranks import rank_correlation
 from counterpoise.evaluation.statistics import t_quantile
+from counterpoise.plan import load_plan
 from counterpoise.project import Project
 from counterpoise.report.claims import reason_of
 from counterpoise.reproduction.claims import (
@@ -30,7 +32,8 @@ from counterpoise.reproduction.claims import (
 )
 from counterpoise.reproduction.evidence import Numbers, in_pairs
 from counterpoise.reproduction.ours import CONSTANT
-from counterpoise.reproduction.timing import work_of
+from counterpoise.reproduction.tables import planned_entry
+from counterpoise.reproduction.timing import jobs_apart, work_of
 from counterpoise.reproduction.verdicts import margin_of
 from counterpoise.spec.claim import Claim, ClaimTest
 from counterpoise.spec.paper import Paper, parse_printed
@@ -206,6 +209,9 @@ def test_what_is_measured_once_may_be_near_but_not_apart() -> None:
         for margin, word in ((1.0, "holds"), (0.1, "inconclusive")):
             sides = {"a": cell(None, base, margin=margin), "b": cell(None, apart)}
             assert judged(compare(expect), **sides)["word"] == word
+    ones = {"a": cell(None, [1.0] * 3), "b": cell(None, [1.5] * 3)}
+    for claimed, word in ((12, "inconclusive"), (50, "holds")):
+        assert judged(change(claimed, settled_by="runs"), **ones)["word"] == word
 
 
 @pytest.mark.parametrize(
@@ -221,8 +227,12 @@ def test_times_of_two_jobs_decide_only_where_they_are_far_apart(factor: float, w
     plain = judged(test, **sides)
     assert plain["word"] == ("holds" if factor > 1 else "does not hold")
     for side in sides.values():
-        side["cost"] = "seconds_per_step"
+        side["metric"] = "seconds_per_step"
     assert judged(test, jobs_apart=1.5, **sides)["word"] == word
+    alone = judged(compare("lower", 1.0), jobs_apart=1.5, a=sides["a"])
+    assert alone["word"] == "inconclusive" and "one job" in alone["reason"]
+    moved = judged(change(90, settled_by="runs"), jobs_apart=1.5, **sides)
+    assert moved["word"] == "inconclusive" and "one job" in moved["reason"]
 
 
 def test_what_cells_do_the_same_work() -> None:
@@ -234,6 +244,39 @@ def test_what_cells_do_the_same_work() -> None:
     fixed = [small_cell("fixed", options={"weights": {"sum": w}}) for w in (1.0, 2.0)]
     assert work_of(fixed[0]) == work_of(fixed[1]) is not None
     assert work_of(small_cell()) is None and work_of(small_cell("rotograd")) is None
+
+
+def test_times_must_be_further_apart_than_those_of_jobs_of_the_same_work() -> None:
+    cells = {
+        "one": small_cell(tasks=("left",)), "other": small_cell(tasks=("sum",)),
+        "untimed": small_cell(tasks=("density",)), "longer": small_cell("rotograd"),
+    }  # fmt: skip
+    seconds = {"one": 0.1, "other": 0.1, "untimed": None, "longer": 9.0}
+
+    def cost(key: str, what: str) -> Measured:
+        assert what == "seconds_per_step"
+        return Measured({} if seconds[key] is None else {"0": seconds[key]})
+
+    trainings = {key: SimpleNamespace(cell=cell) for key, cell in cells.items()}
+    scores: Any = SimpleNamespace(plan=SimpleNamespace(trainings=trainings), cost=cost)
+    assert jobs_apart(scores, cells) == 1.5
+    seconds["other"] = 0.22
+    assert jobs_apart(scores, cells) == pytest.approx(2.2)
+    assert jobs_apart(scores, ["one", "longer"]) == 1.5
+
+
+def test_what_papers_time_is_known_as_a_time() -> None:
+    found = set()
+    for made in load_plan(ROOT, {"tier": "demo"}).papers.values():
+        for table in made.paper.tables:
+            for row, column in table.cells():
+                cost = table.quantity(row, column).cost
+                tables = {"t": {"a": {"c": planned_entry(table, row, column, "-", None)}}}
+                if cost and Numbers(tables).of_one_job("t/a/c"):
+                    found.add(cost)
+                else:
+                    assert cost in (None, "peak_memory_mib")
+    assert found == {"seconds_per_step", "training_seconds"}
 
 
 def test_seeds_are_compared_in_pairs() -> None:
@@ -286,6 +329,11 @@ def test_a_tie_of_rounded_numbers_contradicts_no_sentence_about_methods() -> Non
     found = judged(compare("better"), a=cell(0.9, HIGH), b=cell(0.9, LOW))
     assert (found["word"], found["basis"]) == ("holds", FULL)
     assert judged(printed_only("better"), a=cell(0.9), b=cell(0.9))["word"] == "does not hold"
+    times = compare("better")
+    times["comparisons"][0]["times"] = 3  # three times a tenth is 0.30000000000000004
+    assert judged(times, a=cell(0.3, HIGH), b=cell(0.1, LOW))["printed"]["word"] == "inconclusive"
+    flat = {name: cell(1.0, row) for name, row in zip("abd", (HIGH, LOW, NOISE), strict=True)}
+    assert judged(trend(), **flat)["printed"]["word"] == "inconclusive"
 
 
 @pytest.mark.parametrize("mark", ["second_hand", "plot_read"])

@@ -43,7 +43,7 @@ NUMBERS = _index(
     ),
     Term(
         "inconclusive", "inconclusive", "wave", "unsure",
-        "Neither of the two, or fewer than three seeds.",
+        "Neither of the two, fewer than three seeds, or no spread of ours where none is printed.",
     ),
     Term(
         "failed", "failed", "bang", "failed",

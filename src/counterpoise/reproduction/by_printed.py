@@ -47,9 +47,7 @@ def _evidence(test: ClaimTest, numbers: Numbers) -> Evidence:
 
 
 def _printed_comparisons(test: CompareTest, numbers: Numbers) -> Evidence:
-    # What rounding has made equal is no evidence against a sentence about methods; the sentence
-    # that one printed number is above another is refuted by it.
-    tied: Word = "does not hold" if test.settled_by == "printed" else "inconclusive"
+    tied = _tied(test)
     results = [_printed_comparison(numbers, c, tied) for c in test.comparisons]
     asked = dict.fromkeys(side for c in test.comparisons for side in sides_of(c))
     missing = [side for side in asked if numbers.printed(side) is None]
@@ -58,6 +56,15 @@ def _printed_comparisons(test: CompareTest, numbers: Numbers) -> Evidence:
     # Rows of ours have nothing printed; where both sides are asked, each tells its own.
     told = gather([(word, text) for word, text in results if word is not None], [])
     return replace(told, missing=missing)
+
+
+def _tied(test: CompareTest | TrendTest) -> Word:
+    """The word for equal printed numbers of which one should be ahead.
+
+    What rounding has made equal is no evidence against a sentence about methods; one about the
+    printed numbers themselves is refuted by it.
+    """
+    return "does not hold" if test.settled_by == "printed" else "inconclusive"
 
 
 def _printed_comparison(
@@ -84,7 +91,8 @@ def _printed_comparison(
         enough = within(behind, numbers.margin(comparison.left))
         return ("holds" if enough else "does not hold"), f"{text}, expected not worse"
     ahead = (left - right) * wanted(numbers, comparison)
-    word = "holds" if ahead > 0 else tied if ahead == 0 else "does not hold"
+    equal = math.isclose(left, right)
+    word = tied if equal else "holds" if ahead > 0 else "does not hold"
     return word, f"{text}, expected {comparison.expect}"
 
 
@@ -95,7 +103,7 @@ def _printed_trend(test: TrendTest, numbers: Numbers) -> Evidence:
         return Evidence(None)
     wanted = numbers.sign(test.along[0]) * (1.0 if test.expect == "better" else -1.0)
     moves = [(after - before) * wanted for before, after in pairwise(values)]
-    word: Word = "holds" if min(moves) >= 0 and sum(moves) > 0 else "does not hold"
+    word: Word = "does not hold" if min(moves) < 0 else "holds" if sum(moves) > 0 else _tied(test)
     shown = ", ".join(f"{value:g}" for value in values)
     return Evidence(word, [f"printed: {shown}; expected to get {test.expect}"])
 

@@ -86,20 +86,22 @@ def _our_comparison(
     within = comparison.expect in ("similar", "not_worse") and word == "holds"
     if difference.undecided == WITHOUT_SPREAD and not within:
         return "inconclusive", f"{text}, {WITHOUT_SPREAD}"
-    if word != "inconclusive" and _as_between_jobs(numbers, comparison):
-        alike = f"jobs of the same work are up to {numbers.jobs_apart:.3g} times apart"
-        return "inconclusive", f"{text}, but {alike}"
+    if word != "inconclusive" and (why := _as_between_jobs(numbers, comparison)):
+        return "inconclusive", f"{text}, {why}"
     return word, text
 
 
-def _as_between_jobs(numbers: Numbers, comparison: Comparison) -> bool:
-    """Whether two times are no further apart than those of two jobs of the same work may be."""
-    if not (numbers.timed(comparison.left) and isinstance(comparison.right, str)):
-        return False
+def _as_between_jobs(numbers: Numbers, comparison: Comparison) -> str:
+    """Why a time, as that of one job, tells nothing here; empty where it may."""
+    why = numbers.of_one_job(comparison.left)
+    if not (why and isinstance(comparison.right, str)):
+        return why
     left, right = numbers.ours(comparison.left), numbers.ours(comparison.right)
     assert left is not None and right is not None, "there is a difference"
     one, other = left.sample.mean, comparison.times * right.sample.mean
-    return max(one, other) <= numbers.jobs_apart * min(one, other)
+    if max(one, other) > numbers.jobs_apart * min(one, other):
+        return ""
+    return f"but times less than {numbers.jobs_apart:.3g} apart decide nothing"
 
 
 def _step(numbers: Numbers, comparison: Comparison, family: int) -> tuple[Word | None, str]:

@@ -41,7 +41,7 @@ class Numbers:
 
     ``resamples`` gives ours with what the items add to their uncertainty; without it, differences
     are judged over seeds alone. ``shared_by`` is how many comparisons share one error in twenty,
-    and ``jobs_apart`` how many times as long one of two times must be to decide anything.
+    and ``jobs_apart`` by what factor two times must be apart to decide anything.
     """
 
     def __init__(
@@ -103,9 +103,10 @@ class Numbers:
         """Whether a run behind our number has come to a bad end."""
         return str(self.entry(ref)["verdict"]) == "failed"
 
-    def timed(self, ref: str) -> bool:
-        """Whether it is a time."""
-        return self.entry(ref).get("cost") in TIMES
+    def of_one_job(self, ref: str) -> str:
+        """Why a time is worth little, in words; empty of all else."""
+        timed = self.entry(ref).get("metric") in TIMES
+        return "with all seeds timed in one job" if timed else ""
 
     def measurable(self, ref: str) -> bool:
         """Whether this project could have a number of its own there."""

@@ -74,7 +74,6 @@ def planned_entry(
         "marks": [row.mark] if row.mark else [],
         "better": quantity.better,
         "metric": quantity.measured,
-        "cost": quantity.cost,
         "run": run.name if run is not None else None,
         "measurable": not quantity.unavailable,
         "reductions": list(run.reductions) if run is not None else [],

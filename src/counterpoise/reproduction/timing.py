@@ -17,9 +17,9 @@ from counterpoise.spec.cell import Cell
 
 SAME_WORK = ("uniform", "fixed")
 """Methods of which any two cells of a group do the same arithmetic."""
-FEWEST_JOBS = 5
 LEAST_APART = 1.5
-"""What a quiet machine is given, and one that nothing is known of."""
+"""Also of a machine that nothing is known of: on one that had little else to do, jobs of the same
+work have been 1.3 times apart (docs/measurements.md)."""
 
 
 def work_of(cell: Cell) -> str | None:
@@ -39,12 +39,11 @@ def jobs_alike(scores: Scores, cells: Iterable[str]) -> dict[str, list[Measured]
         times = scores.cost(key, "seconds_per_step") if work else Measured({})
         if work and times.values:
             groups[work][key] = times
-    enough = [jobs for jobs in groups.values() if len(jobs) >= FEWEST_JOBS]
-    return {next(iter(jobs)): [*jobs.values()] for jobs in enough}
+    return {next(iter(jobs)): [*jobs.values()] for jobs in groups.values() if len(jobs) > 1}
 
 
 def jobs_apart(scores: Scores, cells: Iterable[str]) -> float:
-    """How many times as long one of two jobs of the same work has taken, at most."""
+    """By what factor times must be apart to decide anything: what jobs of the same work reach."""
     groups = jobs_alike(scores, cells).values()
     means = [[job.sample.mean for job in jobs] for jobs in groups]
     return max([LEAST_APART, *(max(jobs) / min(jobs) for jobs in means)])

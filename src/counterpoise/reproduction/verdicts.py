@@ -4,7 +4,8 @@ With D = ours - printed, its 95 % Welch interval CI, and a margin m declared bef
 
 - *agrees*: CI lies inside [-m, +m];
 - *differs*: CI excludes zero and |D| > m;
-- *inconclusive*: everything else, and always below three seeds;
+- *inconclusive*: everything else, always below three seeds, and where our runs are all the same and
+  their spread would stand in for the paper's;
 - *failed*: a run diverged or could not go on;
 - *undefined*: we have a run, but it lacks this score;
 - *not run*: we have no number.
@@ -121,14 +122,15 @@ def judge(
         reference = Sample(float(printed.value), float(printed.spread or 0), runs)
         interval = welch_interval(ours, reference, items=both)
     verdict: Verdict | None
-    if borrowed and ours.n >= FEWEST_SEEDS and ours.alike:
+    unknown = borrowed and ours.n >= FEWEST_SEEDS and ours.alike
+    if unknown:
         verdict = "inconclusive"
         rule = "our runs are all the same, so that their spread tells nothing about the paper's"
     else:
         verdict, rule = _rule(difference, interval, margin, ours.n, other_items and not both)
     if marks:
         verdict, rule = None, f"{NO_VERDICT}{', '.join(marks)}"
-    elif ours.n >= FEWEST_SEEDS:
+    elif ours.n >= FEWEST_SEEDS and not unknown:
         rule += _assumed(printed, repeats, other_items, ours.n)
     return Judgement(verdict, difference, interval, margin, rule)
 
