@@ -18,6 +18,7 @@ from counterpoise.evaluation.measured import WITHOUT_ITEMS, WITHOUT_SPREAD, Draw
 from counterpoise.evaluation.statistics import summarise
 from counterpoise.files import read_json, write_json
 from counterpoise.plan import Plan, load_plan
+from counterpoise.reproduction.panels import grid
 from counterpoise.reproduction.style import INK, house_style, to_svg
 from counterpoise.reproduction.views import KINDS
 from counterpoise.reproduction.views.facts import (
@@ -26,6 +27,7 @@ from counterpoise.reproduction.views.facts import (
     RunFacts,
     read_facts,
 )
+from counterpoise.reproduction.views.numbering import number_points
 from counterpoise.reproduction.views.tradeoff import front, lowest_shown
 from counterpoise.tasks import Task
 
@@ -272,6 +274,29 @@ def test_runs_whose_score_falls_as_it_gets_better(facts: Facts) -> None:
     assert "lower is better" in axis.get_ylabel() and 4.0 < axis.get_ylim()[1] < 100
     up = KINDS["tradeoff"].draw(Facts("E", TASKS, "mean AUROC", "a", runs))
     assert up is not None and "lower is better" not in up.canvas.axes[0].get_ylabel()
+
+
+def test_every_point_has_the_number_of_its_row(facts: Facts) -> None:
+    drawn = KINDS["tradeoff"].draw(facts)
+    assert drawn is not None
+    numbers = [str(row["number"]) for row in drawn.data]
+    for axis in drawn.canvas.axes:
+        assert [text.get_text() for text in axis.texts] == numbers
+    (legend,) = drawn.canvas.legends
+    names = [text.get_text().split() for text in legend.get_texts()]
+    assert names == [[n, row["run"]] for n, row in zip(numbers, drawn.data, strict=True)]
+
+
+def test_numbers_of_points_that_crowd_keep_clear_of_each_other() -> None:
+    _, (axis,) = grid(1, 1, 4.0, 3.1)
+    points = {n: (5 + 0.01 * n, 5.0) for n in range(1, 9)}
+    axis.set(xlim=(0, 10), ylim=(0, 10))
+    number_points(axis, points, [[(0.0, 5.0), (10.0, 5.0)]])
+    assert axis.get_xlim() == (0, 10)
+    places = np.array([text.xyann for text in axis.texts])
+    apart = abs(places[:, None] - places[None]).max(axis=2)
+    assert apart[~np.eye(len(points), dtype=bool)].min() >= 4
+    assert (abs(places[:, 1]) > 4).all(), "clear of the line, too"
 
 
 def test_the_axis_says_that_above_zero_is_better(facts: Facts) -> None:

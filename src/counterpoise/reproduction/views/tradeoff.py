@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import quantiles
 
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 
 from counterpoise.reproduction.panels import grid, ratio_scale
 from counterpoise.reproduction.style import COLOURS
 from counterpoise.reproduction.views.facts import Drawn, Facts
+from counterpoise.reproduction.views.numbering import SIZE, Point, number_points
 
 TITLE = "Quality against cost"
+COLUMNS, LINE = 3, 0.135
+"""Of the names below the panels: how many stand beside each other, and the inches of a line."""
 
 
 def front(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
@@ -54,33 +59,35 @@ def draw(facts: Facts) -> Drawn | None:
         there = list(values)
         best = [there[k] for k in front(list(values.values()), [goodness[i] for i in there])]
         on_front.append(set(best))
-        shown = {*best[:1], *best[-1:]}  # the cheapest and the best; the note names all
-        shown |= {i for i in there if runs[i].label == facts.reference}
+        lines = []
         for i, cost in values.items():
             if goodness[i] < floor:
                 mark = "^" if facts.lower else "v"
                 axis.plot(cost, edge, mark, color=COLOURS[0], mfc="none", ms=4.5)
                 continue
             quality = runs[i].quality
+            sd = None if quality is None else quality.sd
+            lines.append([(cost, qualities[i] + end) for end in (-(sd or 0.0), sd or 0.0)])
             axis.errorbar(
-                cost, qualities[i], yerr=None if quality is None else quality.sd,
+                cost, qualities[i], yerr=sd,
                 fmt="D" if i in best else "o", ms=4.5,
                 color=COLOURS[1] if i in best else COLOURS[0], mfc=None if i in best else "none",
                 lw=0.6,
             )  # fmt: skip
-        axis.step(
-            [values[i] for i in best], [qualities[i] for i in best], where="post",
-            color=COLOURS[1], lw=1.0,
-        )  # fmt: skip
+        line = _steps([(values[i], qualities[i]) for i in best])
+        axis.plot([x for x, _ in line], [y for _, y in line], color=COLOURS[1], lw=1.0)
         ratio_scale(axis, "x", list(values.values()))
         if worse:
             end = edge - sign * 0.03 * (max(goodness) - floor)
             axis.set_ylim(*((None, end) if facts.lower else (end, None)))
         axis.set_xlabel(name)
         axis.set_ylabel(f"{facts.measure}{' (lower is better)' * facts.lower}")
-        _name(axis, [(values[i], qualities[i], runs[i].label) for i in shown])
+        drawn = {i + 1: (cost, sign * max(goodness[i], floor)) for i, cost in values.items()}
+        number_points(axis, drawn, [line, *lines])
+    _name_below(canvas, [run.label for run in runs])
     data = [
         {
+            "number": i + 1,
             "run": run.label,
             facts.measure: run.quality.mean if run.quality else None,
             "sd": run.quality.sd if run.quality else None,
@@ -101,7 +108,8 @@ def draw(facts: Facts) -> Drawn | None:
     ]
     alone = next((run for run in runs if run.alone), None)
     note = (
-        "Diamonds on the line: no other run is as cheap and also better. Bars: one standard "
+        "Numbers are those of the names below. Diamonds on the line: no other run is as cheap and "
+        "also better. Bars: one standard "
         "deviation over seeds. Time is that of training, validation included, on "
         f"{facts.hardware}, where other jobs may have run at the same time; memory is that of the "
         "whole process, libraries included, or on a GPU that of its tensors"
@@ -119,18 +127,18 @@ def draw(facts: Facts) -> Drawn | None:
     return Drawn(canvas, data, f"{'. '.join(said)}. {more}".strip())
 
 
-def _name(axis: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Names beside points, pushed up so that none covers another."""
-    low, high = axis.get_ylim()
-    left, right = axis.get_xlim()
-    last = float("-inf")
-    for x, y, label in sorted(points, key=lambda point: point[1]):
-        across, up = axis.transAxes.inverted().transform(axis.transData.transform((x, y)))
-        last = max(float(up) + 0.04, last + 0.06)
-        beyond = across > 0.6
-        axis.annotate(
-            label, (x, y), (across + (-0.02 if beyond else 0.02), last),
-            textcoords="axes fraction", ha="right" if beyond else "left", va="center", size=7.5,
-        )  # fmt: skip
-    axis.set_ylim(low, high)
-    axis.set_xlim(left, right)
+def _steps(front: Sequence[Point]) -> list[Point]:
+    """Corners of the line through the points that none beats: across, then up."""
+    turns = [corner for one, other in pairwise(front) for corner in (one, (other[0], one[1]))]
+    return [*turns, *front[-1:]]
+
+
+def _name_below(canvas: Canvas, labels: Sequence[str]) -> None:
+    """The runs that the numbers stand for, below the panels."""
+    names = [f"{number}  {label}" for number, label in enumerate(labels, 1)]
+    blank = [Line2D([], [], lw=0) for _ in names]
+    canvas.set_figheight(canvas.get_figheight() + LINE * -(-len(names) // COLUMNS))
+    canvas.legend(
+        blank, names, loc="outside lower center", ncols=COLUMNS, fontsize=SIZE, handlelength=0,
+        handletextpad=0, labelspacing=0.25,
+    )  # fmt: skip
