@@ -17,7 +17,7 @@ from counterpoise.spec.cell import Component
 from counterpoise.training.engine import Replicate
 from counterpoise.training.replicates import Together, fit_together
 
-from ..support import same_tensors, small_cell, small_problem
+from ..support import method_of, same_tensors, small_cell, small_problem
 
 RANGE = "loss out of the method's range"
 NORMALISED = Component(name="resnet", options={"depth": 18})
@@ -69,21 +69,32 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Method]], None]:
 
 # The task ------------------------------------------------------------------------------------
 
-NEED_A_RANGE = [
-    "db_mtl", "famo", "gls", "gradnorm", "igb", "rotograd", "rotograd_sgd", "scale_invariant", "stch",
-]  # fmt: skip
+NAMES = registry.names("methods")
+NEED_A_RANGE = [n for n in NAMES if not method_of(n, 1, 3).usable(torch.tensor([-1.0])).all()]
+
+
+def negative_from_step_2(replicate: Replicate) -> None:
+    """Only the last task's loss: it can make the weights of all of them, or a state, not a number."""
+    calls = 2 if replicate.method.looks_back else 1
+    spoilt(replicate, lambda call, value: value - 1e3 * (call >= 2 * calls))
 
 
 @pytest.mark.parametrize("name", NEED_A_RANGE)
 def test_the_task_whose_loss_has_no_logarithm_or_rate_is_named(name: str, tmp_path: Path) -> None:
-    """Only the last task's: it makes the weights of all of them, or a state, not a number."""
     (ended,), (good,) = made(tmp_path / "a", name), made(tmp_path / "b", name)
-    calls = 2 if good.method.looks_back else 1
-    spoilt(ended, lambda call, value: value - 1e3 * (call >= 2 * calls))
+    negative_from_step_2(ended)
     ended.run(lambda _: None, never)
     place = {"task": "density", "epoch": 0, "step": 2, "method": name}
     assert ended.trouble == {"what": RANGE, **place}
     assert_kept(ended, after_steps(good, 2))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NEED_A_RANGE])
+def test_a_method_that_says_nothing_of_a_range_needs_none(name: str, tmp_path: Path) -> None:
+    (run,) = made(tmp_path, name)
+    negative_from_step_2(run)
+    run.run(lambda _: None, never)
+    assert run.trouble is None and run.epoch == 2
 
 
 def test_rotations_alone_need_no_rate(tmp_path: Path) -> None:
