@@ -503,37 +503,3 @@ def test_a_method_of_shared_parameters_refuses_a_trunk_that_is_all_frozen() -> N
     every = registry.find("networks", "stand_in").STAGES["resnet"]
     error = error_of(lambda: problem(cell("resnet", "pcgrad", frozen=every)).build(0))
     assert "all of them are frozen" in error.what
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "published", "frozen"),
-    [
-        ("alexnet", {}, "alexnet", ["features.0", "features.3", "features.6", "features.8"]),
-        ("resnet", {"depth": 152}, "resnet152", ["conv1", "bn1", "layer1", "layer2", "layer3"]),
-        ("densenet", {}, "densenet121", ["features.conv0", "features.norm0", "features.denseblock1",
-                                         "features.transition1"]),
-        ("squeezenet", {}, "squeezenet1_1", ["features.0", "features.3", "features.4"]),
-        ("efficientnet", {}, "efficientnet_b0", [f"features.{i}" for i in range(5)]),
-    ],
-)  # fmt: skip
-def test_as_many_parameters_are_frozen_as_in_torchvisions_network(
-    name: str, options: dict[str, Any], published: str, frozen: list[str]
-) -> None:
-    from torchvision.models import get_model
-
-    stages = {
-        "alexnet": ("conv1", "conv2", "conv3", "conv4"),
-        "resnet": ("stem", "layer1", "layer2", "layer3"),
-        "densenet": ("stem", "block1"),
-        "squeezenet": ("stem", "fire1"),
-        "efficientnet": ("stem", "block1", "block2", "block3", "block4"),
-    }[name]
-    model = get_model(published, weights=None)
-    for part in frozen:
-        model.get_submodule(part).requires_grad_(False)
-    expected = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    network = network_of(name, options)
-    network.freeze(stages)
-    held = {key: p for key, p in network.named_parameters() if not p.requires_grad}
-    assert list(held) == network.frozen_parameters()
-    assert sum(p.numel() for p in held.values()) == expected > 0
