@@ -119,6 +119,18 @@ def accuracies(root: Path, plan: Plan, run: str) -> list[dict[str, Any]]:
     return [n for n in numbers if n["run"] == f"reduced/{run}" and n["metric"] == "accuracy"]
 
 
+def test_numbers_for_machines_are_the_scores_on_disk(config_copy: Path) -> None:
+    """Everything scores 0.75, but for one task of one run; the paper prints percent."""
+    plan = made_plan(config_copy)
+    spoil(config_copy / uniform(plan).scores, change("scores/0/test/left/accuracy", 0.5))
+    found = {
+        run: {n["column"]: n["ours"]["mean"] for n in accuracies(config_copy, plan, run)}
+        for run in ("uniform", "rotograd")
+    }
+    assert found["uniform"] == {"left": 50.0, "right": 75.0}
+    assert found["rotograd"] == {"left": 75.0, "right": 75.0}
+
+
 def test_a_result_of_another_shape_cannot_be_read(config_copy: Path) -> None:
     plan = made_plan(config_copy)
     training = uniform(plan)
