@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from counterpoise.upkeep.check import check
 from counterpoise.upkeep.collect import find_garbage, remove
 from counterpoise.upkeep.inventory import all_plans, take_inventory
 from counterpoise.upkeep.verify import verify
+
+from ..support import error_of, files_in
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,22 @@ def test_a_download_of_no_plan_is_stale(config_copy: Path, archives: Path) -> No
     assert sound and f"stale     {old.relative_to(config_copy)}" in lines
     remove(config_copy, find_garbage(config_copy))
     assert not old.exists()
+
+
+def test_what_may_not_be_removed_is_named(
+    config_copy: Path, archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = archives.rename(archives.with_name("nih-00000000"))
+    garbage = find_garbage(config_copy)
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    error = error_of(lambda: remove(config_copy, garbage))
+    assert error.what == "cannot remove: Permission denied" and "write permission" in error.remedy
+    assert error.where == str(old.relative_to(config_copy))
+    assert len(files_in(old)) == 3
 
 
 def test_what_arrives_beside_whole_raw_data_is_no_damage(config_copy: Path, archives: Path) -> None:
