@@ -62,9 +62,11 @@ def test_stand_in_numbers_are_marked_and_get_no_verdict(results: dict[str, Any])
 def test_no_row_is_left_out_that_the_project_can_run(results: dict[str, Any]) -> None:
     absent = [n for n in results["numbers"] if n["ours"] is None and n["printed"] is not None]
     excuses = {n["reason"] for n in absent}
-    assert excuses
-    for words in excuses:
-        assert any(w in words for w in ("not", "none of", "nothing to", "reference")), words
+    foreign = {words for words in excuses if words.endswith("among this project's datasets")}
+    assert foreign and excuses - foreign == {
+        "a configuration value, nothing to measure",
+        "counted from the label file, not a result of the paper",
+    }
     assert not [n for n in absent if n["paper"] == "rotograd"], "every row of RotoGrad's is run"
     thoracic = {n["row"] for n in absent if n["paper"] == "thoracic" and n["table"] == "table-1"}
     assert not thoracic

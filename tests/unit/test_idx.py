@@ -51,10 +51,10 @@ def test_the_same_array_gives_the_same_bytes(tmp_path: Path) -> None:
 GOOD = idx(2, 3, content=bytes(6))
 BAD = {
     "not gzip": (b"just text", 2, "damaged archive"),
-    "empty file": (b"", 2, ""),
+    "empty file": (b"", 2, "not an IDX file"),
     "truncated archive": (gzip.compress(GOOD)[:-9], 2, "damaged archive"),
     "wrong checksum": (gzip.compress(GOOD)[:-8] + bytes(8), 2, "damaged archive"),
-    "altered stream": (gzip.compress(bytes(9) + GOOD * 50)[:12] + b"\xff" * 30, 2, ""),
+    "altered stream": (gzip.compress(GOOD)[:10] + b"\xff" * 30, 2, "damaged archive"),
     "wrong magic": (gzip.compress(idx(2, 3, kind=b"\x01\x00\x08", content=bytes(6))), 2, "IDX"),
     "floats": (gzip.compress(idx(2, 3, kind=b"\x00\x00\x0d", content=bytes(24))), 2, "IDX"),
     "no header": (gzip.compress(b"\x00\x00\x08\x02"), 2, "IDX"),
