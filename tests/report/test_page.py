@@ -240,7 +240,7 @@ def test_a_printed_table_has_its_headings_on_every_page(browser: Any) -> None:
     page.close()
 
 
-@pytest.mark.parametrize("kind", ["data", "results"])
+@pytest.mark.parametrize("kind", ["data", "results", "results compact"])
 def test_names_of_rows_stay_in_view_on_a_telephone(browser: Any, kind: str) -> None:
     cells = "".join(f"<td>{n}.000</td>" for n in range(40))
     page = a_table(browser, kind, "<th></th>" + "<th>score</th>" * 40,
