@@ -108,7 +108,7 @@ def test_a_figure_is_described_by_its_rows(rows: int, told: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.64, "0.640"), (0.0605, "0.0605"), (0.0, "0.00"), (12.0, "12.0"), (123.4, "123"),
-     (4321.0, "4321")],
+     (4321.0, "4321"), (-1.5, "\N{MINUS SIGN}1.50")],
 )  # fmt: skip
 def test_a_bar_tells_three_digits(value: float, text: str) -> None:
     assert _number(value) == text

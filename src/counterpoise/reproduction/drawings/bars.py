@@ -75,8 +75,9 @@ def _any(values: Numbers) -> bool:
 
 
 def _number(value: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    """Three digits, or all before the point, with a true minus."""
+    text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _panel(axis: Axes, names: list[str], bars: dict[str, Numbers]) -> None:
