@@ -276,7 +276,7 @@ def test_decisions_stand_where_their_points_lie(tmp_path: Path) -> None:
         (image,) = axis.images
         assert image.origin == "lower"
         np.testing.assert_allclose(image.get_array(), np.broadcast_to(expected, (toy.GRID,) * 2))
-    marked = {"o": [[5, 50]], "x": [[4, 40]]}, {"o": [[4, 40]], "x": [[5, 50]]}
+    marked = {"o": [[5, 50]], "X": [[4, 40]]}, {"o": [[4, 40]], "X": [[5, 50]]}
     for axis, expected in zip((label, negation), marked, strict=True):
         drawn = {line.get_marker(): line.get_xydata().tolist() for line in axis.lines}
         assert drawn == expected, "of those of each target every fourth"

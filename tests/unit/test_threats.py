@@ -176,7 +176,7 @@ def test_a_figure_with_a_script_is_left_out(config_copy: Path, content: str) -> 
     pages = []
     for inside in ("<circle r='77777'/>", content):
         write_text(path, f"<svg>{inside}</svg>")
-        write_json(path.with_suffix(".json"), {"data": [], "marks": []})
+        write_json(path.with_suffix(".json"), {"columns": [], "data": [], "marks": []})
         build_report(config_copy, plan)
         pages.append((config_copy / plan.report).read_text(encoding="utf-8"))
     assert "<circle r='77777'/>" in pages[0]
