@@ -192,7 +192,7 @@ def test_a_network_without_published_weights_cannot_start_from_imagenet(checkout
     line = with_protocol(checkout, "{initial: {kind: imagenet}}")
     edit(checkout / THORACIC, "{name: resnet, options: {depth: 18}}", "{name: small_cnn}")
     told = str(error_of(lambda: plan_of(checkout)))
-    assert "'small_cnn' has no ImageNet weights" in told
+    assert "'small_cnn' has no ImageNet weights" in told and "leave `initial` out" in told
     assert f"thoracic.yaml:{line}" in told
 
 

@@ -120,7 +120,7 @@ MISTAKES = {
     "search of single-task networks": (
         ROTOGRAD, "{method: single_task, label: single task}",
         "{method: single_task, label: single task, search: {grid: {alpha: [1.0]}}}",
-        "single_task has nothing to search", ""),
+        "single_task has nothing to search", "leave `search` out"),
     "explanation of single-task networks": (
         ROTOGRAD, "tables:\n",
         "explanations: {ours: {experiment: chest, run: single_task, tasks: [mass]}}\ntables:\n",

@@ -87,7 +87,8 @@ def _check_starts(
         if isinstance(given.initial, ImageNet):
             problem = no_weights(experiment.network, weights)
             if problem:
-                errors.append(UserError(problem, where=document.where(here)))
+                remedy = "name a network of config/weights.yaml, or leave `initial` out"
+                errors.append(UserError(problem, where=document.where(here), remedy=remedy))
         if isinstance(given.initial, Pretrained):
             errors += check_pretrained(given.initial, experiment.dataset, document, here, datasets)
     return errors
@@ -143,7 +144,8 @@ def _check_search(
     """Problems of a grid: each option must be the method's, each point must be valid for it."""
     assert run.search is not None
     if run.method == SINGLE_TASK:
-        return [UserError("single_task has nothing to search", where=document.where(at))]
+        what, remedy = "single_task has nothing to search", "leave `search` out"
+        return [UserError(what, where=document.where(at), remedy=remedy)]
     method = registry.method(run.method)
     for name in run.search.grid:
         option, known = name.partition(".")[0], method.Options.model_fields
